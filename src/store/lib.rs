@@ -1,0 +1,1 @@
+//! The storage traits of the core on SQLite, PostgreSQL and in memory.

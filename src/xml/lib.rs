@@ -1,0 +1,1 @@
+//! Streaming XML: bytes in, stream events out. Knows no XMPP.
