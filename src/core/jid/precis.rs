@@ -30,11 +30,8 @@ pub(super) fn local(text: &str) -> Result<Cow<'_, str>, JidError> {
 
 /// OpaqueString; RFC 7622 §3.5 (example 18) adds that no space leads.
 pub(super) fn resource(text: &str) -> Result<Cow<'_, str>, JidError> {
-    let enforced = if text.is_ascii() {
-        Cow::Borrowed(text)
-    } else {
-        enforce::<OpaqueString>(text, JidPart::Resource)?
-    };
+    let enforced =
+        if text.is_ascii() { Cow::Borrowed(text) } else { enforce::<OpaqueString>(text, JidPart::Resource)? };
     check_length(JidPart::Resource, &enforced)?;
     if enforced.starts_with(' ') {
         return Err(JidError::Character(JidPart::Resource, ' '));
