@@ -1,1 +1,39 @@
-//! XMPP itself.
+//! XMPP itself: addresses, stanzas, errors, accounts, devices, routing, the extension API and the
+//! storage traits. No sockets, no SQL, no clock.
+//!
+//! To follow a message, read [`receive`], [`road`], [`outbox`] and [`writing`], in this order.
+
+// What a message is made of.
+pub mod datetime;
+pub mod error;
+pub mod ids;
+pub mod jid;
+pub mod record;
+pub mod seal;
+pub mod stanza;
+
+// Who holds what.
+pub mod account;
+pub mod hub;
+pub mod outbox;
+pub mod roster;
+pub mod session;
+pub mod subscription;
+
+// The road.
+pub mod receive;
+pub mod render;
+pub mod road;
+pub mod writing;
+
+// Sessions and what they see.
+pub mod binding;
+mod catch_up;
+mod housekeeping;
+mod presence;
+mod snapshot;
+
+// What others plug in.
+pub mod clock;
+pub mod extension;
+pub mod storage;

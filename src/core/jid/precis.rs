@@ -4,75 +4,102 @@ use std::borrow::Cow;
 
 use precis_profiles::{
     OpaqueString, UsernameCaseMapped,
-    precis_core::{Error, profile::PrecisFastInvocation},
+    precis_core::{Error, profile::Rules},
 };
 
-use super::{JidError, JidPart, PART_BYTES_MAX, parse::check_length};
+use super::{
+    JidError, JidPart, PART_BYTES_MAX,
+    class::{self, Class},
+    parse::check_length,
+    plain,
+};
 
-/// Bytes of unmapped input that can still shrink to a part: a mapping shortens a character to no less
-/// than a third. More is refused before any table is asked.
+/// Bytes of input that can still shrink to a part: no mapping shortens a text to less than a third. More is
+/// refused before any table is asked.
 const INPUT_BYTES_MAX: usize = 3 * PART_BYTES_MAX;
+
+/// How often a profile is applied until its output must be stable: once, and three times more (RFC 8264 §7).
+const ROUNDS_MAX: usize = 4;
 
 /// UsernameCaseMapped less the characters of RFC 7622 §3.3.1.
 pub(super) fn local(text: &str) -> Result<Cow<'_, str>, JidError> {
-    let enforced = if text.is_ascii() {
-        lower_ascii(text)
-    } else {
-        enforce::<UsernameCaseMapped>(text, JidPart::Local)?
-    };
-    check_length(JidPart::Local, &enforced)?;
-    // After the mapping, which turns U+FF20 into `@`.
-    match enforced.chars().find(|c| is_excluded_from_local(*c)) {
-        Some(c) => Err(JidError::Character(JidPart::Local, c)),
-        None => Ok(enforced),
+    if text.bytes().all(|byte| plain::is(byte, plain::LOCAL)) {
+        return check_length(JidPart::Local, text).map(|()| Cow::Borrowed(text));
     }
-}
-
-/// OpaqueString; RFC 7622 §3.5 (example 18) adds that no space leads.
-pub(super) fn resource(text: &str) -> Result<Cow<'_, str>, JidError> {
-    let enforced =
-        if text.is_ascii() { Cow::Borrowed(text) } else { enforce::<OpaqueString>(text, JidPart::Resource)? };
-    check_length(JidPart::Resource, &enforced)?;
-    if enforced.starts_with(' ') {
-        return Err(JidError::Character(JidPart::Resource, ' '));
-    }
-    match enforced.chars().find(char::is_ascii_control) {
-        Some(c) => Err(JidError::Character(JidPart::Resource, c)),
-        None => Ok(enforced),
-    }
-}
-
-fn is_excluded_from_local(c: char) -> bool {
-    matches!(c, '"' | '&' | '\'' | '/' | ':' | '<' | '>' | '@' | ' ') || c.is_ascii_control()
-}
-
-fn lower_ascii(text: &str) -> Cow<'_, str> {
-    if text.bytes().any(|byte| byte.is_ascii_uppercase()) {
+    let local = if text.is_ascii() {
         Cow::Owned(text.to_ascii_lowercase())
     } else {
-        Cow::Borrowed(text)
+        until_stable(text, JidPart::Local, username)?
+    };
+    check_length(JidPart::Local, &local)?;
+    // After the mapping, which turns U+FF20 into `@`.
+    match local.bytes().find(|byte| byte.is_ascii() && !plain::is(*byte, plain::LOCAL)) {
+        Some(byte) => Err(JidError::Character(JidPart::Local, char::from(byte))),
+        None => Ok(local),
     }
 }
 
-/// Applies a profile until nothing changes any more, as RFC 8264 §7 asks, with its bound of three more times.
-fn enforce<P: PrecisFastInvocation>(text: &str, part: JidPart) -> Result<Cow<'_, str>, JidError> {
+/// OpaqueString. RFC 7622 §3.5 adds in its example 18 that no space leads.
+pub(super) fn resource(text: &str) -> Result<Cow<'_, str>, JidError> {
+    let resource = if text.bytes().all(|byte| plain::is(byte, plain::RESOURCE)) {
+        Cow::Borrowed(text)
+    } else {
+        until_stable(text, JidPart::Resource, opaque_string)?
+    };
+    check_length(JidPart::Resource, &resource)?;
+    if resource.starts_with(' ') {
+        return Err(JidError::Character(JidPart::Resource, ' '));
+    }
+    Ok(resource)
+}
+
+type Profile = for<'a> fn(&'a str) -> Result<Cow<'a, str>, JidError>;
+
+fn until_stable(text: &str, part: JidPart, profile: Profile) -> Result<Cow<'_, str>, JidError> {
     if text.len() > INPUT_BYTES_MAX {
         return Err(JidError::TooLong(part));
     }
-    let refuse = |error| match error {
-        Error::BadCodepoint(info) => {
-            JidError::Character(part, char::from_u32(info.cp).unwrap_or(char::REPLACEMENT_CHARACTER))
+    let mut current = Cow::Borrowed(text);
+    for _ in 0..ROUNDS_MAX {
+        let next = profile(&current)?;
+        if next == current {
+            return Ok(current);
         }
-        Error::Invalid => JidError::Direction(part),
-        Error::Unexpected(_) => JidError::Unstable(part),
-    };
-    let mut enforced = P::enforce(text).map_err(refuse)?;
-    for _ in 0..3 {
-        let again = P::enforce(&*enforced).map_err(refuse)?;
-        if again == enforced {
-            return Ok(enforced);
-        }
-        enforced = Cow::Owned(again.into_owned());
+        current = Cow::Owned(next.into_owned());
     }
     Err(JidError::Unstable(part))
+}
+
+/// RFC 8265 §3.3.
+fn username(text: &str) -> Result<Cow<'_, str>, JidError> {
+    const PART: JidPart = JidPart::Local;
+
+    let profile = UsernameCaseMapped::new();
+    let text = profile.width_mapping_rule(text).map_err(|error| refuse(PART, &error))?;
+    class::check(&text, Class::Identifier).map_err(|c| JidError::Character(PART, c))?;
+    profile
+        .case_mapping_rule(text)
+        .and_then(|text| profile.normalization_rule(text))
+        .and_then(|text| profile.directionality_rule(text))
+        .map_err(|error| refuse(PART, &error))
+}
+
+/// RFC 8265 §4.2.
+fn opaque_string(text: &str) -> Result<Cow<'_, str>, JidError> {
+    const PART: JidPart = JidPart::Resource;
+
+    let profile = OpaqueString::new();
+    class::check(text, Class::Freeform).map_err(|c| JidError::Character(PART, c))?;
+    profile
+        .additional_mapping_rule(text)
+        .and_then(|text| profile.normalization_rule(text))
+        .map_err(|error| refuse(PART, &error))
+}
+
+/// Of the rules that are asked for an error, only directionality has one.
+fn refuse(part: JidPart, error: &Error) -> JidError {
+    match error {
+        Error::Invalid => JidError::Direction(part),
+        Error::BadCodepoint(_) | Error::Unexpected(_) => JidError::Unstable(part),
+    }
 }

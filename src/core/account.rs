@@ -1,0 +1,219 @@
+//! An account: the unit of consistency (DESIGN.md §3).
+//!
+//! All that happens to an account happens under its lock: its log grows, its roster changes, its sessions get their
+//! stanzas. A decision changes the state and hands its writes to the journal; what it queues for devices waits there
+//! behind the ticket of that commit. So the order of the log, the order of every device and the order of the commits
+//! are one order, and nothing is written to a device that is not durable.
+
+use std::any::{Any, TypeId};
+use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use compact_str::CompactString;
+
+use crate::extension::{AccountState as Kept, Registry};
+use crate::ids::{AccountId, DeviceId, LogPosition, SessionId, Ticket};
+use crate::jid::BareJid;
+use crate::roster::RosterItem;
+use crate::session::Session;
+use crate::storage::{AccountData, AccountState, DeviceRecord, RECENT_FINGERPRINTS, Wake, Write};
+
+/// An account in memory, behind its lock.
+pub struct Cell {
+    pub id: AccountId,
+    pub jid: BareJid,
+    account: Mutex<Account>,
+}
+
+impl Cell {
+    pub(crate) fn new(account: Account) -> Self {
+        Self { id: account.id, jid: account.jid.clone(), account: Mutex::new(account) }
+    }
+
+    /// The account. The lock is held for decisions only, never across an `.await`.
+    pub fn lock(&self) -> MutexGuard<'_, Account> {
+        // A handler that panicked ends its stream; the account goes on.
+        self.account.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Locks two accounts, always in the same order. `None` where both are one.
+pub(crate) fn lock_pair<'a>(
+    first: &'a Cell,
+    second: &'a Cell,
+) -> (MutexGuard<'a, Account>, Option<MutexGuard<'a, Account>>) {
+    match first.id.cmp(&second.id) {
+        std::cmp::Ordering::Equal => (first.lock(), None),
+        std::cmp::Ordering::Less => {
+            let guard = first.lock();
+            (guard, Some(second.lock()))
+        }
+        std::cmp::Ordering::Greater => {
+            let other = second.lock();
+            (first.lock(), Some(other))
+        }
+    }
+}
+
+/// The state of an account.
+pub struct Account {
+    pub(crate) id: AccountId,
+    pub(crate) jid: BareJid,
+    pub(crate) state: AccountState,
+    pub(crate) head: LogPosition,
+    pub(crate) roster: BTreeMap<BareJid, RosterItem>,
+    pub(crate) roster_version: i64,
+    pub(crate) devices: Vec<DeviceRecord>,
+    pub(crate) sessions: Vec<Session>,
+    /// Fingerprints of what the account sent, each with the connection it came by (0: an earlier run).
+    recent: VecDeque<(i64, u64)>,
+    states: HashMap<TypeId, Box<dyn Any + Send>>,
+    /// The last commit that concerns the account.
+    pub(crate) last_ticket: Ticket,
+    /// Devices whose cursor moved since it was last stored.
+    pub(crate) moved: Vec<DeviceId>,
+    /// When somebody last needed the account, on the clock that never falls.
+    pub(crate) touched: Duration,
+}
+
+impl Account {
+    pub(crate) fn new(data: AccountData, registry: &Registry) -> Self {
+        let roster_version = data.roster.iter().map(|item| item.version).max().unwrap_or(0);
+        let states = data
+            .documents
+            .iter()
+            .filter_map(|document| registry.decode(&document.kind, &document.key, &document.value))
+            .collect();
+        Self {
+            id: data.id,
+            jid: data.jid,
+            state: data.state,
+            head: data.head,
+            roster: data.roster.into_iter().map(|item| (item.jid.clone(), item)).collect(),
+            roster_version,
+            devices: data.devices,
+            sessions: Vec::new(),
+            recent: data.recent.into_iter().map(|fingerprint| (fingerprint, 0)).collect(),
+            states,
+            last_ticket: Ticket::NONE,
+            moved: Vec::new(),
+            touched: Duration::ZERO,
+        }
+    }
+
+    pub fn id(&self) -> AccountId {
+        self.id
+    }
+
+    pub fn jid(&self) -> &BareJid {
+        &self.jid
+    }
+
+    /// The position of the last entry of the log.
+    pub fn head(&self) -> LogPosition {
+        self.head
+    }
+
+    pub fn is_enabled(&self) -> bool {
+        self.state == AccountState::Enabled
+    }
+
+    /// All sessions, connected or waiting to be resumed.
+    pub fn sessions(&self) -> impl Iterator<Item = &Session> {
+        self.sessions.iter()
+    }
+
+    pub fn session(&self, id: SessionId) -> Option<&Session> {
+        self.sessions.iter().find(|session| session.id == id)
+    }
+
+    pub fn session_mut(&mut self, id: SessionId) -> Option<&mut Session> {
+        self.sessions.iter_mut().find(|session| session.id == id)
+    }
+
+    /// The session that has bound this resource.
+    pub fn resource(&self, resource: &str) -> Option<&Session> {
+        self.sessions.iter().find(|session| session.jid.resource() == resource)
+    }
+
+    /// The durable records of the account's devices.
+    pub fn devices(&self) -> &[DeviceRecord] {
+        &self.devices
+    }
+
+    pub fn device(&self, id: DeviceId) -> Option<&DeviceRecord> {
+        self.devices.iter().find(|device| device.id == id)
+    }
+
+    /// A contact, removed ones not counted.
+    pub fn contact(&self, jid: &BareJid) -> Option<&RosterItem> {
+        self.roster.get(jid).filter(|item| !item.removed)
+    }
+
+    /// Whether a contact may see the account's presence.
+    pub fn is_seen_by(&self, contact: &BareJid) -> bool {
+        *contact == self.jid || self.contact(contact).is_some_and(|item| item.state.subscription.has_from())
+    }
+
+    /// What an extension keeps with the account. `None` stands for the default.
+    pub fn state<T: Kept>(&self) -> Option<&T> {
+        self.states.get(&TypeId::of::<T>()).and_then(|state| state.downcast_ref())
+    }
+
+    /// Replaces what an extension keeps, and adds the write that makes it durable.
+    pub fn set_state<T: Kept>(&mut self, state: T, writes: &mut Vec<Write>) {
+        writes.push(Write::Document {
+            account: self.id,
+            kind: CompactString::const_new(T::KIND),
+            key: CompactString::default(),
+            value: Some(state.encode()),
+        });
+        self.states.insert(TypeId::of::<T>(), Box::new(state));
+    }
+
+    /// The position for the next entry of the log.
+    pub(crate) fn advance(&mut self, now_micros: i64) -> LogPosition {
+        self.head = self.head.next(now_micros);
+        self.head
+    }
+
+    /// Whether a message with this fingerprint was recorded on another connection: then this one is a repetition by a
+    /// client that never saw its acknowledgement (promise P3). On one connection nothing is repeated, so equal
+    /// messages are meant. Remembers the fingerprint if not.
+    pub(crate) fn is_repetition(&mut self, fingerprint: i64, connection: u64) -> bool {
+        if fingerprint == 0 {
+            return false;
+        }
+        if self.recent.iter().rev().any(|(known, by)| *known == fingerprint && *by != connection) {
+            return true;
+        }
+        if self.recent.len() >= RECENT_FINGERPRINTS {
+            self.recent.pop_front();
+        }
+        self.recent.push_back((fingerprint, connection));
+        false
+    }
+
+    /// A device has its log up to here.
+    pub(crate) fn move_cursor(&mut self, device: DeviceId, to: Option<LogPosition>) {
+        let record = self.devices.iter_mut().find(|record| record.id == device);
+        if let (Some(record), Some(to)) = (record, to)
+            && record.cursor < to
+        {
+            record.cursor = to;
+            if !self.moved.contains(&device) {
+                self.moved.push(device);
+            }
+        }
+    }
+
+    /// Where a device starts that was never seen: behind everything that some device has already.
+    pub(crate) fn first_cursor(&self) -> LogPosition {
+        self.devices.iter().map(|device| device.cursor).max().unwrap_or(LogPosition::START)
+    }
+
+    pub(crate) fn wakers(&self) -> impl Iterator<Item = Arc<dyn Wake>> + '_ {
+        self.sessions.iter().filter_map(Session::waker)
+    }
+}

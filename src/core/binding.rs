@@ -1,0 +1,390 @@
+//! How sessions begin, break, are taken up again, and end (RFC 6120 §7, XEP-0198 §5).
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use compact_str::CompactString;
+use unisono_xml::Element;
+
+use crate::account::{Account, Cell};
+use crate::error::{Condition, StanzaError, StreamCondition};
+use crate::hub::{Connection, Hub, SessionRef};
+use crate::ids::{DeviceId, LogPosition, SessionId, Ticket};
+use crate::jid::{BareJid, FullJid, Jid};
+use crate::outbox::{HandledTooHigh, Item};
+use crate::presence::plain_presence;
+use crate::session::{Link, Management, Session};
+use crate::storage::{DeviceRecord, SessionRecord, Write};
+
+/// Why a session cannot be resumed.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct NotResumed {
+    /// How many of the client's stanzas were handled, if the session is known at all: XEP-0198 §5, `h` of `<failed/>`.
+    pub handled: Option<u32>,
+}
+
+/// A session that goes on.
+pub struct Resumed {
+    pub session: SessionRef,
+    /// How many of the client's stanzas were handled.
+    pub handled: u32,
+}
+
+/// What came of an attempt to take a session up.
+enum TakenUp {
+    /// The session, and how many stanzas of its client were handled.
+    Session(SessionRef, u32),
+    /// Something that the answer promises has to be durable first.
+    Waits(Ticket),
+    /// The client counts what was never sent.
+    Wrong(u32),
+    /// No such session in memory.
+    Nothing,
+}
+
+impl Hub {
+    /// Binds a resource (RFC 6120 §7). Without a wish the server makes one up. A session that had it before gives
+    /// way (§7.7.2.2).
+    pub async fn bind(
+        self: &Arc<Self>,
+        account: &BareJid,
+        resource: Option<&str>,
+        connection: Connection,
+    ) -> Result<SessionRef, StanzaError> {
+        let cell = self.account(account).await?.ok_or(StanzaError::new(Condition::NotAllowed))?;
+        let jid = match resource.filter(|resource| !resource.is_empty()) {
+            Some(resource) => account.with_resource(resource),
+            None => account.with_resource(&self.made_up_resource()),
+        };
+        let jid = jid.map_err(|_| StanzaError::new(Condition::BadRequest))?;
+        self.replace(&cell, jid.resource());
+        let mut account = cell.lock();
+        if account.sessions.len() >= self.settings.sessions_max {
+            return Err(StanzaError::new(Condition::ResourceConstraint));
+        }
+        let number = connection.number;
+        let id = SessionId(self.draw_id());
+        let device = self.device_for(&mut account, jid.resource());
+        account.sessions.push(Session::new(id, device, jid.clone(), link(connection)));
+        account.touched = self.clock.elapsed();
+        drop(account);
+        Ok(SessionRef { cell, id, jid, connection: number })
+    }
+
+    fn made_up_resource(&self) -> String {
+        let mut bytes = [0_u8; 8];
+        self.random.fill(&mut bytes);
+        format!("unisono-{:016x}", u64::from_be_bytes(bytes))
+    }
+
+    /// The device that is known by this resource, or a new one.
+    fn device_for(&self, account: &mut Account, key: &str) -> DeviceId {
+        let now = self.clock.now_micros();
+        let known = account.devices.iter_mut().find(|device| device.key == key);
+        let device = if let Some(device) = known {
+            device.last_seen = now;
+            device.clone()
+        } else {
+            let device = DeviceRecord {
+                id: DeviceId(self.draw_id()),
+                key: CompactString::from(key),
+                cursor: account.first_cursor(),
+                pages_archive: false,
+                last_seen: now,
+            };
+            account.devices.push(device.clone());
+            device
+        };
+        let id = device.id;
+        let mut writes = vec![Write::Device { account: account.id, device }];
+        writes.extend(self.forget_devices(account, now));
+        self.commit(account, writes);
+        id
+    }
+
+    /// Forgets devices that were not seen for long, and never those with a session.
+    fn forget_devices(&self, account: &mut Account, now: i64) -> Vec<Write> {
+        let age = i64::try_from(self.settings.forget_devices_after.as_micros()).unwrap_or(i64::MAX);
+        let before = now.saturating_sub(age);
+        let in_use: Vec<_> = account.sessions.iter().map(|session| session.device).collect();
+        let (kept, old): (Vec<_>, Vec<_>) = std::mem::take(&mut account.devices)
+            .into_iter()
+            .partition(|device| device.last_seen >= before || in_use.contains(&device.id));
+        account.devices = kept;
+        old.into_iter().map(|device| Write::DeviceRemoved { device: device.id }).collect()
+    }
+
+    /// The device pages the archive, so it is not sent what it finds there (XEP-0313 and XEP-0160).
+    pub fn pages_archive(&self, session: &SessionRef) {
+        let mut account = session.cell.lock();
+        let Some(device) = account.session(session.id).map(|session| session.device) else { return };
+        let Some(record) = account.devices.iter_mut().find(|record| record.id == device) else { return };
+        if !std::mem::replace(&mut record.pages_archive, true) {
+            let write = Write::Device { account: session.cell.id, device: record.clone() };
+            self.commit(&mut account, vec![write]);
+        }
+    }
+
+    /// Makes the session count stanzas, and survive its connection for `resume_for` if that is not zero
+    /// (XEP-0198 §3). Returns the id to resume it by.
+    pub fn enable_management(&self, session: &SessionRef, resume_for: Duration) -> Option<CompactString> {
+        let mut account = session.cell.lock();
+        let found = account.session_mut(session.id)?;
+        if found.management.is_some() {
+            return None;
+        }
+        found.management = Some(Box::new(Management { resume_for, ..Management::default() }));
+        found.outbox.start_counting();
+        let record = SessionRecord {
+            id: found.id,
+            device: found.device,
+            resource: found.jid.resource().into(),
+            handled: 0,
+            snapshot: None,
+        };
+        let write = Write::Session { account: session.cell.id, session: record };
+        self.commit(&mut account, vec![write]);
+        Some(self.session_ids.seal(session.id.0, session.cell.id.0))
+    }
+
+    /// The device asks what was handled (XEP-0198 §4). The answer goes out when that is durable.
+    pub fn acknowledgement_due(&self, session: &SessionRef) {
+        let mut account = session.cell.lock();
+        let id = session.id;
+        let Some(management) = account.session_mut(id).and_then(|session| session.management.as_mut()) else {
+            return;
+        };
+        let handled = management.handled;
+        if std::mem::replace(&mut management.journaled, handled) != handled {
+            let ticket = self.commit(&mut account, vec![Write::SessionHandled { session: id, handled }]);
+            if let Some(session) = account.session_mut(id) {
+                session.last_ticket = session.last_ticket.max(ticket);
+            }
+        }
+        if let Some(session) = account.session_mut(id) {
+            let due = session.last_ticket;
+            if let Some(management) = &mut session.management {
+                management.answers.push_back((handled, due));
+            }
+            session.wake();
+        }
+    }
+
+    /// `<a h='handled'/>` (XEP-0198 §4).
+    pub fn acknowledged(&self, session: &SessionRef, handled: u32) -> Result<(), HandledTooHigh> {
+        let mut account = session.cell.lock();
+        let Some(found) = account.session_mut(session.id) else { return Ok(()) };
+        if let Some(management) = &mut found.management {
+            management.asked = false;
+        }
+        let covers = found.outbox.acknowledge(handled)?;
+        let device = found.device;
+        self.cursor_moved(&session.cell, &mut account, device, covers);
+        Ok(())
+    }
+
+    pub(crate) fn cursor_moved(
+        &self,
+        cell: &Arc<Cell>,
+        account: &mut Account,
+        device: DeviceId,
+        covers: Option<LogPosition>,
+    ) {
+        let first = account.moved.is_empty();
+        account.move_cursor(device, covers);
+        if first && !account.moved.is_empty() {
+            self.moved.lock().unwrap_or_else(std::sync::PoisonError::into_inner).push(cell.clone());
+        }
+    }
+
+    /// The connection broke. A resumable session waits for another one.
+    pub fn detach(self: &Arc<Self>, session: &SessionRef) {
+        let mut account = session.cell.lock();
+        let Some(found) = account.session_mut(session.id) else { return };
+        if found.connection_number() != Some(session.connection) {
+            return;
+        }
+        let wait = found.management.as_ref().map_or(Duration::ZERO, |management| management.resume_for);
+        if wait.is_zero() || found.closing.is_some() {
+            drop(account);
+            return self.end(&session.cell, session.id);
+        }
+        let until = self.clock.elapsed().saturating_add(wait);
+        found.link = Link::Detached { until };
+        found.release();
+        drop(account);
+        self.detached_list().push((until, session.cell.clone(), session.id));
+    }
+
+    /// The client closed its stream: the session is over (XEP-0198 §5).
+    pub fn close(&self, session: &SessionRef) {
+        let current = session.cell.lock().session(session.id).and_then(Session::connection_number);
+        if current == Some(session.connection) {
+            self.end(&session.cell, session.id);
+        }
+    }
+
+    /// Takes a broken session up on another connection (XEP-0198 §5). `handled` is the client's count.
+    pub async fn resume(
+        self: &Arc<Self>,
+        account: &BareJid,
+        previous: &str,
+        handled: u32,
+        connection: Connection,
+    ) -> Result<Resumed, NotResumed> {
+        let resumed = self.try_resume(account, previous, handled, connection).await;
+        let counter = if resumed.is_ok() { &self.counters.resumed } else { &self.counters.resume_failed };
+        counter.fetch_add(1, Ordering::Relaxed);
+        resumed
+    }
+
+    async fn try_resume(
+        self: &Arc<Self>,
+        jid: &BareJid,
+        previous: &str,
+        handled: u32,
+        connection: Connection,
+    ) -> Result<Resumed, NotResumed> {
+        let unknown = NotResumed { handled: None };
+        let cell = self.account(jid).await.ok().flatten().ok_or(unknown.clone())?;
+        let (id, whose) = self.session_ids.open(previous).ok_or(unknown.clone())?;
+        if whose != cell.id.0 {
+            return Err(unknown);
+        }
+        let id = SessionId(id);
+        loop {
+            match self.take_up(&cell, id, handled, connection.clone()) {
+                TakenUp::Session(session, ours) => return Ok(Resumed { session, handled: ours }),
+                TakenUp::Waits(ticket) => self.store.wait(ticket).await,
+                TakenUp::Wrong(ours) => return Err(NotResumed { handled: Some(ours) }),
+                TakenUp::Nothing => {
+                    return Err(NotResumed { handled: self.account_for(&cell, id, handled).await });
+                }
+            }
+        }
+    }
+
+    fn take_up(&self, cell: &Arc<Cell>, id: SessionId, handled: u32, connection: Connection) -> TakenUp {
+        let mut account = cell.lock();
+        let Some(session) = account.session_mut(id) else { return TakenUp::Nothing };
+        let Some(management) =
+            session.management.as_mut().filter(|management| !management.resume_for.is_zero())
+        else {
+            return TakenUp::Nothing;
+        };
+        // `h` of `<resumed/>` promises as much as an acknowledgement does (promise P2).
+        let ours = management.handled;
+        if std::mem::replace(&mut management.journaled, ours) != ours {
+            let ticket =
+                self.commit(&mut account, vec![Write::SessionHandled { session: id, handled: ours }]);
+            return TakenUp::Waits(ticket);
+        }
+        if session.last_ticket > self.store.durable() {
+            return TakenUp::Waits(session.last_ticket);
+        }
+        // A count above what was sent means that this is not the client we spoke with.
+        let Ok(covers) = session.outbox.acknowledge(handled) else { return TakenUp::Wrong(ours) };
+        // A connection that is still there is a dead one, or another client's: it has to go.
+        session.wake();
+        let number = connection.number;
+        session.link = link(connection);
+        session.outbox.rewind();
+        session.closing = None;
+        if let Some(management) = &mut session.management {
+            management.asked = false;
+            management.answers.clear();
+        }
+        let (device, jid) = (session.device, session.jid.clone());
+        account.touched = self.clock.elapsed();
+        self.cursor_moved(cell, &mut account, device, covers);
+        drop(account);
+        TakenUp::Session(SessionRef { cell: cell.clone(), id, jid, connection: number }, ours)
+    }
+
+    /// A session of an earlier run that nothing is left of but its accounts: what was handled of the client's, and by
+    /// the client's own count, what it has of the log. Exact after any crash (promise P4).
+    async fn account_for(&self, cell: &Arc<Cell>, id: SessionId, handled: u32) -> Option<u32> {
+        let (owner, record) = self.store.session(id).await.ok().flatten()?;
+        if owner != cell.jid {
+            return None;
+        }
+        let cursor = cell.lock().device(record.device).map(|device| device.cursor)?;
+        if let Ok(received) = self.store.received_by(cell.id, id, handled, cursor).await {
+            let mut account = cell.lock();
+            self.cursor_moved(cell, &mut account, record.device, received);
+        }
+        Some(record.handled)
+    }
+
+    /// Ends the session that has a resource, if there is one.
+    fn replace(&self, cell: &Arc<Cell>, resource: &str) {
+        let old = cell.lock().resource(resource).map(|session| session.id);
+        if let Some(old) = old {
+            self.end_with(cell, old, Some(StreamCondition::Conflict));
+        }
+    }
+
+    /// Ends a session for good.
+    pub fn end(&self, cell: &Arc<Cell>, id: SessionId) {
+        self.end_with(cell, id, None);
+    }
+
+    /// Ends a session, and its connection with an error. What it had not acknowledged stays behind the device's cursor.
+    pub fn end_with(&self, cell: &Arc<Cell>, id: SessionId, reason: Option<StreamCondition>) {
+        let mut account = cell.lock();
+        let Some(session) = account.session(id) else { return };
+        let element = plain_presence(session.jid.as_str(), "unavailable");
+        let managed = session.is_managed();
+        let (contacts, directed) = self.leave(&mut account, id, &element);
+        let Some(index) = account.sessions.iter().position(|session| session.id == id) else { return };
+        let session = account.sessions.swap_remove(index);
+        account.touched = self.clock.elapsed();
+        if managed {
+            self.commit(&mut account, vec![Write::SessionEnded { session: id }]);
+        }
+        drop(account);
+        if let (Some(condition), Some(number)) = (reason, session.connection_number()) {
+            self.give_reason(number, condition);
+        }
+        session.wake();
+        self.announce_leave(&contacts, &directed, &element);
+        self.bounce(&session);
+    }
+
+    /// Requests that reached nobody are answered, so that who asked does not wait for ever (XEP-0198 §5).
+    fn bounce(&self, session: &Session) {
+        for entry in session.outbox.entries() {
+            let Item::Stanza { element, .. } = &entry.item else { continue };
+            let asks = element.name() == "iq" && matches!(element.attr("type"), Some("get" | "set"));
+            let Some(Ok(asker)) = element.attr("from").filter(|_| asks).map(str::parse::<Jid>) else {
+                continue;
+            };
+            let Some(asker) = asker.try_into_full() else { continue };
+            self.bounce_iq(&asker, element);
+        }
+    }
+
+    fn bounce_iq(&self, asker: &FullJid, request: &Element) {
+        let Some(cell) = self.resident(&asker.bare()) else { return };
+        let error = StanzaError::new(Condition::RecipientUnavailable);
+        let reply = Element::builder("iq", crate::stanza::NS_CLIENT)
+            .attr("type", "error")
+            .attr_opt("id", request.attr("id"))
+            .attr_opt("from", request.attr("to"))
+            .attr("to", asker.as_str())
+            .child(error.to_element())
+            .build();
+        let mut account = cell.lock();
+        let session = account.sessions.iter_mut().find(|session| session.jid == *asker);
+        if let Some(session) = session {
+            session.queue(crate::outbox::Entry::stanza(reply), &self.registry.filter);
+            session.wake();
+        }
+    }
+}
+
+fn link(connection: Connection) -> Link {
+    let Connection { number, wake, info } = connection;
+    Link::Connected { number, wake, info: Box::new(info) }
+}

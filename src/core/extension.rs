@@ -1,0 +1,416 @@
+//! The extension API: how a module of `xeps/` hangs itself on the road of a message.
+//!
+//! An extension registers handlers and the features that announce them, side by side. Handlers are functions of
+//! what they are given; they do not send, store or wait, except for those that answer an iq later. The order of
+//! the handlers of a stage is the order of the list of extensions.
+
+use std::any::{Any, TypeId};
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use unisono_xml::Element;
+
+use crate::account::{Account, Cell};
+use crate::error::StanzaError;
+use crate::hub::{Hub, SessionRef};
+use crate::ids::{LogPosition, Ticket};
+use crate::jid::BareJid;
+use crate::outbox::{Form, Item};
+use crate::record::{Direction, Keep, MessageRecord};
+use crate::session::Session;
+use crate::stanza::{Iq, IqType, Message, Stanza};
+use crate::storage::{BoxFuture, Write};
+
+/// One extension.
+pub trait Extension: Sync {
+    /// What it implements.
+    fn spec(&self) -> Spec;
+    /// Hangs its handlers up.
+    fn register(&self, on: &mut Registry);
+}
+
+/// Which specification a module follows, and how far.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Spec {
+    /// The number of the XEP.
+    pub number: u16,
+    pub version: &'static str,
+    /// What is missing; empty if nothing is.
+    pub missing: &'static str,
+}
+
+impl Spec {
+    /// A XEP of this number and version, implemented as far as a server can.
+    pub const fn xep(number: u16, version: &'static str) -> Self {
+        Self { number, version, missing: "" }
+    }
+
+    /// Says what is missing.
+    #[must_use]
+    pub const fn partial(self, missing: &'static str) -> Self {
+        Self { missing, ..self }
+    }
+}
+
+/// Whose address a request or a feature is for.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub enum Entity {
+    /// The domain.
+    Server,
+    /// The account of the one who asks: its bare JID, or no `to` at all.
+    OwnAccount,
+    /// The bare JID of somebody else.
+    OtherAccount,
+}
+
+/// The stations of the road (DESIGN.md §3), in their order. Handlers are hung up by the method of the same name of
+/// [`Registry`].
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub enum Stage {
+    Admit,
+    Annotate,
+    Record,
+    Reflect,
+    Deliver,
+    Filter,
+}
+
+/// The side of the road on which a handler runs.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub enum Side {
+    Sender,
+    Recipient,
+}
+
+/// Why a stanza does not go on.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Refusal {
+    /// The sender learns it.
+    Error(Box<StanzaError>),
+    /// Nobody learns it.
+    Silent,
+}
+
+/// What becomes of a child of a stanza that passes `annotate`.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Child {
+    Keep,
+    Remove,
+}
+
+/// What a stanza meets when it is queued for a device that is not looking (XEP-0352).
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Holding {
+    /// Goes out at once, and with it all that is held.
+    Pass,
+    /// Waits until something passes; a newer stanza of the same kind from the same sender replaces it.
+    Replaceable,
+    /// Is left out.
+    Drop,
+}
+
+/// One copy of a recorded message, about to be written.
+#[derive(Clone, Copy, Debug)]
+pub struct Copy<'a> {
+    /// Whose log it is from.
+    pub owner: &'a BareJid,
+    /// Its archive id, if the archive shows it.
+    pub id: Option<&'a str>,
+    /// When it was recorded, in microseconds since 1970, if that was not just now.
+    pub delayed: Option<i64>,
+}
+
+pub type Admit = fn(&Stanza, &Account, Side) -> Result<(), Refusal>;
+pub type Annotate = fn(&Element, &Hub) -> Child;
+pub type Record = fn(&Message, &Account, Side) -> Option<Keep>;
+pub type Apply = fn(&Message, &Account, Direction, &mut Vec<Write>);
+pub type Deliver = fn(&MessageRecord, Direction, &Session) -> Option<Form>;
+pub type Stamp = fn(&mut Vec<u8>, &Copy<'_>);
+pub type Filter = fn(&Item, &Session) -> Option<Holding>;
+pub type Nonza = fn(NonzaRequest) -> BoxFuture<'static, NonzaReply>;
+
+/// An iq, and everything a handler may need to answer it.
+pub struct Request {
+    pub hub: Arc<Hub>,
+    pub iq: Iq,
+    pub entity: Entity,
+    /// The session of the one who asks, if it is of this server.
+    pub session: Option<SessionRef>,
+    /// The account that is asked; none for the server.
+    pub account: Option<Arc<Cell>>,
+}
+
+/// An answer to an iq.
+#[derive(Default)]
+pub struct Reply {
+    /// The child of the result.
+    pub payload: Option<Element>,
+    /// Stanzas that go to the one who asks before the result.
+    pub before: Vec<Item>,
+    /// Stanzas that go to the one who asks after the result.
+    pub after: Vec<Item>,
+    /// What must be durable before the answer goes out.
+    pub ticket: Ticket,
+    /// With the answer, the device has its log up to here.
+    pub covers: Option<LogPosition>,
+}
+
+impl Reply {
+    /// A result without a child.
+    pub fn empty() -> Self {
+        Self::default()
+    }
+
+    /// A result with a child.
+    pub fn with(payload: Element) -> Self {
+        Self { payload: Some(payload), ..Self::default() }
+    }
+
+    /// Waits for a commit.
+    #[must_use]
+    pub fn after(mut self, ticket: Ticket) -> Self {
+        self.ticket = self.ticket.max(ticket);
+        self
+    }
+}
+
+pub type Answer = Result<Reply, StanzaError>;
+/// Handles an iq at once, or as a future where it has to read the store.
+#[derive(Clone, Copy)]
+pub enum IqHandler {
+    Now(fn(&Request) -> Answer),
+    Later(fn(Request) -> BoxFuture<'static, Answer>),
+}
+
+/// An element of a client's stream that is not a stanza.
+pub struct NonzaRequest {
+    pub hub: Arc<Hub>,
+    pub element: Element,
+    pub stream: StreamState,
+}
+
+/// Where the stream is that a nonza arrived on.
+#[derive(Clone)]
+pub enum StreamState {
+    /// Authenticated, no resource bound.
+    Authenticated { account: BareJid, connection: crate::hub::Connection },
+    /// A resource is bound.
+    Bound(SessionRef),
+}
+
+/// What a nonza leads to.
+#[derive(Default)]
+pub struct NonzaReply {
+    /// Written at once, in order.
+    pub write: Vec<Element>,
+    /// The stream is now bound to this session (XEP-0198 resumption).
+    pub session: Option<SessionRef>,
+    /// The stream ends with this error; the second is an application-specific condition.
+    pub error: Option<(crate::error::StreamCondition, Option<Element>)>,
+}
+
+/// A feature of the stream, offered once a client is authenticated.
+pub type StreamFeature = fn() -> Element;
+
+type Decode = fn(&str, &str) -> Box<dyn Any + Send>;
+
+/// Everything that the extensions registered. Built once, at start.
+#[derive(Default)]
+pub struct Registry {
+    pub(crate) features: Vec<(Entity, &'static str)>,
+    pub(crate) extended: Vec<(Entity, fn(&Hub) -> Option<Element>)>,
+    pub(crate) iqs: HashMap<&'static str, Vec<(Entity, IqType, &'static str, IqHandler)>>,
+    pub(crate) nonzas: HashMap<(&'static str, &'static str), Nonza>,
+    pub(crate) stream_features: Vec<StreamFeature>,
+    pub(crate) admit: Vec<Admit>,
+    pub(crate) annotate: Vec<Annotate>,
+    pub(crate) record: Vec<Record>,
+    pub(crate) apply: Vec<Apply>,
+    pub(crate) reflect: Vec<Deliver>,
+    pub(crate) deliver: Vec<Deliver>,
+    pub(crate) stamp: Vec<Stamp>,
+    pub(crate) filter: Vec<Filter>,
+    pub(crate) ack_writer: Option<fn(&mut Vec<u8>, u32)>,
+    pub(crate) request_writer: Option<fn(&mut Vec<u8>)>,
+    pub(crate) wrappings: Vec<&'static crate::outbox::Wrapping>,
+    pub(crate) kinds: Vec<&'static str>,
+    pub(crate) states: HashMap<&'static str, (TypeId, Decode)>,
+}
+
+impl Registry {
+    /// Registers all extensions of a list, in its order.
+    pub fn new(extensions: &[&dyn Extension]) -> Self {
+        let mut registry = Self::default();
+        crate::roster::register(&mut registry);
+        for extension in extensions {
+            extension.register(&mut registry);
+        }
+        registry
+    }
+
+    /// Announces a feature of an entity (XEP-0030 §3.1).
+    pub fn feature(&mut self, entity: Entity, ns: &'static str) -> &mut Self {
+        self.features.push((entity, ns));
+        self
+    }
+
+    /// Announces a feature of an account to its owner and to others.
+    pub fn account_feature(&mut self, ns: &'static str) -> &mut Self {
+        self.feature(Entity::OwnAccount, ns).feature(Entity::OtherAccount, ns)
+    }
+
+    /// Adds a form to the information about an entity (XEP-0128).
+    pub fn extended_info(&mut self, entity: Entity, form: fn(&Hub) -> Option<Element>) -> &mut Self {
+        self.extended.push((entity, form));
+        self
+    }
+
+    /// Handles an iq with this child at once.
+    pub fn iq(
+        &mut self,
+        entity: Entity,
+        kind: IqType,
+        (ns, name): (&'static str, &'static str),
+        handler: fn(&Request) -> Answer,
+    ) -> &mut Self {
+        self.iqs.entry(ns).or_default().push((entity, kind, name, IqHandler::Now(handler)));
+        self
+    }
+
+    /// Handles an iq with this child by a future. The stream takes no further stanza until it is answered, so
+    /// that the order is kept.
+    pub fn iq_later(
+        &mut self,
+        entity: Entity,
+        kind: IqType,
+        (ns, name): (&'static str, &'static str),
+        handler: fn(Request) -> BoxFuture<'static, Answer>,
+    ) -> &mut Self {
+        self.iqs.entry(ns).or_default().push((entity, kind, name, IqHandler::Later(handler)));
+        self
+    }
+
+    /// Handles a top-level element that is not a stanza.
+    pub fn nonza(&mut self, (ns, name): (&'static str, &'static str), handler: Nonza) -> &mut Self {
+        self.nonzas.insert((ns, name), handler);
+        self
+    }
+
+    /// Adds a stream feature, offered after authentication.
+    pub fn stream_feature(&mut self, feature: StreamFeature) -> &mut Self {
+        self.stream_features.push(feature);
+        self
+    }
+
+    /// Stage `admit`, both sides: may this stanza pass? The first refusal decides.
+    pub fn admit(&mut self, handler: Admit) -> &mut Self {
+        self.admit.push(handler);
+        self
+    }
+
+    /// Stage `annotate`: looks at each child of a message and removes what only we may say.
+    pub fn annotate(&mut self, handler: Annotate) -> &mut Self {
+        self.annotate.push(handler);
+        self
+    }
+
+    /// Stage `record`, both sides: what does this log keep of the message? The first answer decides; without one,
+    /// nothing is kept.
+    pub fn record(&mut self, handler: Record) -> &mut Self {
+        self.record.push(handler);
+        self
+    }
+
+    /// Stage `record`, once for each log that keeps the message: further writes in the same commit.
+    pub fn apply(&mut self, handler: Apply) -> &mut Self {
+        self.apply.push(handler);
+        self
+    }
+
+    /// Stage `reflect`: does another device of the sender get a copy?
+    pub fn reflect(&mut self, handler: Deliver) -> &mut Self {
+        self.reflect.push(handler);
+        self
+    }
+
+    /// Stage `deliver`: does a device that the message is not addressed to get a copy?
+    pub fn deliver(&mut self, handler: Deliver) -> &mut Self {
+        self.deliver.push(handler);
+        self
+    }
+
+    /// Stage `deliver`: what the server adds to each copy of a recorded message.
+    pub fn stamp(&mut self, handler: Stamp) -> &mut Self {
+        self.stamp.push(handler);
+        self
+    }
+
+    /// Stage `filter`: what happens to a stanza for a device that is not looking? The first answer decides.
+    pub fn filter(&mut self, handler: Filter) -> &mut Self {
+        self.filter.push(handler);
+        self
+    }
+
+    /// How an acknowledgement and the request for one are written (XEP-0198 §4).
+    pub fn acknowledgements(&mut self, ack: fn(&mut Vec<u8>, u32), request: fn(&mut Vec<u8>)) -> &mut Self {
+        self.ack_writer = Some(ack);
+        self.request_writer = Some(request);
+        self
+    }
+
+    /// Declares a wrapping, so that saved sessions can name it.
+    pub fn wrapping(&mut self, wrapping: &'static crate::outbox::Wrapping) -> &mut Self {
+        self.wrappings.push(wrapping);
+        self
+    }
+
+    /// Keeps a value of type `T` with each account, read from the document of this kind (key `""`) when the account is
+    /// loaded, found by [`Account::state`] and replaced by [`Account::set_state`].
+    pub fn account_state<T: AccountState>(&mut self) -> &mut Self {
+        self.kinds.push(T::KIND);
+        self.states.insert(T::KIND, (TypeId::of::<T>(), |_, value| Box::new(T::decode(value))));
+        self
+    }
+
+    /// What an entity announces, in order of registration.
+    pub fn features_of(&self, entity: Entity) -> impl Iterator<Item = &'static str> + '_ {
+        self.features.iter().filter(move |(of, _)| *of == entity).map(|(_, ns)| *ns)
+    }
+
+    /// The forms that extend the information about an entity.
+    pub fn forms_of(&self, entity: Entity, hub: &Hub) -> Vec<Element> {
+        self.extended.iter().filter(|(of, _)| *of == entity).filter_map(|(_, form)| form(hub)).collect()
+    }
+
+    /// The features of a stream after authentication.
+    pub fn stream_features(&self) -> impl Iterator<Item = Element> + '_ {
+        self.stream_features.iter().map(|feature| feature())
+    }
+
+    /// The handler of a nonza.
+    pub fn nonza_handler(&self, element: &Element) -> Option<Nonza> {
+        self.nonzas.iter().find(|((ns, name), _)| element.is(name, ns)).map(|(_, handler)| *handler)
+    }
+
+    pub(crate) fn iq_handler(&self, entity: Entity, kind: IqType, payload: &Element) -> Option<IqHandler> {
+        let handlers = self.iqs.get(payload.ns())?;
+        let found = handlers
+            .iter()
+            .find(|(of, with, name, _)| *of == entity && *with == kind && payload.name() == *name);
+        found.map(|(.., handler)| *handler)
+    }
+
+    /// Reads the state that an extension keeps with an account.
+    pub(crate) fn decode(&self, kind: &str, key: &str, value: &str) -> Option<(TypeId, Box<dyn Any + Send>)> {
+        self.states.get(kind).map(|(id, decode)| (*id, decode(key, value)))
+    }
+}
+
+/// A value that an extension keeps with each account, in memory and as a document.
+pub trait AccountState: Any + Send + Default {
+    /// The kind of the document.
+    const KIND: &'static str;
+    /// Reads what [`Self::encode`] wrote. What cannot be read is the default.
+    fn decode(text: &str) -> Self;
+    fn encode(&self) -> String;
+}

@@ -1,0 +1,126 @@
+//! What happens without anybody asking: deadlines pass, cursors are stored, accounts leave the memory, the
+//! server stops and starts.
+
+use std::sync::{Arc, PoisonError};
+
+use crate::account::Cell;
+use crate::error::StreamCondition;
+use crate::hub::Hub;
+use crate::ids::{SessionId, Ticket};
+use crate::session::{Link, Session};
+use crate::snapshot;
+use crate::storage::{SessionRecord, StoreError, Write};
+
+impl Hub {
+    /// To be called about once a second.
+    pub fn sweep(&self) {
+        self.expire_sessions();
+        self.store_cursors();
+        self.evict_idle();
+    }
+
+    /// Sessions that nobody came back to are over.
+    fn expire_sessions(&self) {
+        let now = self.clock.elapsed();
+        let mut expired = Vec::new();
+        self.detached_list().retain(|(until, cell, id)| {
+            let over = *until <= now;
+            if over {
+                expired.push((*until, cell.clone(), *id));
+            }
+            !over
+        });
+        for (until, cell, id) in expired {
+            let still = matches!(cell.lock().session(id).map(|session| &session.link), Some(Link::Detached { until: current }) if *current == until);
+            if still {
+                self.end(&cell, id);
+            }
+        }
+    }
+
+    /// Cursors that moved are stored, many at a time: nobody waits for them.
+    fn store_cursors(&self) -> Ticket {
+        let moved = std::mem::take(&mut *self.moved.lock().unwrap_or_else(PoisonError::into_inner));
+        let mut last = Ticket::NONE;
+        for cell in moved {
+            let mut account = cell.lock();
+            let devices = std::mem::take(&mut account.moved);
+            let changed = account.devices.iter().filter(|device| devices.contains(&device.id));
+            let writes =
+                changed.map(|device| Write::Device { account: cell.id, device: device.clone() }).collect();
+            last = last.max(self.commit(&mut account, writes));
+        }
+        last
+    }
+
+    /// The server stops: connections have ended, sessions that can be resumed are saved, everything is durable.
+    pub async fn save(&self) {
+        let mut last = self.store_cursors();
+        for cell in self.residents() {
+            let mut account = cell.lock();
+            let resumable = account.sessions.iter().filter(|session| session.is_resumable());
+            let writes = resumable
+                .map(|session| Write::Session { account: cell.id, session: saved(session) })
+                .collect();
+            last = last.max(self.commit(&mut account, writes)).max(account.last_ticket);
+        }
+        self.store.wait(last).await;
+    }
+
+    /// The server starts: accounts with saved sessions are loaded, so that what others send to them waits there.
+    pub async fn restore(&self) -> Result<usize, StoreError> {
+        let accounts = self.store.saved().await?;
+        let count = accounts.len();
+        for jid in accounts {
+            self.account(&jid).await?;
+        }
+        Ok(count)
+    }
+
+    /// Takes up the sessions that a clean stop saved. The saved copy is used up: after a crash it would be wrong.
+    pub(crate) fn restore_sessions(&self, cell: &Arc<Cell>, records: Vec<SessionRecord>) {
+        let mut account = cell.lock();
+        let mut writes = Vec::new();
+        for record in records {
+            let Some(text) = &record.snapshot else { continue };
+            let until = self.clock.elapsed().saturating_add(self.settings.resume_for);
+            match snapshot::read(text, &record, &cell.jid, &self.registry, Link::Detached { until }) {
+                Some(session) => {
+                    self.detached_list().push((until, cell.clone(), record.id));
+                    account.sessions.push(session);
+                }
+                None => tracing::error!(account = %cell.jid, "cannot read a saved session"),
+            }
+            writes.push(Write::Session {
+                account: cell.id,
+                session: SessionRecord { snapshot: None, ..record },
+            });
+        }
+        self.commit(&mut account, writes);
+    }
+
+    /// The account was changed by the operator: its sessions end.
+    pub fn end_sessions(&self, cell: &Arc<Cell>, reason: StreamCondition) -> usize {
+        let sessions: Vec<SessionId> = cell.lock().sessions.iter().map(|session| session.id).collect();
+        for id in &sessions {
+            self.end_with(cell, *id, Some(reason.clone()));
+        }
+        sessions.len()
+    }
+
+    /// The account is no more.
+    pub fn removed(&self, cell: &Arc<Cell>) {
+        self.end_sessions(cell, StreamCondition::NotAuthorized);
+        self.forget(&cell.jid);
+    }
+}
+
+fn saved(session: &Session) -> SessionRecord {
+    SessionRecord {
+        id: session.id,
+        device: session.device,
+        resource: session.jid.resource().into(),
+        handled: session.management.as_ref().map_or(0, |management| management.handled),
+        snapshot: Some(snapshot::write(session)),
+    }
+}

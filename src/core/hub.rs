@@ -1,0 +1,296 @@
+//! The hub: all accounts of the server, and what they share.
+
+use std::collections::HashMap;
+use std::hash::{BuildHasher, Hasher, RandomState};
+use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
+use std::time::Duration;
+
+use crate::account::{Account, Cell};
+use crate::clock::{Clock, Random};
+use crate::error::StreamCondition;
+use crate::extension::Registry;
+use crate::ids::{SessionId, Ticket};
+use crate::jid::{BareJid, FullJid};
+use crate::render::Renderer;
+use crate::seal::Seal;
+use crate::session::ConnectionInfo;
+use crate::storage::{Commit, Store, StoreError, Wake, Write};
+
+/// The accounts are kept in this many maps, so that threads seldom meet.
+const SHARDS: usize = 64;
+
+/// What the operator can set.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// The domains of this server; the first is the default.
+    pub domains: Vec<BareJid>,
+    /// How long a session without a connection can be resumed (XEP-0198 `max`).
+    pub resume_for: Duration,
+    /// Sessions that one account may have at a time.
+    pub sessions_max: usize,
+    /// How long an account stays in memory without a session.
+    pub keep_idle_for: Duration,
+    /// Bytes of unacknowledged stanzas that the log does not hold, for one session.
+    pub outbox_bytes_max: usize,
+    /// Devices that were not seen for so long are forgotten.
+    pub forget_devices_after: Duration,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            domains: Vec::new(),
+            resume_for: Duration::from_secs(600),
+            sessions_max: 50,
+            keep_idle_for: Duration::from_secs(120),
+            outbox_bytes_max: 1024 * 1024,
+            forget_devices_after: Duration::from_secs(90 * 24 * 3600),
+        }
+    }
+}
+
+/// What is counted for the operator.
+#[derive(Debug, Default)]
+pub struct Counters {
+    /// Stanzas received from devices.
+    pub stanzas: AtomicU64,
+    /// Messages recorded in a log.
+    pub recorded: AtomicU64,
+    /// Messages that were not recorded a second time (promise P3).
+    pub duplicates: AtomicU64,
+    /// Sessions resumed, and those that could not be.
+    pub resumed: AtomicU64,
+    pub resume_failed: AtomicU64,
+    /// Entries that a device should have had and that the log does not hold any more. Must be 0.
+    pub gaps: AtomicU64,
+}
+
+/// One connection, as the network layer introduces it.
+#[derive(Clone)]
+pub struct Connection {
+    /// Drawn by [`Hub::connection_number`].
+    pub number: u64,
+    pub wake: Arc<dyn Wake>,
+    pub info: ConnectionInfo,
+}
+
+/// A session, as its connection holds it.
+#[derive(Clone)]
+pub struct SessionRef {
+    pub cell: Arc<Cell>,
+    pub id: SessionId,
+    pub jid: FullJid,
+    /// The number of the connection; an older connection of the session finds itself replaced.
+    pub connection: u64,
+}
+
+/// All accounts of the server.
+pub struct Hub {
+    pub store: Arc<dyn Store>,
+    pub registry: Registry,
+    pub clock: Arc<dyn Clock>,
+    pub random: Arc<dyn Random>,
+    pub settings: Settings,
+    pub counters: Counters,
+    pub(crate) ids: Seal,
+    pub(crate) session_ids: Seal,
+    accounts: Vec<RwLock<HashMap<BareJid, Arc<Cell>>>>,
+    loading: Vec<tokio::sync::Mutex<()>>,
+    hasher: RandomState,
+    last_id: AtomicI64,
+    last_connection: AtomicU64,
+    /// Sessions that wait to be resumed, with their deadlines.
+    pub(crate) detached: Mutex<Vec<(Duration, Arc<Cell>, SessionId)>>,
+    /// Accounts with cursors that moved.
+    pub(crate) moved: Mutex<Vec<Arc<Cell>>>,
+    /// Why connections lost their session, until they come to ask.
+    reasons: Mutex<HashMap<u64, StreamCondition>>,
+}
+
+impl Hub {
+    /// Opens the hub on a store.
+    pub async fn open(
+        store: Arc<dyn Store>,
+        registry: Registry,
+        clock: Arc<dyn Clock>,
+        random: Arc<dyn Random>,
+        settings: Settings,
+    ) -> Result<Arc<Self>, StoreError> {
+        let draw = || {
+            let mut secret = [0; 32];
+            random.fill(&mut secret);
+            secret
+        };
+        let ids = Seal::new(&store.secret("archive-ids", draw()).await?);
+        let session_ids = Seal::new(&store.secret("session-ids", draw()).await?);
+        Ok(Arc::new(Self {
+            last_id: AtomicI64::new(clock.now_micros()),
+            store,
+            registry,
+            clock,
+            random,
+            settings,
+            counters: Counters::default(),
+            ids,
+            session_ids,
+            accounts: (0..SHARDS).map(|_| RwLock::default()).collect(),
+            loading: (0..SHARDS).map(|_| tokio::sync::Mutex::default()).collect(),
+            hasher: RandomState::new(),
+            last_connection: AtomicU64::new(0),
+            detached: Mutex::default(),
+            moved: Mutex::default(),
+            reasons: Mutex::default(),
+        }))
+    }
+
+    /// Whether a domain is one of ours.
+    pub fn serves(&self, domain: &str) -> bool {
+        self.settings.domains.iter().any(|own| own.as_str() == domain)
+    }
+
+    /// The account, if it is in memory.
+    pub fn resident(&self, jid: &BareJid) -> Option<Arc<Cell>> {
+        let map = self.shard(jid)?.read().unwrap_or_else(PoisonError::into_inner);
+        map.get(jid).cloned()
+    }
+
+    /// The account, read from the store if need be.
+    pub async fn account(&self, jid: &BareJid) -> Result<Option<Arc<Cell>>, StoreError> {
+        if let Some(cell) = self.resident(jid) {
+            return Ok(Some(cell));
+        }
+        if jid.local().is_none() || !self.serves(jid.domain()) {
+            return Ok(None);
+        }
+        let (Some(loading), Some(shard)) = (self.loading.get(self.index(jid)), self.shard(jid)) else {
+            return Ok(None);
+        };
+        let _one_at_a_time = loading.lock().await;
+        if let Some(cell) = self.resident(jid) {
+            return Ok(Some(cell));
+        }
+        let Some(data) = self.store.load(jid, &self.registry.kinds).await? else { return Ok(None) };
+        let sessions = data.sessions.clone();
+        let mut account = Account::new(data, &self.registry);
+        account.touched = self.clock.elapsed();
+        let cell = Arc::new(Cell::new(account));
+        self.restore_sessions(&cell, sessions);
+        shard.write().unwrap_or_else(PoisonError::into_inner).insert(jid.clone(), cell.clone());
+        Ok(Some(cell))
+    }
+
+    /// All accounts in memory.
+    pub fn residents(&self) -> Vec<Arc<Cell>> {
+        let maps = self.accounts.iter();
+        maps.flat_map(|map| {
+            map.read().unwrap_or_else(PoisonError::into_inner).values().cloned().collect::<Vec<_>>()
+        })
+        .collect()
+    }
+
+    /// Lets go of an account that was removed from the store.
+    pub(crate) fn forget(&self, jid: &BareJid) {
+        if let Some(shard) = self.shard(jid) {
+            shard.write().unwrap_or_else(PoisonError::into_inner).remove(jid);
+        }
+    }
+
+    /// Lets go of accounts that nobody needs. What they wrote must be durable, or the next load would miss it.
+    pub(crate) fn evict_idle(&self) {
+        let now = self.clock.elapsed();
+        let durable = self.store.durable();
+        for map in &self.accounts {
+            let mut map = map.write().unwrap_or_else(PoisonError::into_inner);
+            map.retain(|_, cell| {
+                if Arc::strong_count(cell) > 1 {
+                    return true;
+                }
+                let account = cell.lock();
+                let idle = now.saturating_sub(account.touched) > self.settings.keep_idle_for;
+                !(account.sessions.is_empty()
+                    && account.moved.is_empty()
+                    && idle
+                    && account.last_ticket <= durable)
+            });
+        }
+    }
+
+    /// A number that was not drawn before, by this or an earlier run, as long as the clock keeps ahead of one a
+    /// microsecond.
+    pub(crate) fn draw_id(&self) -> i64 {
+        let now = self.clock.now_micros();
+        let next = |last: i64| Some(last.saturating_add(1).max(now));
+        match self.last_id.fetch_update(Ordering::Relaxed, Ordering::Relaxed, next) {
+            Ok(last) | Err(last) => last.saturating_add(1).max(now),
+        }
+    }
+
+    /// A number for a new connection.
+    pub fn connection_number(&self) -> u64 {
+        self.last_connection.fetch_add(1, Ordering::Relaxed).saturating_add(1)
+    }
+
+    /// Hands writes that concern one account to the journal.
+    pub fn commit(&self, account: &mut Account, writes: Vec<Write>) -> Ticket {
+        if writes.is_empty() {
+            return Ticket::NONE;
+        }
+        let wake = account.wakers().collect();
+        let ticket = self.store.submit(Commit { writes, wake });
+        account.last_ticket = ticket;
+        ticket
+    }
+
+    /// Wakes the sessions of an account if what they wait for is durable already; else the journal does it.
+    pub(crate) fn wake_if_durable(&self, account: &Account, ticket: Ticket) {
+        if ticket <= self.store.durable() {
+            account.sessions.iter().for_each(crate::session::Session::wake);
+        }
+    }
+
+    /// What renders the messages of an account.
+    pub fn renderer<'a>(&'a self, cell: &'a Cell) -> Renderer<'a> {
+        Renderer { registry: &self.registry, ids: &self.ids, account: cell.id, owner: &cell.jid }
+    }
+
+    /// The position that an archive id of this account stands for.
+    pub fn position(&self, account: crate::ids::AccountId, id: &str) -> Option<crate::ids::LogPosition> {
+        let (position, whose) = self.ids.open(id)?;
+        (whose == account.0 && position > 0).then_some(crate::ids::LogPosition(position))
+    }
+
+    /// The archive id of a position.
+    pub fn archive_id(
+        &self,
+        account: crate::ids::AccountId,
+        position: crate::ids::LogPosition,
+    ) -> compact_str::CompactString {
+        self.ids.seal(position.0, account.0)
+    }
+
+    pub(crate) fn give_reason(&self, connection: u64, reason: StreamCondition) {
+        self.reasons.lock().unwrap_or_else(PoisonError::into_inner).insert(connection, reason);
+    }
+
+    /// Why a connection has no session any more.
+    pub(crate) fn reason(&self, connection: u64) -> StreamCondition {
+        let mut reasons = self.reasons.lock().unwrap_or_else(PoisonError::into_inner);
+        reasons.remove(&connection).unwrap_or(StreamCondition::Reset)
+    }
+
+    pub(crate) fn detached_list(&self) -> MutexGuard<'_, Vec<(Duration, Arc<Cell>, SessionId)>> {
+        self.detached.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn shard(&self, jid: &BareJid) -> Option<&RwLock<HashMap<BareJid, Arc<Cell>>>> {
+        self.accounts.get(self.index(jid))
+    }
+
+    #[expect(clippy::arithmetic_side_effects, reason = "the divisor is a constant above zero")]
+    fn index(&self, jid: &BareJid) -> usize {
+        let mut hasher = self.hasher.build_hasher();
+        hasher.write(jid.as_str().as_bytes());
+        usize::try_from(hasher.finish() % SHARDS as u64).unwrap_or(0)
+    }
+}

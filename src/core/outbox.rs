@@ -1,0 +1,368 @@
+//! What waits to be written to a device, and what was written and not yet acknowledged: one queue.
+//!
+//! ```text
+//!   acknowledged │ written, may be lost │ durable, to be written │ not yet durable
+//!                 front              written                                    back
+//! ```
+//!
+//! An entry is written when its ticket is durable. `<a h='n'/>` (XEP-0198 §4) removes entries from the front; a
+//! resumed stream moves the write cursor back to the front. Without stream management an entry is gone when it is
+//! written. Recorded messages are kept as positions, their content only while it is fresh.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+use unisono_xml::Element;
+
+use crate::ids::{LogPosition, Ticket};
+use crate::jid::FullJid;
+use crate::record::MessageRecord;
+
+/// Bytes of content that an outbox holds before it lets go of what the log can give back.
+pub const FRESH_BYTES_MAX: usize = 64 * 1024;
+
+/// How a recorded message looks on one device.
+#[derive(Clone, Copy, Debug)]
+pub enum Form {
+    /// As it was sent.
+    Original,
+    /// Inside of elements that say why this device has it (XEP-0280).
+    Wrapped(&'static Wrapping),
+}
+
+/// The elements around a forwarded message.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Wrapping {
+    /// Names the wrapping in saved sessions.
+    pub name: &'static str,
+    /// Opening tags, with their namespaces.
+    pub open: &'static str,
+    /// The closing tags.
+    pub close: &'static str,
+}
+
+impl PartialEq for Form {
+    fn eq(&self, other: &Self) -> bool {
+        match (self, other) {
+            (Self::Original, Self::Original) => true,
+            (Self::Wrapped(a), Self::Wrapped(b)) => a.name == b.name,
+            (Self::Original, Self::Wrapped(_)) | (Self::Wrapped(_), Self::Original) => false,
+        }
+    }
+}
+
+/// One stanza for one device.
+#[derive(Clone, Debug)]
+pub enum Item {
+    /// A message of the account's log.
+    Logged { position: LogPosition, record: Option<Arc<MessageRecord>>, form: Form, late: bool },
+    /// Any other stanza; `to` replaces its address where one stanza goes to many.
+    Stanza { element: Element, to: Option<FullJid> },
+    /// A stanza that was serialised already.
+    Text(Box<str>),
+}
+
+/// A stanza and the conditions on it.
+#[derive(Clone, Debug)]
+pub struct Entry {
+    pub item: Item,
+    /// Written only when this is durable.
+    pub ticket: Ticket,
+    /// When the device acknowledges this entry, it has all of the log up to here.
+    pub covers: Option<LogPosition>,
+}
+
+impl Entry {
+    /// A stanza that waits for nothing.
+    pub fn stanza(element: Element) -> Self {
+        Self { item: Item::Stanza { element, to: None }, ticket: Ticket::NONE, covers: None }
+    }
+
+    fn fresh_bytes(&self) -> usize {
+        match &self.item {
+            Item::Logged { record: Some(record), .. } => record.payload.text().len().saturating_add(200),
+            Item::Logged { record: None, .. } => 0,
+            // An element's size is not known; what matters is that many of them count.
+            Item::Stanza { .. } => 400,
+            Item::Text(text) => text.len(),
+        }
+    }
+}
+
+/// What the connection finds when it wants to write.
+#[derive(Debug)]
+pub enum Next<'a> {
+    /// Write this, then call [`Outbox::wrote`].
+    Write(&'a Entry),
+    /// The content of these positions has to be read from the log first.
+    Read(Vec<LogPosition>),
+    /// Nothing can be written at the moment.
+    Wait,
+}
+
+/// Why an acknowledgement is wrong (XEP-0198 §4, `handled-count-too-high`).
+#[derive(Debug, PartialEq, Eq)]
+pub struct HandledTooHigh {
+    pub handled: u32,
+    pub sent: u32,
+}
+
+/// The queue of one session.
+#[derive(Debug, Default)]
+pub struct Outbox {
+    entries: VecDeque<Entry>,
+    /// How many of `entries` were written.
+    written: usize,
+    /// Stanzas acknowledged since stream management was enabled: the number of the entry before the front.
+    acknowledged: u32,
+    /// Entries stay until they are acknowledged.
+    counted: bool,
+    fresh_bytes: usize,
+}
+
+impl Outbox {
+    /// Appends an entry and returns the number that XEP-0198 gives it.
+    pub fn push(&mut self, entry: Entry) -> u32 {
+        self.fresh_bytes = self.fresh_bytes.saturating_add(entry.fresh_bytes());
+        let number = self.next_number();
+        self.entries.push_back(entry);
+        if self.fresh_bytes > FRESH_BYTES_MAX {
+            self.forget_content();
+        }
+        number
+    }
+
+    /// From now on entries are counted and kept (XEP-0198 §3). Nothing that was written before counts.
+    pub fn start_counting(&mut self) {
+        self.counted = true;
+        self.acknowledged = 0;
+    }
+
+    /// What comes next.
+    pub fn next(&self, durable: Ticket) -> Next<'_> {
+        match self.entries.get(self.written) {
+            Some(entry) if entry.ticket > durable => Next::Wait,
+            Some(entry) if matches!(entry.item, Item::Logged { record: None, .. }) => {
+                Next::Read(self.missing(durable))
+            }
+            Some(entry) => Next::Write(entry),
+            None => Next::Wait,
+        }
+    }
+
+    /// The entry at the write cursor is on its way. Returns how far the device has the log, where that is
+    /// settled by writing alone.
+    pub fn wrote(&mut self) -> Option<LogPosition> {
+        if self.counted {
+            self.written = self.written.saturating_add(1).min(self.entries.len());
+            return None;
+        }
+        self.pop_front().and_then(|entry| entry.covers)
+    }
+
+    /// `<a h='handled'/>`: removes what the device has. Returns how far that is in the log.
+    pub fn acknowledge(&mut self, handled: u32) -> Result<Option<LogPosition>, HandledTooHigh> {
+        let newly = handled.wrapping_sub(self.acknowledged) as usize;
+        if newly > self.written {
+            let sent = self.acknowledged.wrapping_add(u32::try_from(self.written).unwrap_or(u32::MAX));
+            return Err(HandledTooHigh { handled, sent });
+        }
+        let mut covers = None;
+        for _ in 0..newly {
+            let entry = self.pop_front();
+            covers = covers.max(entry.and_then(|entry| entry.covers));
+        }
+        self.written = self.written.saturating_sub(newly);
+        self.acknowledged = handled;
+        Ok(covers)
+    }
+
+    /// A resumed stream: all that was not acknowledged is written again.
+    pub fn rewind(&mut self) {
+        self.written = 0;
+    }
+
+    /// Puts the content of positions that [`Next::Read`] asked for in its place. What the log does not have any
+    /// more is dropped from the queue, if it was not counted yet.
+    pub fn fill(&mut self, records: &[(LogPosition, Arc<MessageRecord>)], asked: &[LogPosition]) {
+        for entry in self.entries.iter_mut().skip(self.written) {
+            if let Item::Logged { position, record, .. } = &mut entry.item
+                && record.is_none()
+                && let Ok(found) = records.binary_search_by_key(position, |(at, _)| *at)
+            {
+                *record = records.get(found).map(|(_, record)| record.clone());
+            }
+        }
+        let written = self.written;
+        let mut index = 0_usize;
+        self.entries.retain(|entry| {
+            let lost = index >= written
+                && matches!(&entry.item, Item::Logged { position, record: None, .. } if asked.contains(position));
+            index = index.saturating_add(1);
+            !lost
+        });
+    }
+
+    /// The number that the next entry gets.
+    pub fn next_number(&self) -> u32 {
+        let queued = u32::try_from(self.entries.len()).unwrap_or(u32::MAX);
+        self.acknowledged.wrapping_add(queued).wrapping_add(1)
+    }
+
+    /// Stanzas that were written and not acknowledged.
+    pub fn unacknowledged(&self) -> usize {
+        self.written
+    }
+
+    /// The XEP-0198 number of the last acknowledged entry.
+    pub fn acknowledged(&self) -> u32 {
+        self.acknowledged
+    }
+
+    /// Bytes of content that only this queue holds.
+    pub fn fresh_bytes(&self) -> usize {
+        self.fresh_bytes
+    }
+
+    pub fn entries(&self) -> impl Iterator<Item = &Entry> {
+        self.entries.iter()
+    }
+
+    /// Takes the queue up again after a restart of the server.
+    pub fn restore(acknowledged: u32, entries: Vec<Entry>) -> Self {
+        let fresh_bytes = entries.iter().map(Entry::fresh_bytes).fold(0, usize::saturating_add);
+        Self { entries: entries.into(), written: 0, acknowledged, counted: true, fresh_bytes }
+    }
+
+    /// Positions without content from the write cursor on, as many as one page reads.
+    fn missing(&self, durable: Ticket) -> Vec<LogPosition> {
+        self.entries
+            .iter()
+            .skip(self.written)
+            .take_while(|entry| entry.ticket <= durable)
+            .filter_map(|entry| match entry.item {
+                Item::Logged { position, record: None, .. } => Some(position),
+                Item::Logged { .. } | Item::Stanza { .. } | Item::Text(_) => None,
+            })
+            .take(50)
+            .collect()
+    }
+
+    /// Lets go of the content that the log holds too. What comes next to be written stays.
+    fn forget_content(&mut self) {
+        let written = self.written;
+        for (index, entry) in self.entries.iter_mut().enumerate() {
+            let soon = index >= written && index < written.saturating_add(20);
+            if let Item::Logged { record, .. } = &mut entry.item
+                && !soon
+            {
+                *record = None;
+            }
+        }
+        self.fresh_bytes = self.entries.iter().map(Entry::fresh_bytes).fold(0, usize::saturating_add);
+    }
+
+    fn pop_front(&mut self) -> Option<Entry> {
+        let entry = self.entries.pop_front()?;
+        self.fresh_bytes = self.fresh_bytes.saturating_sub(entry.fresh_bytes());
+        if self.entries.is_empty() {
+            // An idle device keeps no buffer.
+            self.entries = VecDeque::new();
+            self.fresh_bytes = 0;
+        }
+        Some(entry)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(
+        clippy::unwrap_used,
+        clippy::expect_used,
+        clippy::indexing_slicing,
+        clippy::arithmetic_side_effects
+    )]
+    use super::*;
+
+    fn entry(ticket: u64, covers: i64) -> Entry {
+        let item = Item::Text(format!("<message id='{covers}'/>").into());
+        Entry { item, ticket: Ticket(ticket), covers: Some(LogPosition(covers)) }
+    }
+
+    fn write_all(outbox: &mut Outbox, durable: u64) -> usize {
+        let mut count = 0;
+        while let Next::Write(_) = outbox.next(Ticket(durable)) {
+            outbox.wrote();
+            count += 1;
+        }
+        count
+    }
+
+    #[test]
+    fn nothing_is_written_before_it_is_durable() {
+        let mut outbox = Outbox::default();
+        outbox.push(entry(0, 1));
+        outbox.push(entry(5, 2));
+        outbox.push(entry(0, 3)); // waits behind the entry before it: the order is kept
+        assert_eq!(write_all(&mut outbox, 4), 1);
+        assert_eq!(write_all(&mut outbox, 5), 2);
+    }
+
+    #[test]
+    fn without_stream_management_writing_settles() {
+        let mut outbox = Outbox::default();
+        outbox.push(entry(0, 7));
+        assert_eq!(outbox.wrote(), Some(LogPosition(7)));
+        assert_eq!(outbox.entries().count(), 0);
+    }
+
+    #[test]
+    fn an_acknowledgement_trims_and_a_resumption_writes_the_rest_again() {
+        let mut outbox = Outbox::default();
+        outbox.start_counting();
+        for n in 1..=5 {
+            assert_eq!(outbox.push(entry(0, n)), u32::try_from(n).unwrap());
+        }
+        assert_eq!(write_all(&mut outbox, 0), 5);
+        assert_eq!(outbox.acknowledge(2), Ok(Some(LogPosition(2))));
+        assert_eq!(outbox.acknowledge(2), Ok(None));
+        outbox.rewind();
+        assert_eq!(write_all(&mut outbox, 0), 3);
+        assert_eq!(outbox.acknowledge(5), Ok(Some(LogPosition(5))));
+    }
+
+    #[test]
+    fn a_wrong_acknowledgement_is_refused_and_changes_nothing() {
+        let mut outbox = Outbox::default();
+        outbox.start_counting();
+        outbox.push(entry(0, 1));
+        outbox.push(entry(9, 2));
+        assert_eq!(write_all(&mut outbox, 0), 1);
+        for handled in [2, 3, u32::MAX] {
+            assert_eq!(outbox.acknowledge(handled), Err(HandledTooHigh { handled, sent: 1 }));
+        }
+        assert_eq!(outbox.acknowledge(1), Ok(Some(LogPosition(1))));
+        assert_eq!(outbox.acknowledge(0), Err(HandledTooHigh { handled: 0, sent: 1 }));
+    }
+
+    #[test]
+    fn numbers_wrap_as_the_specification_says() {
+        let mut outbox = Outbox::restore(u32::MAX, vec![entry(0, 1), entry(0, 2)]);
+        assert_eq!(write_all(&mut outbox, 0), 2);
+        assert_eq!(outbox.acknowledge(1), Ok(Some(LogPosition(2))));
+    }
+
+    #[test]
+    fn content_that_the_log_has_is_asked_for_again() {
+        let at = |n| Entry {
+            item: Item::Logged { position: LogPosition(n), record: None, form: Form::Original, late: false },
+            ticket: Ticket::NONE,
+            covers: Some(LogPosition(n)),
+        };
+        let mut outbox = Outbox::restore(0, vec![at(1), at(2)]);
+        let Next::Read(asked) = outbox.next(Ticket(0)) else { panic!("wants to read") };
+        assert_eq!(asked, [LogPosition(1), LogPosition(2)]);
+        outbox.fill(&[], &asked); // both were purged
+        assert!(matches!(outbox.next(Ticket(0)), Next::Wait));
+    }
+}

@@ -1,0 +1,329 @@
+//! What a device sends, and where it goes (RFC 6120 §10, RFC 6121 §8).
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use unisono_xml::Element;
+
+use crate::account::Cell;
+use crate::error::{Condition, StanzaError};
+use crate::extension::{Answer, Entity, IqHandler, Refusal, Reply, Request, Side};
+use crate::hub::{Hub, SessionRef};
+use crate::ids::Ticket;
+use crate::jid::Jid;
+use crate::outbox::{Entry, Item};
+use crate::road::Recipient;
+use crate::stanza::{Iq, IqType, Message, NS_CLIENT, Stanza};
+use crate::storage::{BoxFuture, StoreError};
+
+/// How the hub took a stanza.
+pub enum Receipt {
+    /// It is done, and finished when the ticket is durable.
+    Done(Ticket),
+    /// The store has to be read first. The next stanza waits for this one.
+    Later(BoxFuture<'static, Ticket>),
+}
+
+impl Hub {
+    /// Takes a stanza of a bound stream. The caller has checked its `from` (RFC 6120 §8.1.2.1).
+    pub fn receive(self: &Arc<Self>, origin: &SessionRef, element: &Element) -> Receipt {
+        self.counters.stanzas.fetch_add(1, Ordering::Relaxed);
+        let stanza = match Stanza::parse(element, Jid::from(origin.jid.clone())) {
+            Ok(stanza) => stanza,
+            Err(error) => {
+                let reply = (element.attr("type") != Some("error")).then(|| error_reply_to(element, &error));
+                return Receipt::Done(self.settle(origin, Ticket::NONE, reply));
+            }
+        };
+        match stanza {
+            Stanza::Message(message) => self.receive_message(origin, message),
+            Stanza::Presence(presence) => self.receive_presence(origin, presence),
+            Stanza::Iq(iq) => self.receive_iq(origin, iq),
+        }
+    }
+
+    /// Counts a stanza as handled, and tells its sender what went wrong with it.
+    pub(crate) fn settle(&self, origin: &SessionRef, ticket: Ticket, reply: Option<Element>) -> Ticket {
+        let mut account = origin.cell.lock();
+        account.touched = self.clock.elapsed();
+        if let Some(session) = account.session_mut(origin.id) {
+            session.last_ticket = session.last_ticket.max(ticket);
+            if let Some(management) = &mut session.management {
+                management.handled = management.handled.wrapping_add(1);
+            }
+            if let Some(reply) = reply {
+                session.queue(Entry::stanza(reply), &self.registry.filter);
+                session.wake();
+            }
+        }
+        ticket
+    }
+
+    fn receive_message(self: &Arc<Self>, origin: &SessionRef, message: Message) -> Receipt {
+        let known = match &message.header.to {
+            None => Some(Recipient::Account(origin.cell.clone())),
+            Some(to) if !self.serves(to.domain()) => Some(Recipient::Nobody(Condition::RemoteServerNotFound)),
+            Some(to) if to.local().is_none() => Some(Recipient::Nobody(Condition::ServiceUnavailable)),
+            Some(to) => self.resident(&to.to_bare()).map(Recipient::Account),
+        };
+        if let Some(recipient) = known {
+            return Receipt::Done(self.finish_message(origin, message, &recipient));
+        }
+        let (hub, origin) = (self.clone(), origin.clone());
+        Receipt::Later(Box::pin(async move {
+            let to = message.header.to.as_ref().map_or_else(|| origin.cell.jid.clone(), Jid::to_bare);
+            let recipient = match hub.account(&to).await {
+                Ok(Some(cell)) => Recipient::Account(cell),
+                // RFC 6121 §8.5.1: an account that does not exist looks like one that takes nothing.
+                Ok(None) => Recipient::Nobody(Condition::ServiceUnavailable),
+                Err(error) => Recipient::Nobody(StanzaError::from(error).condition),
+            };
+            hub.finish_message(&origin, message, &recipient)
+        }))
+    }
+
+    fn finish_message(&self, origin: &SessionRef, message: Message, recipient: &Recipient) -> Ticket {
+        let header = message.header.clone();
+        let sent = self.send_message(origin, message, recipient);
+        let reply = sent.error.map(|error| error_reply("message", &header, &error));
+        self.settle(origin, sent.ticket, reply)
+    }
+
+    fn receive_iq(self: &Arc<Self>, origin: &SessionRef, iq: Iq) -> Receipt {
+        let own = &origin.cell.jid;
+        let to = iq.header.to.clone().unwrap_or_else(|| Jid::from(own.clone()));
+        if !self.serves(to.domain()) {
+            return Receipt::Done(self.refuse_iq(
+                origin,
+                &iq,
+                &StanzaError::new(Condition::RemoteServerNotFound),
+            ));
+        }
+        let bare = to.to_bare();
+        if to.is_full() {
+            return Receipt::Done(self.pass_iq(origin, iq, &to));
+        }
+        if matches!(iq.kind, IqType::Result | IqType::Error) {
+            // An answer to a request that the server never makes.
+            return Receipt::Done(self.settle(origin, Ticket::NONE, None));
+        }
+        if to.local().is_none() {
+            return self.ask(origin, iq, Entity::Server, None);
+        }
+        if bare == *own {
+            return self.ask(origin, iq, Entity::OwnAccount, Some(origin.cell.clone()));
+        }
+        if let Some(cell) = self.resident(&bare) {
+            return self.ask(origin, iq, Entity::OtherAccount, Some(cell));
+        }
+        let (hub, origin) = (self.clone(), origin.clone());
+        Receipt::Later(Box::pin(async move {
+            match hub.account(&bare).await {
+                Ok(Some(cell)) => match hub.ask(&origin, iq, Entity::OtherAccount, Some(cell)) {
+                    Receipt::Done(ticket) => ticket,
+                    Receipt::Later(answer) => answer.await,
+                },
+                Ok(None) => hub.refuse_iq(&origin, &iq, &StanzaError::new(Condition::ServiceUnavailable)),
+                Err(error) => hub.refuse_iq(&origin, &iq, &error.into()),
+            }
+        }))
+    }
+
+    /// Finds the handler of a request and lets it answer.
+    fn ask(
+        self: &Arc<Self>,
+        origin: &SessionRef,
+        iq: Iq,
+        entity: Entity,
+        account: Option<Arc<Cell>>,
+    ) -> Receipt {
+        let stanza = Stanza::Iq(iq.clone());
+        let refusal = {
+            let sender = self.admits(&stanza, &origin.cell.lock(), Side::Sender);
+            let other = account.as_ref().filter(|_| entity == Entity::OtherAccount);
+            sender.and_then(|()| {
+                other.map_or(Ok(()), |cell| self.admits(&stanza, &cell.lock(), Side::Recipient))
+            })
+        };
+        if let Err(refusal) = refusal {
+            return Receipt::Done(self.refused_iq(origin, &iq, refusal));
+        }
+        let payload = iq.payload.elements().first();
+        let Some(handler) = payload.and_then(|payload| self.registry.iq_handler(entity, iq.kind, payload))
+        else {
+            // RFC 6120 §8.4, RFC 6121 §8.5.1: what nobody knows is `service-unavailable`.
+            return Receipt::Done(self.refuse_iq(
+                origin,
+                &iq,
+                &StanzaError::new(Condition::ServiceUnavailable),
+            ));
+        };
+        let request =
+            Request { hub: self.clone(), iq: iq.clone(), entity, session: Some(origin.clone()), account };
+        match handler {
+            IqHandler::Now(handler) => {
+                let answer = handler(&request);
+                Receipt::Done(self.answer(origin, &iq, answer))
+            }
+            IqHandler::Later(handler) => {
+                let (hub, origin) = (self.clone(), origin.clone());
+                let answer = handler(request);
+                Receipt::Later(Box::pin(async move {
+                    let answer = answer.await;
+                    hub.answer(&origin, &iq, answer)
+                }))
+            }
+        }
+    }
+
+    fn answer(&self, origin: &SessionRef, iq: &Iq, answer: Answer) -> Ticket {
+        let reply = match answer {
+            Ok(reply) => reply,
+            Err(error) => return self.refuse_iq(origin, iq, &error),
+        };
+        let Reply { payload, before, after, ticket, covers } = reply;
+        let result = Element::builder("iq", NS_CLIENT)
+            .attr("type", "result")
+            .attr_opt("id", iq.header.id.as_deref())
+            .attr_opt("from", iq.header.to.as_ref().map(Jid::as_str))
+            .attr("to", origin.jid.as_str())
+            .child_opt(payload)
+            .build();
+        {
+            let mut account = origin.cell.lock();
+            if let Some(session) = account.session_mut(origin.id) {
+                for item in before {
+                    session.queue(Entry { item, ticket, covers: None }, &self.registry.filter);
+                }
+                session.queue(Entry { covers, ticket, ..Entry::stanza(result) }, &self.registry.filter);
+                for item in after {
+                    session.queue(Entry { item, ticket, covers: None }, &self.registry.filter);
+                }
+                session.wake();
+            }
+        }
+        self.settle(origin, ticket, None)
+    }
+
+    fn refuse_iq(&self, origin: &SessionRef, iq: &Iq, error: &StanzaError) -> Ticket {
+        let asks = matches!(iq.kind, IqType::Get | IqType::Set);
+        self.settle(origin, Ticket::NONE, asks.then(|| error_reply("iq", &iq.header, error)))
+    }
+
+    fn refused_iq(&self, origin: &SessionRef, iq: &Iq, refusal: Refusal) -> Ticket {
+        match refusal {
+            Refusal::Error(error) => self.refuse_iq(origin, iq, &error),
+            Refusal::Silent => self.settle(origin, Ticket::NONE, None),
+        }
+    }
+
+    /// RFC 6121 §8.5.3: an iq to a resource goes to it. An answer passes only if it was asked for, so that nobody can
+    /// push a roster or a result on a client (promise of DESIGN.md §7).
+    fn pass_iq(self: &Arc<Self>, origin: &SessionRef, iq: Iq, to: &Jid) -> Ticket {
+        let unavailable = StanzaError::new(Condition::ServiceUnavailable);
+        let asks = matches!(iq.kind, IqType::Get | IqType::Set);
+        let Some(cell) = self.resident(&to.to_bare()) else {
+            return self.refuse_iq(origin, &iq, &unavailable);
+        };
+        let stanza = Stanza::Iq(iq.clone());
+        if let Err(refusal) = self.admits(&stanza, &origin.cell.lock(), Side::Sender) {
+            return self.refused_iq(origin, &iq, refusal);
+        }
+        let id = iq.header.id.as_deref().unwrap_or_default();
+        if asks && let Some(session) = origin.cell.lock().session_mut(origin.id) {
+            session.ask(question(to, id));
+        }
+        let refusal = {
+            let mut account = cell.lock();
+            match self.admits(&stanza, &account, Side::Recipient) {
+                Err(refusal) => Some(refusal),
+                Ok(()) => self
+                    .pass_to_resource(&mut account, origin, &iq, to, asks)
+                    .map(|error| Refusal::Error(Box::new(error))),
+            }
+        };
+        match refusal {
+            Some(refusal) => self.refused_iq(origin, &iq, refusal),
+            None => self.settle(origin, Ticket::NONE, None),
+        }
+    }
+
+    fn pass_to_resource(
+        &self,
+        account: &mut crate::account::Account,
+        origin: &SessionRef,
+        iq: &Iq,
+        to: &Jid,
+        asks: bool,
+    ) -> Option<StanzaError> {
+        let resource = to.resource()?;
+        let found = account.sessions.iter_mut().find(|session| session.jid.resource() == resource);
+        let Some(session) = found else { return Some(StanzaError::new(Condition::ServiceUnavailable)) };
+        let id = iq.header.id.as_deref().unwrap_or_default();
+        // COMPAT(all): a roster push comes from the account itself, so nobody else may send what looks like one.
+        let roster = iq.payload.in_ns(crate::roster::NS).is_some();
+        if (!asks && !session.is_answered(question(&iq.header.from, id)))
+            || (asks && roster && origin.cell.id != account.id)
+        {
+            return asks.then(|| StanzaError::new(Condition::ServiceUnavailable));
+        }
+        let element = Element::builder("iq", NS_CLIENT)
+            .attr("from", iq.header.from.as_str())
+            .attr("to", to.as_str())
+            .attr("type", iq.kind.as_str())
+            .attr("id", id)
+            .children(iq.payload.elements().iter().cloned())
+            .build();
+        session.queue(
+            Entry { item: Item::Stanza { element, to: None }, ticket: Ticket::NONE, covers: None },
+            &self.registry.filter,
+        );
+        session.wake();
+        None
+    }
+}
+
+/// What ties an answer to its request: the one who was asked, and the id.
+fn question(whom: &Jid, id: &str) -> u64 {
+    use std::hash::{DefaultHasher, Hash, Hasher};
+    let mut hasher = DefaultHasher::new();
+    (whom.as_str(), id).hash(&mut hasher);
+    hasher.finish()
+}
+
+/// The error for a stanza, from the address that it was sent to (RFC 6120 §8.3.1).
+pub(crate) fn error_reply(name: &str, header: &crate::stanza::Header, error: &StanzaError) -> Element {
+    Element::builder(name, NS_CLIENT)
+        .attr("type", "error")
+        .attr_opt("id", header.id.as_deref())
+        .attr_opt("from", header.to.as_ref().map(Jid::as_str))
+        .attr("to", header.from.as_str())
+        .child(error.to_element())
+        .build()
+}
+
+/// The error for what could not be read as a stanza.
+fn error_reply_to(element: &Element, error: &StanzaError) -> Element {
+    // An address that is malformed is not repeated.
+    let from = element.attr("to").filter(|to| to.parse::<Jid>().is_ok());
+    Element::builder(element.name(), NS_CLIENT)
+        .attr("type", "error")
+        .attr_opt("id", element.attr("id"))
+        .attr_opt("from", from)
+        .child(error.to_element())
+        .build()
+}
+
+impl From<StoreError> for StanzaError {
+    /// Peers learn that we failed, the log learns why.
+    fn from(error: StoreError) -> Self {
+        match error {
+            StoreError::NotFound => Self::new(Condition::ItemNotFound),
+            StoreError::Exists => Self::new(Condition::Conflict),
+            StoreError::Unavailable(_) | StoreError::Corrupt(_) => {
+                tracing::error!(%error, "cannot read the store");
+                Self::new(Condition::InternalServerError)
+            }
+        }
+    }
+}

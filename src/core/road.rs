@@ -1,0 +1,399 @@
+//! The road of a message, from a device of one account to the devices of another. The stages stand here in
+//! their order; DESIGN.md §3 draws them.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use sha2::{Digest, Sha256};
+use unisono_xml::{Element, XML_NS};
+
+use crate::account::{Account, Cell, lock_pair};
+use crate::error::{Condition, StanzaError};
+use crate::extension::{Child, Refusal, Side};
+use crate::hub::{Hub, SessionRef};
+use crate::ids::{LogPosition, SessionId, Ticket};
+use crate::jid::Jid;
+use crate::outbox::{Entry, Form, Item};
+use crate::record::{Direction, Keep, MessageRecord, Origin, Payload, Place};
+use crate::session::Session;
+use crate::stanza::{Message, MessageType, Stanza};
+use crate::storage::{Commit, Write};
+
+/// Where a message goes.
+pub(crate) enum Recipient {
+    /// An account of this server; the sender's own, too.
+    Account(Arc<Cell>),
+    /// Nobody, with the error that says so.
+    Nobody(Condition),
+}
+
+/// A copy for one session: which, in which form.
+type Copies = Vec<(SessionId, Form)>;
+
+/// What became of a message.
+pub(crate) struct Sent {
+    /// What must be durable before the sender's acknowledgement.
+    pub(crate) ticket: Ticket,
+    /// What the sender is told, if the message came to nothing.
+    pub(crate) error: Option<StanzaError>,
+}
+
+impl Hub {
+    /// Takes a message of a device all the way.
+    pub(crate) fn send_message(&self, origin: &SessionRef, message: Message, recipient: &Recipient) -> Sent {
+        let message = self.annotate(message);
+        let other = match recipient {
+            Recipient::Account(cell) => Some(cell.as_ref()),
+            Recipient::Nobody(_) => None,
+        };
+        let (mut sender, mut receiver) = match other {
+            Some(other) => lock_pair(&origin.cell, other),
+            None => (origin.cell.lock(), None),
+        };
+        let to_self = other.is_some() && receiver.is_none();
+        let mut road = Road { hub: self, origin, message, error: None };
+        if let Err(refusal) = road.admit(&sender, Side::Sender) {
+            return road.end(refusal);
+        }
+        if let Recipient::Nobody(condition) = recipient {
+            road.error = Some(StanzaError::new(condition.clone()));
+        }
+        let ticket = if to_self {
+            road.to_self(&mut sender)
+        } else {
+            road.to_other(&mut sender, receiver.as_deref_mut())
+        };
+        Sent { ticket, error: road.error.filter(|_| road.message.kind != MessageType::Error) }
+    }
+
+    /// Stage `annotate`: nobody but us says what only we may say.
+    fn annotate(&self, mut message: Message) -> Message {
+        let forged =
+            |child: &Element| self.registry.annotate.iter().any(|judge| judge(child, self) == Child::Remove);
+        if message.payload.elements().iter().any(forged) {
+            let kept = message.payload.elements().iter().filter(|child| !forged(child)).cloned().collect();
+            message.payload = Payload::from_elements(kept);
+        }
+        message
+    }
+
+    /// Stage `admit`, for any stanza.
+    pub(crate) fn admits(&self, stanza: &Stanza, account: &Account, side: Side) -> Result<(), Refusal> {
+        self.registry.admit.iter().try_for_each(|judge| judge(stanza, account, side))
+    }
+}
+
+/// A message under way, the accounts locked.
+struct Road<'a> {
+    hub: &'a Hub,
+    origin: &'a SessionRef,
+    message: Message,
+    error: Option<StanzaError>,
+}
+
+impl Road<'_> {
+    fn admit(&self, account: &Account, side: Side) -> Result<(), Refusal> {
+        self.hub.admits(&Stanza::Message(self.message.clone()), account, side)
+    }
+
+    fn end(self, refusal: Refusal) -> Sent {
+        let error = match refusal {
+            Refusal::Error(error) if self.message.kind != MessageType::Error => Some(*error),
+            Refusal::Error(_) | Refusal::Silent => None,
+        };
+        Sent { ticket: Ticket::NONE, error }
+    }
+
+    /// A message to another account, to an address that does not exist, or to another server.
+    fn to_other(&mut self, sender: &mut Account, mut receiver: Option<&mut Account>) -> Ticket {
+        let sent_keep = self.keep(sender, Side::Sender);
+        if let Some(account) = receiver.as_deref()
+            && let Err(refusal) = self.admit(account, Side::Recipient)
+        {
+            if let Refusal::Error(error) = refusal {
+                self.error = Some(*error);
+            }
+            receiver = None;
+        }
+        let received_keep =
+            receiver.as_deref().map_or(Keep::Nothing, |account| self.keep(account, Side::Recipient));
+        let fingerprint = self.fingerprint();
+        if sent_keep != Keep::Nothing && sender.is_repetition(fingerprint, self.origin.connection) {
+            return self.repetition(sender);
+        }
+        let reflected = self.reflected(sender, sent_keep);
+        let delivered =
+            receiver.as_deref().map(|account| self.delivered(account, received_keep)).unwrap_or_default();
+        let now = self.hub.clock.now_micros();
+        let sent = place(sender, sent_keep, &reflected, now);
+        let received =
+            receiver.as_deref_mut().and_then(|account| place(account, received_keep, &delivered, now));
+        let record = Arc::new(self.record(sender, sent, received, fingerprint));
+
+        let mut writes = self.writes(&record);
+        for (direction, account) in
+            [(Direction::Sent, Some(&*sender)), (Direction::Received, receiver.as_deref())]
+        {
+            if let Some(account) = account {
+                self.apply(&record, account, direction, &mut writes);
+            }
+        }
+        let ticket = self.submit(writes, sender, receiver.as_deref_mut());
+        self.queue(sender, &record, &reflected, Direction::Sent, ticket);
+        if let Some(receiver) = receiver {
+            self.queue(receiver, &record, &delivered, Direction::Received, ticket);
+        }
+        ticket
+    }
+
+    /// A message to one's own account: one entry, for all devices.
+    fn to_self(&mut self, account: &mut Account) -> Ticket {
+        let keep = self.keep(account, Side::Recipient);
+        let fingerprint = self.fingerprint();
+        if keep != Keep::Nothing && account.is_repetition(fingerprint, self.origin.connection) {
+            return self.repetition(account);
+        }
+        let delivered = self.delivered(account, keep);
+        let received = place(account, keep, &delivered, self.hub.clock.now_micros());
+        let record = Arc::new(self.record(account, None, received, fingerprint));
+        let mut writes = self.writes(&record);
+        self.apply(&record, account, Direction::Received, &mut writes);
+        let ticket = self.submit(writes, account, None);
+        self.queue(account, &record, &delivered, Direction::Received, ticket);
+        ticket
+    }
+
+    /// A client that never saw its acknowledgement sent again. Its first sending may not be durable yet.
+    fn repetition(&mut self, sender: &Account) -> Ticket {
+        self.hub.counters.duplicates.fetch_add(1, Ordering::Relaxed);
+        self.error = None;
+        sender.last_ticket
+    }
+
+    /// Stage `record`: what a log keeps.
+    fn keep(&self, account: &Account, side: Side) -> Keep {
+        let votes = self.hub.registry.record.iter();
+        votes.filter_map(|vote| vote(&self.message, account, side)).next().unwrap_or(Keep::Nothing)
+    }
+
+    fn apply(
+        &self,
+        record: &MessageRecord,
+        account: &Account,
+        direction: Direction,
+        writes: &mut Vec<Write>,
+    ) {
+        if record.place(account.id).is_some() {
+            for apply in &self.hub.registry.apply {
+                apply(&self.message, account, direction, writes);
+            }
+        }
+    }
+
+    /// Stage `reflect`: the sender's other devices.
+    fn reflected(&self, sender: &Account, keep: Keep) -> Copies {
+        if keep == Keep::Nothing {
+            return Vec::new();
+        }
+        // A handler looks at the message as it will be recorded; where it stands in the log is not its matter.
+        let record = self.record(sender, None, None, 0);
+        let others = sender.sessions.iter().filter(|session| session.id != self.origin.id);
+        others
+            .filter_map(|session| self.copy(&self.hub.registry.reflect, &record, Direction::Sent, session))
+            .collect()
+    }
+
+    /// Stage `deliver`: the devices that the message is addressed to (RFC 6121 §8.5), and copies for the rest.
+    fn delivered(&mut self, account: &Account, keep: Keep) -> Copies {
+        let record = self.record(account, None, None, 0);
+        let resource = record.to.resource().filter(|resource| account.resource(resource).is_some());
+        let mut copies = Copies::new();
+        for session in &account.sessions {
+            if is_addressed(&record, resource, session) {
+                copies.push((session.id, Form::Original));
+            } else if keep != Keep::Nothing && session.id != self.origin.id {
+                let deliver = &self.hub.registry.deliver;
+                copies.extend(self.copy(deliver, &record, Direction::Received, session));
+            }
+        }
+        if keep == Keep::Nothing && !copies.iter().any(|(_, form)| *form == Form::Original) {
+            self.error = self.undeliverable(&record, resource.is_some());
+        }
+        copies
+    }
+
+    /// What the sender of a message learns that reached nobody and is not kept (RFC 6121 §8.5.2.2, §8.5.3.2).
+    fn undeliverable(&self, record: &MessageRecord, _found: bool) -> Option<StanzaError> {
+        let tells = match record.kind {
+            MessageType::Groupchat => true,
+            // What carries no text, such as a typing state, is nothing that anybody misses.
+            MessageType::Chat | MessageType::Normal => record.payload.has("body", crate::stanza::NS_CLIENT),
+            MessageType::Headline | MessageType::Error => false,
+        };
+        tells.then(|| StanzaError::new(Condition::ServiceUnavailable))
+    }
+
+    fn copy(
+        &self,
+        handlers: &[crate::extension::Deliver],
+        record: &MessageRecord,
+        direction: Direction,
+        session: &Session,
+    ) -> Option<(SessionId, Form)> {
+        handlers.iter().find_map(|handler| handler(record, direction, session)).map(|form| (session.id, form))
+    }
+
+    fn record(
+        &self,
+        sender: &Account,
+        sent: Option<Place>,
+        received: Option<Place>,
+        fingerprint: i64,
+    ) -> MessageRecord {
+        let session = self.origin_session(sender);
+        let counted = session.and_then(|session| session.management.as_deref());
+        let counted = counted.map(|management| (self.origin.id, management.handled.wrapping_add(1)));
+        let header = &self.message.header;
+        MessageRecord {
+            from: header.from.clone(),
+            to: header.to.clone().unwrap_or_else(|| Jid::from(self.origin.cell.jid.clone())),
+            id: header.id.clone(),
+            kind: self.message.kind,
+            lang: header.lang.clone(),
+            payload: self.message.payload.clone(),
+            sent,
+            received,
+            origin: session.map(|session| Origin { device: session.device, session: counted }),
+            fingerprint,
+        }
+    }
+
+    fn origin_session<'b>(&self, sender: &'b Account) -> Option<&'b Session> {
+        if sender.id == self.origin.cell.id { sender.session(self.origin.id) } else { None }
+    }
+
+    fn writes(&self, record: &Arc<MessageRecord>) -> Vec<Write> {
+        let recorded = record.sent.is_some() || record.received.is_some();
+        if recorded {
+            self.hub.counters.recorded.fetch_add(1, Ordering::Relaxed);
+            return vec![Write::Message(record.clone())];
+        }
+        Vec::new()
+    }
+
+    /// Hands everything to the journal; both accounts are locked, so both logs have the order of the queue.
+    fn submit(&self, writes: Vec<Write>, sender: &mut Account, receiver: Option<&mut Account>) -> Ticket {
+        if writes.is_empty() {
+            return Ticket::NONE;
+        }
+        let mut wake: Vec<_> = sender.wakers().collect();
+        wake.extend(receiver.iter().flat_map(|account| account.wakers()));
+        let ticket = self.hub.store.submit(Commit { writes, wake });
+        sender.last_ticket = ticket;
+        if let Some(receiver) = receiver {
+            receiver.last_ticket = ticket;
+            receiver.touched = self.hub.clock.elapsed();
+        }
+        ticket
+    }
+
+    /// Stage `queue`: behind the commit, to each device in its form.
+    fn queue(
+        &self,
+        account: &mut Account,
+        record: &Arc<MessageRecord>,
+        copies: &Copies,
+        direction: Direction,
+        ticket: Ticket,
+    ) {
+        let position =
+            record.place(account.id).filter(|(_, way)| *way == direction).map(|(place, _)| place.position);
+        for (id, form) in copies {
+            let Some(session) = account.session_mut(*id) else { continue };
+            let entry = match position {
+                Some(position) => logged(record, position, *form, ticket, session),
+                None => Entry { ticket, ..Entry::stanza(live_element(record)) },
+            };
+            session.queue(entry, &self.hub.registry.filter);
+        }
+        self.hub.wake_if_durable(account, ticket);
+    }
+
+    /// Sender is given by the log; recipient, id and content tell one message from another. A client that sends
+    /// again may say so by a delay, so that does not count.
+    fn fingerprint(&self) -> i64 {
+        let message = &self.message;
+        let origin_id =
+            message.payload.child("origin-id", "urn:xmpp:sid:0").and_then(|child| child.attr("id"));
+        let Some(id) = origin_id.or(message.header.id.as_deref()) else { return 0 };
+        let mut hash = Sha256::new();
+        for part in [message.header.to.as_ref().map_or("", Jid::as_str), id, message.kind.as_str()] {
+            hash.update(part.as_bytes());
+            hash.update([0]);
+        }
+        let is_delay = |child: &Element| child.is("delay", "urn:xmpp:delay");
+        if message.payload.elements().iter().any(is_delay) {
+            let rest = message.payload.elements().iter().filter(|child| !is_delay(child)).cloned().collect();
+            hash.update(Payload::from_elements(rest).text().as_bytes());
+        } else {
+            hash.update(message.payload.text().as_bytes());
+        }
+        let digest = hash.finalize();
+        let first = digest.first_chunk::<8>().map_or(1, |bytes| i64::from_be_bytes(*bytes));
+        if first == 0 { 1 } else { first }
+    }
+}
+
+/// The entry in one log, with the numbers that its copies get in resumable sessions.
+fn place(account: &mut Account, keep: Keep, copies: &Copies, now: i64) -> Option<Place> {
+    if keep == Keep::Nothing {
+        return None;
+    }
+    let numbered = |(id, _): &(SessionId, Form)| {
+        let session = account.session(*id)?;
+        session.is_managed().then(|| (*id, session.next_number()))
+    };
+    let deliveries = copies.iter().filter_map(numbered).collect();
+    Some(Place { account: account.id, position: account.advance(now), keep, deliveries })
+}
+
+/// The queue entry for a recorded message.
+pub(crate) fn logged(
+    record: &Arc<MessageRecord>,
+    position: LogPosition,
+    form: Form,
+    ticket: Ticket,
+    session: &Session,
+) -> Entry {
+    let item = Item::Logged { position, record: Some(record.clone()), form, late: !session.is_connected() };
+    Entry { item, ticket, covers: Some(position) }
+}
+
+/// RFC 6121 §8.5: whether a session is one that the message is meant for. `resource` is the one it names, if
+/// somebody has bound it; else it is treated like a message to the account (§8.5.3.2.1).
+fn is_addressed(record: &MessageRecord, resource: Option<&str>, session: &Session) -> bool {
+    if let Some(resource) = resource {
+        return session.jid.resource() == resource;
+    }
+    let named = record.to.resource().is_some();
+    match record.kind {
+        MessageType::Chat | MessageType::Normal => session.is_available() && session.priority >= 0,
+        MessageType::Headline => !named && session.is_available() && session.priority >= 0,
+        MessageType::Groupchat | MessageType::Error => false,
+    }
+}
+
+/// A message that no log keeps, as an element.
+fn live_element(record: &MessageRecord) -> Element {
+    let mut builder = Element::builder("message", crate::stanza::NS_CLIENT);
+    if let Some(lang) = &record.lang {
+        builder = builder.attr_ns(XML_NS, "lang", lang.as_str());
+    }
+    builder
+        .attr("from", record.from.as_str())
+        .attr("to", record.to.as_str())
+        .attr("type", record.kind.as_str())
+        .attr_opt("id", record.id.as_deref())
+        .children(record.payload.elements().iter().cloned())
+        .build()
+}

@@ -1,0 +1,213 @@
+//! Rosters (RFC 6121 §2).
+
+use compact_str::CompactString;
+use unisono_xml::Element;
+
+use crate::account::Account;
+use crate::error::{Condition, StanzaError};
+use crate::extension::{Answer, Entity, Registry, Reply, Request};
+use crate::hub::Hub;
+use crate::ids::Ticket;
+use crate::jid::{BareJid, Jid};
+use crate::outbox::Entry;
+use crate::stanza::{IqType, NS_CLIENT};
+use crate::storage::Write;
+use crate::subscription::{self, Announce, SubscriptionState};
+
+pub const NS: &str = "jabber:iq:roster";
+/// The stream feature of RFC 6121 §2.6.1.
+pub const NS_VERSIONING: &str = "urn:xmpp:features:rosterver";
+/// The stream feature of RFC 6121 §3.4.1.
+pub const NS_PRE_APPROVAL: &str = "urn:xmpp:features:pre-approval";
+
+/// Contacts of one account, removed ones not counted.
+pub const ITEMS_MAX: usize = 5_000;
+/// Bytes of a contact's name, and of a group's (RFC 6121 §2.1.2.4 leaves the limit to the server).
+pub const NAME_BYTES_MAX: usize = 1_023;
+/// Groups of one contact.
+pub const GROUPS_MAX: usize = 100;
+
+/// One contact, or the mark that there was one.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct RosterItem {
+    pub jid: BareJid,
+    pub name: Option<String>,
+    /// Without repetitions.
+    pub groups: Vec<CompactString>,
+    pub state: SubscriptionState,
+    /// The roster's version when the item last changed.
+    pub version: i64,
+    /// Clients do not see the item. It was removed and stays so that devices with an older roster learn of it
+    /// (RFC 6121 §2.6.3), or it only keeps a request of the contact that waits for an answer (Appendix A.1).
+    pub removed: bool,
+}
+
+impl RosterItem {
+    /// A contact without a name, a group or a subscription.
+    pub fn new(jid: BareJid) -> Self {
+        Self {
+            jid,
+            name: None,
+            groups: Vec::new(),
+            state: SubscriptionState::default(),
+            version: 0,
+            removed: false,
+        }
+    }
+
+    /// The `<item/>` of results and pushes.
+    pub fn to_element(&self) -> Element {
+        let item = Element::builder("item", NS).attr("jid", self.jid.as_str());
+        if self.removed {
+            return item.attr("subscription", "remove").build();
+        }
+        item.attr_opt("name", self.name.as_deref())
+            .attr("subscription", self.state.subscription.as_str())
+            .attr_opt("ask", self.state.pending_out.then_some("subscribe"))
+            .attr_opt("approved", self.state.approved.then_some("true"))
+            .children(
+                self.groups.iter().map(|group| Element::builder("group", NS).text(group.as_str()).build()),
+            )
+            .build()
+    }
+}
+
+/// Hangs the roster's requests up.
+pub(crate) fn register(on: &mut Registry) {
+    on.iq(Entity::OwnAccount, IqType::Get, (NS, "query"), get);
+    on.iq(Entity::OwnAccount, IqType::Set, (NS, "query"), set);
+    on.feature(Entity::Server, NS);
+    on.stream_feature(|| Element::new("ver", NS_VERSIONING));
+    on.stream_feature(|| Element::new("sub", NS_PRE_APPROVAL));
+}
+
+/// RFC 6121 §2.1.3 and §2.6.2: the whole roster, or what changed since the device's version.
+fn get(request: &Request) -> Answer {
+    let Some(origin) = &request.session else { return Err(StanzaError::new(Condition::Forbidden)) };
+    let mut account = origin.cell.lock();
+    if let Some(session) = account.session_mut(origin.id) {
+        session.interested = true;
+    }
+    let known = request.iq.payload.in_ns(NS).and_then(|query| query.attr("ver"));
+    let since = known
+        .and_then(|ver| ver.parse::<i64>().ok())
+        .filter(|ver| (1..=account.roster_version).contains(ver));
+    let Some(since) = since else {
+        let items = account.roster.values().filter(|item| !item.removed).map(RosterItem::to_element);
+        let query = Element::builder("query", NS);
+        let query =
+            if known.is_some() { query.attr("ver", account.roster_version.to_string()) } else { query };
+        return Ok(Reply::with(query.children(items).build()).after(account.last_ticket));
+    };
+    // An empty result, and pushes for all that changed.
+    let mut changed: Vec<_> = account.roster.values().filter(|item| item.version > since).cloned().collect();
+    changed.sort_by_key(|item| item.version);
+    let hub = request.hub.clone();
+    let ticket = account.last_ticket;
+    drop(account);
+    let pushes = changed.iter().map(|item| crate::outbox::Item::Stanza {
+        element: push(item, hub.draw_id()),
+        to: Some(origin.jid.clone()),
+    });
+    let after = pushes.collect();
+    Ok(Reply { after, ..Reply::empty() }.after(ticket))
+}
+
+/// RFC 6121 §2.1.5: adds, changes or removes one contact.
+fn set(request: &Request) -> Answer {
+    let Some(origin) = &request.session else { return Err(StanzaError::new(Condition::Forbidden)) };
+    let bad = || StanzaError::new(Condition::BadRequest);
+    let query = request.iq.payload.in_ns(NS).ok_or_else(bad)?;
+    let mut items = query.children().filter(|child| child.is("item", NS));
+    // §2.3.3: exactly one item, with an address.
+    let (Some(wanted), None) = (items.next(), items.next()) else { return Err(bad()) };
+    let jid = wanted.attr("jid").ok_or_else(bad)?.parse::<Jid>();
+    let jid = jid.map_err(|_| StanzaError::new(Condition::JidMalformed))?.to_bare();
+    if wanted.attr("subscription") == Some("remove") {
+        return remove(&request.hub, origin, &jid);
+    }
+    let (name, groups) = labels(wanted)?;
+    let mut account = origin.cell.lock();
+    if jid == account.jid {
+        return Err(StanzaError::new(Condition::NotAllowed));
+    }
+    let known = account.roster.get(&jid).cloned();
+    if known.is_none() && account.roster.len() >= ITEMS_MAX {
+        return Err(StanzaError::new(Condition::ResourceConstraint));
+    }
+    let known = known.unwrap_or_else(|| RosterItem::new(jid));
+    // The subscription is the server's to change (§2.1.2.5).
+    let item = RosterItem { name, groups, removed: false, ..known };
+    let ticket = request.hub.store_and_push(&mut account, item);
+    Ok(Reply::empty().after(ticket))
+}
+
+/// Name and groups of an item that a client sets (§2.3.3: each group once, not empty, not too long).
+fn labels(item: &Element) -> Result<(Option<String>, Vec<CompactString>), StanzaError> {
+    let not_acceptable = || StanzaError::new(Condition::NotAcceptable);
+    let name = item.attr("name").filter(|name| !name.is_empty());
+    if name.is_some_and(|name| name.len() > NAME_BYTES_MAX) {
+        return Err(not_acceptable());
+    }
+    let mut groups: Vec<CompactString> = Vec::new();
+    for group in item.children().filter(|child| child.is("group", NS)) {
+        let group = CompactString::from(group.text());
+        if group.is_empty() || group.len() > NAME_BYTES_MAX || groups.len() >= GROUPS_MAX {
+            return Err(not_acceptable());
+        }
+        if groups.contains(&group) {
+            return Err(StanzaError::new(Condition::BadRequest));
+        }
+        groups.push(group);
+    }
+    Ok((name.map(str::to_owned), groups))
+}
+
+/// RFC 6121 §2.5: removes a contact, and with it what was agreed.
+fn remove(hub: &Hub, origin: &crate::hub::SessionRef, jid: &BareJid) -> Answer {
+    let (removal, mut ticket) = {
+        let mut account = origin.cell.lock();
+        let known = account.contact(jid).cloned().ok_or(StanzaError::new(Condition::ItemNotFound))?;
+        let removal = subscription::remove(known.state);
+        let item = RosterItem { state: removal.state, removed: true, ..RosterItem::new(jid.clone()) };
+        (removal, hub.store_and_push(&mut account, item))
+    };
+    if removal.announce == Announce::Unavailable {
+        hub.announce_to(&origin.cell, jid, removal.announce);
+    }
+    for kind in removal.send {
+        ticket = ticket.max(hub.deliver_subscription(&origin.cell.jid, *kind, jid, None));
+    }
+    Ok(Reply::empty().after(ticket))
+}
+
+impl Hub {
+    /// Stores a changed item under a new version and pushes it to all devices that asked for the roster
+    /// (RFC 6121 §2.1.6).
+    pub(crate) fn store_and_push(&self, account: &mut Account, mut item: RosterItem) -> Ticket {
+        account.roster_version = account.roster_version.saturating_add(1);
+        item.version = account.roster_version;
+        let element = push(&item, self.draw_id());
+        let write = Write::RosterItem { account: account.id, item: item.clone() };
+        account.roster.insert(item.jid.clone(), item);
+        let ticket = self.commit(account, vec![write]);
+        for session in account.sessions.iter_mut().filter(|session| session.interested) {
+            let to = Some(session.jid.clone());
+            let item = crate::outbox::Item::Stanza { element: element.clone(), to };
+            session.queue(Entry { item, ticket, covers: None }, &self.registry.filter);
+        }
+        self.wake_if_durable(account, ticket);
+        ticket
+    }
+}
+
+/// The push of one item.
+fn push(item: &RosterItem, id: i64) -> Element {
+    let query =
+        Element::builder("query", NS).attr("ver", item.version.to_string()).child(item.to_element()).build();
+    Element::builder("iq", NS_CLIENT)
+        .attr("type", "set")
+        .attr("id", format!("push-{id}"))
+        .child(query)
+        .build()
+}

@@ -1,0 +1,275 @@
+//! A session: what a device has while it is connected, or may come back to (XEP-0198).
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::error::StreamCondition;
+use crate::extension::{Filter, Holding};
+use crate::ids::{DeviceId, LogPosition, SessionId, Ticket};
+use crate::jid::{FullJid, Jid};
+use crate::outbox::{Entry, Item, Outbox};
+use crate::stanza::Presence;
+use crate::storage::Wake;
+
+/// Requests of one session that may still be answered by others.
+const QUESTIONS_MAX: usize = 256;
+/// Stanzas held back for a device that is not looking.
+const HELD_MAX: usize = 200;
+
+/// What the operator sees of a connection.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ConnectionInfo {
+    pub address: String,
+    /// Protocol version and cipher, as for instance `TLSv1.3 AES_128_GCM`.
+    pub tls: String,
+    /// Microseconds since 1970.
+    pub since: i64,
+}
+
+/// Whether somebody is at the other end.
+pub(crate) enum Link {
+    /// The connection of this number writes what the outbox holds.
+    Connected { number: u64, wake: Arc<dyn Wake>, info: Box<ConnectionInfo> },
+    /// The connection broke. Until the deadline the session can be resumed.
+    Detached { until: Duration },
+}
+
+/// Stream management of one session.
+#[derive(Default)]
+pub(crate) struct Management {
+    /// How long a broken session waits; zero if it is not resumable.
+    pub(crate) resume_for: Duration,
+    /// Stanzas of the client that were handled.
+    pub(crate) handled: u32,
+    /// Of these, the store was told.
+    pub(crate) journaled: u32,
+    /// Answers that are due, with the commit that each waits for.
+    pub(crate) answers: VecDeque<(u32, Ticket)>,
+    /// We asked for an acknowledgement and have none yet.
+    pub(crate) asked: bool,
+}
+
+/// How far a session is with what its device missed.
+pub(crate) enum CatchUp {
+    /// No presence was sent yet. Copies of these entries reached the device all the same.
+    Before {
+        early: Vec<LogPosition>,
+    },
+    /// The log is being read; what arrives meanwhile waits, so that the order is kept.
+    Reading {
+        arrived: Vec<Entry>,
+    },
+    Done,
+}
+
+/// One session of a device.
+pub struct Session {
+    pub(crate) id: SessionId,
+    pub(crate) device: DeviceId,
+    pub(crate) jid: FullJid,
+    pub(crate) link: Link,
+    pub(crate) presence: Option<Arc<Presence>>,
+    pub(crate) priority: i8,
+    /// Who got presence of this session though no subscription says so (RFC 6121 §4.6).
+    pub(crate) directed: Vec<Jid>,
+    /// The device asked for the roster, so it gets pushes.
+    pub(crate) interested: bool,
+    carbons: bool,
+    inactive: bool,
+    pub(crate) outbox: Outbox,
+    /// Stanzas that wait until the device looks again (XEP-0352).
+    pub(crate) held: Vec<Entry>,
+    pub(crate) management: Option<Box<Management>>,
+    pub(crate) questions: VecDeque<u64>,
+    pub(crate) catch_up: CatchUp,
+    /// The last commit that something this session sent waits for.
+    pub(crate) last_ticket: Ticket,
+    /// Why the connection has to end.
+    pub(crate) closing: Option<StreamCondition>,
+}
+
+impl Session {
+    pub(crate) fn new(id: SessionId, device: DeviceId, jid: FullJid, link: Link) -> Self {
+        Self {
+            id,
+            device,
+            jid,
+            link,
+            presence: None,
+            priority: 0,
+            directed: Vec::new(),
+            interested: false,
+            carbons: false,
+            inactive: false,
+            outbox: Outbox::default(),
+            held: Vec::new(),
+            management: None,
+            questions: VecDeque::new(),
+            catch_up: CatchUp::Before { early: Vec::new() },
+            last_ticket: Ticket::NONE,
+            closing: None,
+        }
+    }
+
+    pub fn id(&self) -> SessionId {
+        self.id
+    }
+
+    pub fn device(&self) -> DeviceId {
+        self.device
+    }
+
+    pub fn jid(&self) -> &FullJid {
+        &self.jid
+    }
+
+    /// Whether the device sent available presence.
+    pub fn is_available(&self) -> bool {
+        self.presence.is_some()
+    }
+
+    /// The last available presence.
+    pub fn presence(&self) -> Option<&Arc<Presence>> {
+        self.presence.as_ref()
+    }
+
+    /// RFC 6121 §4.7.2.3.
+    pub fn priority(&self) -> i8 {
+        self.priority
+    }
+
+    pub fn is_connected(&self) -> bool {
+        matches!(self.link, Link::Connected { .. })
+    }
+
+    /// What is known of the connection, while there is one.
+    pub fn connection(&self) -> Option<&ConnectionInfo> {
+        match &self.link {
+            Link::Connected { info, .. } => Some(info),
+            Link::Detached { .. } => None,
+        }
+    }
+
+    /// Whether the device asked for the roster and gets pushes (RFC 6121 §2.1.6).
+    pub fn is_interested(&self) -> bool {
+        self.interested
+    }
+
+    /// Whether the device wants copies of what the others send and receive (XEP-0280).
+    pub fn wants_carbons(&self) -> bool {
+        self.carbons
+    }
+
+    pub fn set_carbons(&mut self, wanted: bool) {
+        self.carbons = wanted;
+    }
+
+    /// Whether nobody looks at the device (XEP-0352).
+    pub fn is_inactive(&self) -> bool {
+        self.inactive
+    }
+
+    pub(crate) fn set_inactive(&mut self, inactive: bool) {
+        self.inactive = inactive;
+    }
+
+    /// Whether the device acknowledges what it receives (XEP-0198).
+    pub fn is_managed(&self) -> bool {
+        self.management.is_some()
+    }
+
+    /// Whether the session survives its connection.
+    pub fn is_resumable(&self) -> bool {
+        self.management.as_ref().is_some_and(|management| !management.resume_for.is_zero())
+    }
+
+    pub(crate) fn wake(&self) {
+        if let Link::Connected { wake, .. } = &self.link {
+            wake.wake();
+        }
+    }
+
+    pub(crate) fn waker(&self) -> Option<Arc<dyn Wake>> {
+        match &self.link {
+            Link::Connected { wake, .. } => Some(wake.clone()),
+            Link::Detached { .. } => None,
+        }
+    }
+
+    /// The number of the connection, while there is one.
+    pub(crate) fn connection_number(&self) -> Option<u64> {
+        match self.link {
+            Link::Connected { number, .. } => Some(number),
+            Link::Detached { .. } => None,
+        }
+    }
+
+    /// Remembers that a request was sent, so that its answer is let through.
+    pub(crate) fn ask(&mut self, question: u64) {
+        if self.questions.len() >= QUESTIONS_MAX {
+            self.questions.pop_front();
+        }
+        self.questions.push_back(question);
+    }
+
+    /// Whether this answers a request of this session; each is answered once.
+    pub(crate) fn is_answered(&mut self, question: u64) -> bool {
+        let found = self.questions.iter().position(|asked| *asked == question);
+        found.map(|index| self.questions.remove(index)).is_some()
+    }
+
+    /// The number that XEP-0198 gives the next stanza.
+    pub(crate) fn next_number(&self) -> u32 {
+        let held = u32::try_from(self.held.len()).unwrap_or(u32::MAX);
+        self.outbox.next_number().wrapping_add(held)
+    }
+
+    /// Appends a stanza to what the device gets, unless nobody looks and it can wait.
+    pub(crate) fn queue(&mut self, entry: Entry, filters: &[Filter]) {
+        if let CatchUp::Reading { arrived } = &mut self.catch_up {
+            if matches!(entry.item, Item::Logged { .. }) {
+                arrived.push(entry);
+                return;
+            }
+        } else if let (CatchUp::Before { early }, Item::Logged { position, .. }) =
+            (&mut self.catch_up, &entry.item)
+        {
+            early.push(*position);
+        }
+        if self.inactive && !matches!(entry.item, Item::Logged { .. }) {
+            match filters.iter().find_map(|filter| filter(&entry.item, self)) {
+                Some(Holding::Drop) => return,
+                Some(Holding::Replaceable) => return self.hold(entry),
+                Some(Holding::Pass) | None => {}
+            }
+        }
+        self.release();
+        self.outbox.push(entry);
+    }
+
+    /// All that was held goes out, in the order of its arrival.
+    pub(crate) fn release(&mut self) {
+        for entry in std::mem::take(&mut self.held) {
+            self.outbox.push(entry);
+        }
+    }
+
+    /// Keeps a stanza back; an older one of the same sender makes way for it.
+    fn hold(&mut self, entry: Entry) {
+        let key = hold_key(&entry);
+        self.held.retain(|held| key.is_none() || hold_key(held) != key);
+        self.held.push(entry);
+        if self.held.len() > HELD_MAX {
+            self.release();
+        }
+    }
+}
+
+/// What makes two held stanzas replace each other: kind and sender.
+fn hold_key(entry: &Entry) -> Option<(String, String)> {
+    match &entry.item {
+        Item::Stanza { element, .. } => Some((element.name().to_owned(), element.attr("from")?.to_owned())),
+        Item::Logged { .. } | Item::Text(_) => None,
+    }
+}

@@ -1,0 +1,324 @@
+//! What the core needs of a store. Implemented in `store` for SQLite, PostgreSQL and memory.
+//!
+//! Reads are futures. Writes are values: they are handed to the [`Journal`], whose queue commits all
+//! that waits in one transaction, in the order of submission.
+
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+
+use compact_str::CompactString;
+
+use crate::ids::{AccountId, DeviceId, LogPosition, SessionId, Ticket};
+use crate::jid::{BareJid, Jid};
+use crate::record::{Direction, MessageRecord};
+use crate::roster::RosterItem;
+
+pub type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
+
+/// Why the store could not answer. Peers see `internal-server-error`; the log has it in full.
+#[derive(Debug, thiserror::Error)]
+pub enum StoreError {
+    #[error("the store cannot be reached: {0}")]
+    Unavailable(String),
+    #[error("the store holds something unreadable: {0}")]
+    Corrupt(String),
+    #[error("already there")]
+    Exists,
+    #[error("not there")]
+    NotFound,
+}
+
+/// All that the server asks of a store.
+pub trait Store: Accounts + Logs + Documents + Sessions + Journal {}
+impl<T: Accounts + Logs + Documents + Sessions + Journal> Store for T {}
+
+/// One durable change. A commit holds those that must happen together.
+#[derive(Clone, Debug)]
+pub enum Write {
+    /// Appends a message to the log of each account that it names.
+    Message(Arc<MessageRecord>),
+    /// Replaces the payload of all messages with this `id` that `from` sent, in the conversation of `account`
+    /// with `peer` (XEP-0424 tombstones). The entry keeps its position.
+    Retract { account: AccountId, peer: BareJid, from: BareJid, id: CompactString, payload: String },
+    /// Forgets entries that no archive shows once every device has them: those of `account` up to `upto`
+    /// with [`crate::record::Keep::UntilDelivered`].
+    Delivered { account: AccountId, upto: LogPosition },
+    /// Stores a roster item, or the mark that it was removed (`item.removed`), and the roster's new version.
+    RosterItem { account: AccountId, item: RosterItem },
+    /// Stores a keyed document, or removes it (`None`).
+    Document { account: AccountId, kind: CompactString, key: CompactString, value: Option<String> },
+    /// Stores a device, new or changed.
+    Device { account: AccountId, device: DeviceRecord },
+    /// Forgets a device and its sessions.
+    DeviceRemoved { device: DeviceId },
+    /// Stores a session, new or changed.
+    Session { account: AccountId, session: SessionRecord },
+    /// The number of stanzas of a session that were handled (XEP-0198 `h`); it never falls.
+    SessionHandled { session: SessionId, handled: u32 },
+    /// Forgets a session.
+    SessionEnded { session: SessionId },
+}
+
+/// What happens together: writes, and whom to wake when they are durable.
+#[derive(Default)]
+pub struct Commit {
+    pub writes: Vec<Write>,
+    pub wake: Vec<Arc<dyn Wake>>,
+}
+
+/// Somebody with output behind a ticket.
+pub trait Wake: Send + Sync {
+    /// Cheap, never blocks, may be called at any time and more often than needed.
+    fn wake(&self);
+}
+
+/// The commit queue (DESIGN.md §3).
+pub trait Journal: Send + Sync {
+    /// Appends to the queue and returns at once. Commits become durable in the order of submission. When
+    /// the store fails, the queue keeps what it has, tries again, and nothing becomes durable meanwhile.
+    fn submit(&self, commit: Commit) -> Ticket;
+    /// All up to this ticket is durable. It never falls.
+    fn durable(&self) -> Ticket;
+    /// Resolves when `ticket` is durable.
+    fn wait(&self, ticket: Ticket) -> BoxFuture<'_, ()>;
+    /// Why commits fail at the moment, if they do.
+    fn failing(&self) -> Option<String>;
+}
+
+/// Whether an account can be used.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum AccountState {
+    Enabled,
+    Disabled,
+}
+
+/// What there is to know of an account without loading it.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct AccountSummary {
+    pub id: AccountId,
+    pub jid: BareJid,
+    pub state: AccountState,
+    /// Microseconds since 1970.
+    pub created_at: i64,
+}
+
+/// What an account holds in memory while somebody needs it.
+#[derive(Clone, Debug)]
+pub struct AccountData {
+    pub id: AccountId,
+    pub jid: BareJid,
+    pub state: AccountState,
+    /// The position of the last entry of the log.
+    pub head: LogPosition,
+    /// Removed items included.
+    pub roster: Vec<RosterItem>,
+    pub devices: Vec<DeviceRecord>,
+    pub sessions: Vec<SessionRecord>,
+    /// The documents of the kinds that were asked for.
+    pub documents: Vec<Document>,
+    /// The fingerprints of the last messages that the account sent, oldest first; at most
+    /// [`RECENT_FINGERPRINTS`].
+    pub recent: Vec<i64>,
+}
+
+/// How many of its own messages an account remembers to tell a repetition (promise P3).
+pub const RECENT_FINGERPRINTS: usize = 512;
+
+/// Accounts and their credentials. A credential is an opaque text for each mechanism family, such as
+/// `SCRAM-SHA-256`; the store does not look inside.
+pub trait Accounts: Send + Sync {
+    /// Creates an account. `StoreError::Exists` if there is one of this name.
+    fn create<'a>(
+        &'a self,
+        jid: &'a BareJid,
+        credentials: &'a [(String, String)],
+        now_micros: i64,
+    ) -> BoxFuture<'a, Result<AccountId, StoreError>>;
+    /// All that is needed to run the account; of its documents, those of `kinds`.
+    fn load<'a>(
+        &'a self,
+        jid: &'a BareJid,
+        kinds: &'a [&'static str],
+    ) -> BoxFuture<'a, Result<Option<AccountData>, StoreError>>;
+    fn summary<'a>(&'a self, jid: &'a BareJid) -> BoxFuture<'a, Result<Option<AccountSummary>, StoreError>>;
+    /// Accounts in the order of their JIDs, after `after`, at most `limit`.
+    fn list<'a>(
+        &'a self,
+        after: Option<&'a BareJid>,
+        limit: usize,
+    ) -> BoxFuture<'a, Result<Vec<AccountSummary>, StoreError>>;
+    /// The credential of one mechanism family, and whether the account can be used.
+    fn credential<'a>(
+        &'a self,
+        jid: &'a BareJid,
+        family: &'a str,
+    ) -> BoxFuture<'a, Result<Option<(String, AccountState)>, StoreError>>;
+    /// Replaces all credentials. `StoreError::NotFound` without such an account.
+    fn set_credentials<'a>(
+        &'a self,
+        jid: &'a BareJid,
+        credentials: &'a [(String, String)],
+    ) -> BoxFuture<'a, Result<(), StoreError>>;
+    fn set_state<'a>(
+        &'a self,
+        jid: &'a BareJid,
+        state: AccountState,
+    ) -> BoxFuture<'a, Result<(), StoreError>>;
+    /// Removes the account, its log entries, documents, roster, devices and sessions.
+    fn delete<'a>(&'a self, jid: &'a BareJid) -> BoxFuture<'a, Result<(), StoreError>>;
+    /// A secret of this server, 32 bytes, drawn by `make` when it is first asked for and kept for ever.
+    fn secret<'a>(&'a self, name: &'a str, make: [u8; 32]) -> BoxFuture<'a, Result<[u8; 32], StoreError>>;
+}
+
+/// One entry as it is read back.
+#[derive(Clone, Debug)]
+pub struct LogEntry {
+    pub position: LogPosition,
+    pub direction: Direction,
+    pub record: Arc<MessageRecord>,
+}
+
+/// Which entries of a log. The default is all that the archive shows, oldest first.
+#[derive(Clone, Debug)]
+pub struct LogQuery {
+    /// Only entries after this position.
+    pub after: Option<LogPosition>,
+    /// Only entries before this position.
+    pub before: Option<LogPosition>,
+    /// Only entries from or to this JID; a bare JID matches all its resources (XEP-0313 §4.1.1).
+    pub with: Option<Jid>,
+    /// Only these entries.
+    pub positions: Option<Vec<LogPosition>>,
+    /// Positions that the archive must hold, else the answer is `StoreError::NotFound`.
+    pub must_exist: Vec<LogPosition>,
+    pub limit: usize,
+    /// Whether the page is the last of the range instead of the first. Entries come oldest first anyway.
+    pub from_end: bool,
+    /// Entries that only wait for delivery, too.
+    pub include_unarchived: bool,
+    /// Whether `LogPage::count` and `index` are wanted.
+    pub counted: bool,
+}
+
+impl Default for LogQuery {
+    fn default() -> Self {
+        Self {
+            after: None,
+            before: None,
+            with: None,
+            positions: None,
+            must_exist: Vec::new(),
+            limit: 50,
+            from_end: false,
+            include_unarchived: false,
+            counted: false,
+        }
+    }
+}
+
+/// A page of a log.
+#[derive(Clone, Debug, Default)]
+pub struct LogPage {
+    /// Oldest first.
+    pub entries: Vec<LogEntry>,
+    /// Whether nothing more of the queried range lies beyond the page, in the direction of paging.
+    pub complete: bool,
+    /// All entries of the range without `after` and `before` of the page, as XEP-0059 counts.
+    pub count: Option<u64>,
+    /// The index of the first entry of the page in that count.
+    pub index: Option<u64>,
+}
+
+/// The logs. What was submitted to the journal is visible when it is durable.
+pub trait Logs: Send + Sync {
+    fn page<'a>(
+        &'a self,
+        account: AccountId,
+        query: &'a LogQuery,
+    ) -> BoxFuture<'a, Result<LogPage, StoreError>>;
+    /// The first and last position that the archive shows (XEP-0313 §5, metadata).
+    fn bounds(
+        &self,
+        account: AccountId,
+    ) -> BoxFuture<'_, Result<Option<(LogPosition, LogPosition)>, StoreError>>;
+    /// The last entry after `after` that had been queued for `session` with a number of at most `handled`:
+    /// what a client had received when it last counted.
+    fn received_by<'a>(
+        &'a self,
+        account: AccountId,
+        session: SessionId,
+        handled: u32,
+        after: LogPosition,
+    ) -> BoxFuture<'a, Result<Option<LogPosition>, StoreError>>;
+    /// How many entries lie after `position` (for the operator; may stop counting at `at_most`).
+    fn gap(
+        &self,
+        account: AccountId,
+        position: LogPosition,
+        at_most: u64,
+    ) -> BoxFuture<'_, Result<u64, StoreError>>;
+    /// Removes archived entries before `before`, of all accounts or of one. Returns how many.
+    fn purge(
+        &self,
+        account: Option<AccountId>,
+        before: LogPosition,
+    ) -> BoxFuture<'_, Result<u64, StoreError>>;
+}
+
+/// A document: XML or text that the store does not look into.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Document {
+    pub kind: CompactString,
+    pub key: CompactString,
+    pub value: String,
+}
+
+/// Keyed documents of an account: private XML, vCard, block list, preferences.
+pub trait Documents: Send + Sync {
+    fn document<'a>(
+        &'a self,
+        account: AccountId,
+        kind: &'a str,
+        key: &'a str,
+    ) -> BoxFuture<'a, Result<Option<String>, StoreError>>;
+    fn documents<'a>(
+        &'a self,
+        account: AccountId,
+        kind: &'a str,
+    ) -> BoxFuture<'a, Result<Vec<Document>, StoreError>>;
+}
+
+/// A device as it is kept.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct DeviceRecord {
+    pub id: DeviceId,
+    /// What the device is recognised by: the resource of an older client, or a user-agent id.
+    pub key: CompactString,
+    /// All entries up to here were acknowledged by the device.
+    pub cursor: LogPosition,
+    /// The device pages the archive, so that nothing is delivered a second time when it comes back.
+    pub pages_archive: bool,
+    /// Microseconds since 1970.
+    pub last_seen: i64,
+}
+
+/// A resumable session as it is kept.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct SessionRecord {
+    pub id: SessionId,
+    pub device: DeviceId,
+    pub resource: CompactString,
+    /// Stanzas of the client that were handled.
+    pub handled: u32,
+    /// All that a clean stop saved of it. Without one the session cannot be resumed, only accounted for.
+    pub snapshot: Option<String>,
+}
+
+/// Sessions that outlive the process.
+pub trait Sessions: Send + Sync {
+    /// A session and the account it belongs to.
+    fn session(&self, id: SessionId) -> BoxFuture<'_, Result<Option<(BareJid, SessionRecord)>, StoreError>>;
+    /// The accounts with sessions that a clean stop saved.
+    fn saved(&self) -> BoxFuture<'_, Result<Vec<BareJid>, StoreError>>;
+}

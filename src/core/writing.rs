@@ -1,0 +1,142 @@
+//! What a connection writes: the outbox of its session, as bytes (stages `queue` and `write`).
+
+use std::sync::Arc;
+
+use crate::account::Account;
+use crate::error::StreamCondition;
+use crate::hub::{Hub, SessionRef};
+use crate::ids::{LogPosition, Ticket};
+use crate::outbox::{Item, Next};
+use crate::render::Renderer;
+use crate::session::Session;
+use crate::stanza::CLIENT_SCOPE;
+use crate::storage::{LogQuery, StoreError};
+
+/// What a connection does after it took what there was to write.
+#[derive(Debug)]
+pub enum Drained {
+    /// Nothing more at the moment; the wake says when.
+    Idle,
+    /// The buffer is full; there is more.
+    More,
+    /// The content of these entries has to be read first: [`Hub::refill`].
+    Read(Vec<LogPosition>),
+    /// The session does not belong to this connection any more, with the error that its stream ends by.
+    Gone(StreamCondition),
+}
+
+impl Hub {
+    /// Appends what can be written to `out`, until it holds about `bytes_max`.
+    pub fn drain(&self, session: &SessionRef, out: &mut Vec<u8>, bytes_max: usize) -> Drained {
+        let durable = self.store.durable();
+        let mut account = session.cell.lock();
+        let Some(found) = account.session_mut(session.id) else {
+            return Drained::Gone(self.reason(session.connection));
+        };
+        if found.connection_number() != Some(session.connection) {
+            return Drained::Gone(StreamCondition::Conflict);
+        }
+        if let Some(condition) = found.closing.clone() {
+            return Drained::Gone(condition);
+        }
+        self.answer_due(found, durable, out);
+        let renderer = self.renderer(&session.cell);
+        let device = found.device;
+        let (drained, covers) = write_entries(found, &renderer, durable, out, bytes_max);
+        if let Some(write) = self.registry.request_writer
+            && let Some(management) = &mut found.management
+            && !management.asked
+            && found.outbox.unacknowledged() > 0
+        {
+            management.asked = true;
+            write(out);
+        }
+        self.bound(found);
+        self.cursor_moved(&session.cell, &mut account, device, covers);
+        drained
+    }
+
+    /// `<a/>` for what the device asked about, as far as it is durable (promise P2).
+    fn answer_due(&self, session: &mut Session, durable: Ticket, out: &mut Vec<u8>) {
+        let Some(management) = &mut session.management else { return };
+        let mut due = None;
+        while let Some((handled, ticket)) = management.answers.front().copied() {
+            if ticket > durable {
+                break;
+            }
+            management.answers.pop_front();
+            due = Some(handled);
+        }
+        if let (Some(handled), Some(write)) = (due, self.registry.ack_writer) {
+            write(out, handled);
+        }
+    }
+
+    /// A device that does not keep up is cut off. What the log has is not lost.
+    fn bound(&self, session: &mut Session) {
+        if session.outbox.fresh_bytes() > self.settings.outbox_bytes_max {
+            tracing::info!(jid = %session.jid, "device does not keep up, its stream ends");
+            session.closing = Some(StreamCondition::ResourceConstraint);
+            session.wake();
+        }
+    }
+
+    /// Reads entries that the outbox holds as positions only.
+    pub async fn refill(
+        self: &Arc<Self>,
+        session: &SessionRef,
+        positions: Vec<LogPosition>,
+    ) -> Result<(), StoreError> {
+        let query = LogQuery {
+            limit: positions.len(),
+            positions: Some(positions.clone()),
+            include_unarchived: true,
+            ..LogQuery::default()
+        };
+        let page = self.store.page(session.cell.id, &query).await?;
+        let missing = positions.len().saturating_sub(page.entries.len());
+        if missing > 0 {
+            self.counters.gaps.fetch_add(missing as u64, std::sync::atomic::Ordering::Relaxed);
+        }
+        let records: Vec<_> = page.entries.into_iter().map(|entry| (entry.position, entry.record)).collect();
+        let mut account: std::sync::MutexGuard<'_, Account> = session.cell.lock();
+        if let Some(found) = account.session_mut(session.id) {
+            found.outbox.fill(&records, &positions);
+            found.wake();
+        }
+        Ok(())
+    }
+}
+
+/// Writes entries up to the first that has to wait. Returns how far that settles the log for a device without stream
+/// management.
+fn write_entries(
+    session: &mut Session,
+    renderer: &Renderer<'_>,
+    durable: Ticket,
+    out: &mut Vec<u8>,
+    bytes_max: usize,
+) -> (Drained, Option<LogPosition>) {
+    let mut covers = None;
+    loop {
+        if out.len() >= bytes_max {
+            return (Drained::More, covers);
+        }
+        match session.outbox.next(durable) {
+            Next::Wait => return (Drained::Idle, covers),
+            Next::Read(positions) => return (Drained::Read(positions), covers),
+            Next::Write(entry) => match &entry.item {
+                Item::Logged { record: Some(record), form, late, .. } => {
+                    renderer.copy(out, record, *form, &session.jid, *late);
+                }
+                Item::Logged { record: None, .. } => return (Drained::Idle, covers),
+                Item::Stanza { element, to: None } => element.write_into(out, &CLIENT_SCOPE),
+                Item::Stanza { element, to: Some(to) } => {
+                    element.to_builder().attr("to", to.as_str()).build().write_into(out, &CLIENT_SCOPE);
+                }
+                Item::Text(text) => out.extend_from_slice(text.as_bytes()),
+            },
+        }
+        covers = covers.max(session.outbox.wrote());
+    }
+}
