@@ -355,7 +355,7 @@ fn any_text() -> impl Strategy<Value = String> {
                    \u{4e00}\u{1f98a}\u{fe0f}\u{2163}\u{1c5}\u{345}\u{1fb3}\u{ac00}\u{1100}\u{0}";
     let letters = letters.chars().collect::<Vec<_>>();
     prop_oneof![
-        prop::collection::vec(prop::sample::select(letters), 0..24).prop_map(String::from_iter),
+        prop::collection::vec(prop::sample::select(letters), 0..8).prop_map(String::from_iter),
         prop::collection::vec(any::<char>(), 0..8).prop_map(String::from_iter),
     ]
 }
