@@ -1,0 +1,203 @@
+//! Accounts, documents and sessions in memory.
+
+use std::ops::Bound;
+
+use compact_str::CompactString;
+use unisono_core::ids::{AccountId, SessionId};
+use unisono_core::jid::BareJid;
+use unisono_core::record::{Direction, MessageRecord};
+use unisono_core::storage::{
+    AccountData, AccountState, AccountSummary, Accounts, BoxFuture, Document, Documents, RECENT_FINGERPRINTS,
+    SessionRecord, Sessions, StoreError,
+};
+
+use super::holdings::{Entry, Holdings};
+use super::{Account, Content, MemoryStore};
+
+impl Accounts for MemoryStore {
+    fn create<'a>(
+        &'a self,
+        jid: &'a BareJid,
+        credentials: &'a [(String, String)],
+        now_micros: i64,
+    ) -> BoxFuture<'a, Result<AccountId, StoreError>> {
+        self.change(|content| {
+            if content.accounts.contains_key(jid) {
+                return Err(StoreError::Exists);
+            }
+            content.last_account = content.last_account.saturating_add(1);
+            let id = AccountId(content.last_account);
+            let credentials = credentials.to_vec();
+            let account = Account { id, state: AccountState::Enabled, created_at: now_micros, credentials };
+            content.accounts.insert(jid.clone(), account);
+            Ok(id)
+        })
+    }
+
+    fn load<'a>(
+        &'a self,
+        jid: &'a BareJid,
+        kinds: &'a [&'static str],
+    ) -> BoxFuture<'a, Result<Option<AccountData>, StoreError>> {
+        self.read(|content| Ok(content.accounts.get(jid).map(|account| content.data(jid, account, kinds))))
+    }
+
+    fn summary<'a>(&'a self, jid: &'a BareJid) -> BoxFuture<'a, Result<Option<AccountSummary>, StoreError>> {
+        self.read(|content| Ok(content.accounts.get(jid).map(|account| account.summary(jid))))
+    }
+
+    fn list<'a>(
+        &'a self,
+        after: Option<&'a BareJid>,
+        limit: usize,
+    ) -> BoxFuture<'a, Result<Vec<AccountSummary>, StoreError>> {
+        self.read(|content| {
+            let range = (after.map_or(Bound::Unbounded, Bound::Excluded), Bound::Unbounded);
+            let accounts = content.accounts.range::<BareJid, _>(range);
+            Ok(accounts.take(limit).map(|(jid, account)| account.summary(jid)).collect())
+        })
+    }
+
+    fn credential<'a>(
+        &'a self,
+        jid: &'a BareJid,
+        family: &'a str,
+    ) -> BoxFuture<'a, Result<Option<(String, AccountState)>, StoreError>> {
+        self.read(|content| {
+            let account = content.accounts.get(jid);
+            let found = account.and_then(|a| Some((a, a.credentials.iter().find(|(f, _)| f == family)?)));
+            Ok(found.map(|(account, (_, value))| (value.clone(), account.state)))
+        })
+    }
+
+    fn set_credentials<'a>(
+        &'a self,
+        jid: &'a BareJid,
+        credentials: &'a [(String, String)],
+    ) -> BoxFuture<'a, Result<(), StoreError>> {
+        self.change(|content| {
+            content.accounts.get_mut(jid).ok_or(StoreError::NotFound)?.credentials = credentials.to_vec();
+            Ok(())
+        })
+    }
+
+    fn set_state<'a>(
+        &'a self,
+        jid: &'a BareJid,
+        state: AccountState,
+    ) -> BoxFuture<'a, Result<(), StoreError>> {
+        self.change(|content| {
+            content.accounts.get_mut(jid).ok_or(StoreError::NotFound)?.state = state;
+            Ok(())
+        })
+    }
+
+    fn delete<'a>(&'a self, jid: &'a BareJid) -> BoxFuture<'a, Result<(), StoreError>> {
+        self.change(|content| {
+            let account = content.accounts.remove(jid).ok_or(StoreError::NotFound)?;
+            content.holdings.remove(&account.id);
+            Ok(())
+        })
+    }
+
+    fn secret<'a>(&'a self, name: &'a str, make: [u8; 32]) -> BoxFuture<'a, Result<[u8; 32], StoreError>> {
+        self.change(|content| Ok(*content.secrets.entry(name.to_owned()).or_insert(make)))
+    }
+}
+
+impl Documents for MemoryStore {
+    fn document<'a>(
+        &'a self,
+        account: AccountId,
+        kind: &'a str,
+        key: &'a str,
+    ) -> BoxFuture<'a, Result<Option<String>, StoreError>> {
+        self.read(|content| {
+            let name = (CompactString::from(kind), CompactString::from(key));
+            Ok(content.holdings.get(&account).and_then(|holdings| holdings.documents.get(&name).cloned()))
+        })
+    }
+
+    fn documents<'a>(
+        &'a self,
+        account: AccountId,
+        kind: &'a str,
+    ) -> BoxFuture<'a, Result<Vec<Document>, StoreError>> {
+        self.read(|content| {
+            Ok(content.holdings.get(&account).map(|s| s.documents_of(&[kind])).unwrap_or_default())
+        })
+    }
+}
+
+impl Sessions for MemoryStore {
+    fn session(&self, id: SessionId) -> BoxFuture<'_, Result<Option<(BareJid, SessionRecord)>, StoreError>> {
+        self.read(|content| {
+            Ok(content.accounts.iter().find_map(|(jid, account)| {
+                let session = content.holdings.get(&account.id)?.sessions.get(&id)?;
+                Some((jid.clone(), session.clone()))
+            }))
+        })
+    }
+
+    fn saved(&self) -> BoxFuture<'_, Result<Vec<BareJid>, StoreError>> {
+        self.read(|content| {
+            let has_saved = |holdings: &Holdings| holdings.sessions.values().any(|s| s.snapshot.is_some());
+            let saved =
+                content.accounts.iter().filter(|(_, a)| content.holdings.get(&a.id).is_some_and(has_saved));
+            Ok(saved.map(|(jid, _)| jid.clone()).collect())
+        })
+    }
+}
+
+impl Account {
+    fn summary(&self, jid: &BareJid) -> AccountSummary {
+        AccountSummary { id: self.id, jid: jid.clone(), state: self.state, created_at: self.created_at }
+    }
+}
+
+impl Content {
+    fn data(&self, jid: &BareJid, account: &Account, kinds: &[&'static str]) -> AccountData {
+        let empty = Holdings::default();
+        let holdings = self.holdings.get(&account.id).unwrap_or(&empty);
+        AccountData {
+            id: account.id,
+            jid: jid.clone(),
+            state: account.state,
+            head: holdings.head,
+            roster: holdings.roster.values().cloned().collect(),
+            devices: holdings.devices.values().cloned().collect(),
+            sessions: holdings.sessions.values().cloned().collect(),
+            documents: holdings.documents_of(kinds),
+            recent: holdings.recent(),
+        }
+    }
+}
+
+impl Holdings {
+    fn documents_of(&self, kinds: &[&str]) -> Vec<Document> {
+        let documents = self.documents.iter().filter(|((kind, _), _)| kinds.contains(&kind.as_str()));
+        documents
+            .map(|((kind, key), value)| Document {
+                kind: kind.clone(),
+                key: key.clone(),
+                value: value.clone(),
+            })
+            .collect()
+    }
+
+    fn recent(&self) -> Vec<i64> {
+        let fingerprints = self.log.values().filter(|entry| is_own(entry)).map(|e| e.record.fingerprint);
+        let mut recent: Vec<_> = fingerprints.rev().filter(|f| *f != 0).take(RECENT_FINGERPRINTS).collect();
+        recent.reverse();
+        recent
+    }
+}
+
+/// Whether the account of the log sent the message. One to itself counts, though it is received only.
+fn is_own(entry: &Entry) -> bool {
+    entry.direction == Direction::Sent || is_to_oneself(&entry.record)
+}
+
+fn is_to_oneself(record: &MessageRecord) -> bool {
+    record.sent.is_none() && record.from.to_bare() == record.to.to_bare()
+}

@@ -1,0 +1,95 @@
+//! All that one account has.
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
+
+use compact_str::CompactString;
+use unisono_core::ids::{DeviceId, LogPosition, SessionId};
+use unisono_core::jid::BareJid;
+use unisono_core::record::{Direction, Keep, MessageRecord, Payload, Place};
+use unisono_core::roster::RosterItem;
+use unisono_core::storage::{DeviceRecord, SessionRecord};
+
+#[derive(Clone)]
+pub(super) struct Holdings {
+    pub(super) log: BTreeMap<LogPosition, Entry>,
+    /// What was ever the highest position: it stays when the entry is forgotten.
+    pub(super) head: LogPosition,
+    pub(super) roster: BTreeMap<BareJid, RosterItem>,
+    pub(super) documents: BTreeMap<(CompactString, CompactString), String>,
+    pub(super) devices: BTreeMap<DeviceId, DeviceRecord>,
+    pub(super) sessions: HashMap<SessionId, SessionRecord>,
+}
+
+#[derive(Clone)]
+pub(super) struct Entry {
+    pub(super) record: Arc<MessageRecord>,
+    pub(super) direction: Direction,
+    pub(super) keep: Keep,
+}
+
+impl Default for Holdings {
+    fn default() -> Self {
+        Self {
+            log: BTreeMap::new(),
+            head: LogPosition::START,
+            roster: BTreeMap::new(),
+            documents: BTreeMap::new(),
+            devices: BTreeMap::new(),
+            sessions: HashMap::new(),
+        }
+    }
+}
+
+impl Holdings {
+    pub(super) fn append(&mut self, place: &Place, record: &Arc<MessageRecord>) {
+        if place.keep == Keep::Nothing {
+            return;
+        }
+        if let Some((_, direction)) = record.place(place.account) {
+            let entry = Entry { record: Arc::clone(record), direction, keep: place.keep };
+            self.head = self.head.max(place.position);
+            self.log.insert(place.position, entry);
+        }
+    }
+
+    /// The messages that the retraction concerns, before and after it.
+    pub(super) fn retract(
+        &self,
+        peer: &BareJid,
+        from: &BareJid,
+        id: &str,
+        payload: &str,
+    ) -> Vec<(Arc<MessageRecord>, Arc<MessageRecord>)> {
+        let concerned = self.log.values().filter(|entry| {
+            let record = &entry.record;
+            record.id.as_deref() == Some(id)
+                && record.from.to_bare() == *from
+                && record.peer(entry.direction).to_bare() == *peer
+        });
+        concerned
+            .map(|entry| {
+                let before = Arc::clone(&entry.record);
+                let after = MessageRecord { payload: Payload::from_text(payload), ..(*before).clone() };
+                (before, Arc::new(after))
+            })
+            .collect()
+    }
+
+    pub(super) fn replace(&mut self, position: LogPosition, record: &Arc<MessageRecord>) {
+        if let Some(entry) = self.log.get_mut(&position) {
+            entry.record = Arc::clone(record);
+        }
+    }
+
+    pub(super) fn delivered(&mut self, upto: LogPosition) {
+        self.log.retain(|position, entry| *position > upto || entry.keep == Keep::Archive);
+    }
+
+    pub(super) fn put_session(&mut self, session: &SessionRecord) {
+        let before = self.sessions.insert(session.id, session.clone());
+        if let (Some(before), Some(now)) = (before, self.sessions.get_mut(&session.id)) {
+            now.handled = now.handled.max(before.handled);
+        }
+    }
+}

@@ -1,0 +1,147 @@
+//! Logs in memory.
+
+use std::sync::Arc;
+
+use unisono_core::ids::{AccountId, LogPosition, SessionId};
+use unisono_core::jid::Jid;
+use unisono_core::record::Keep;
+use unisono_core::storage::{BoxFuture, LogEntry, LogPage, LogQuery, Logs, StoreError};
+
+use super::MemoryStore;
+use super::holdings::{Entry, Holdings};
+
+impl Logs for MemoryStore {
+    fn page<'a>(
+        &'a self,
+        account: AccountId,
+        query: &'a LogQuery,
+    ) -> BoxFuture<'a, Result<LogPage, StoreError>> {
+        self.read(|content| match content.holdings.get(&account) {
+            Some(holdings) => holdings.page(query),
+            None => Holdings::default().page(query),
+        })
+    }
+
+    fn bounds(
+        &self,
+        account: AccountId,
+    ) -> BoxFuture<'_, Result<Option<(LogPosition, LogPosition)>, StoreError>> {
+        self.read(|content| {
+            let mut shown =
+                content.holdings.get(&account).into_iter().flat_map(|holdings| holdings.shown(false));
+            let first = shown.next().map(|(position, _)| position);
+            Ok(first.map(|first| (first, shown.next_back().map_or(first, |(last, _)| last))))
+        })
+    }
+
+    fn received_by(
+        &self,
+        account: AccountId,
+        session: SessionId,
+        handled: u32,
+        after: LogPosition,
+    ) -> BoxFuture<'_, Result<Option<LogPosition>, StoreError>> {
+        self.read(|content| {
+            let mut received = None;
+            let holdings = content.holdings.get(&account);
+            for (position, entry) in
+                holdings.into_iter().flat_map(|s| s.shown(true)).filter(|(p, _)| *p > after)
+            {
+                let Some((place, _)) = entry.record.place(account) else { continue };
+                match place.deliveries.iter().find(|(s, _)| *s == session) {
+                    Some((_, number)) if *number > handled => break,
+                    Some(_) => received = Some(position),
+                    None => {}
+                }
+            }
+            Ok(received)
+        })
+    }
+
+    fn gap(
+        &self,
+        account: AccountId,
+        position: LogPosition,
+        at_most: u64,
+    ) -> BoxFuture<'_, Result<u64, StoreError>> {
+        self.read(|content| {
+            let holdings = content.holdings.get(&account);
+            let after = holdings.into_iter().flat_map(|s| s.shown(true)).filter(|(p, _)| *p > position);
+            Ok(u64::try_from(after.count()).unwrap_or(u64::MAX).min(at_most))
+        })
+    }
+
+    fn purge(
+        &self,
+        account: Option<AccountId>,
+        before: LogPosition,
+    ) -> BoxFuture<'_, Result<u64, StoreError>> {
+        self.change(|content| {
+            let mut purged: u64 = 0;
+            for (_, holdings) in
+                content.holdings.iter_mut().filter(|(id, _)| account.is_none_or(|a| a == **id))
+            {
+                holdings.log.retain(|position, entry| {
+                    let goes = *position < before && entry.keep == Keep::Archive;
+                    purged = purged.saturating_add(u64::from(goes));
+                    !goes
+                });
+            }
+            Ok(purged)
+        })
+    }
+}
+
+impl Holdings {
+    /// The entries that a reader sees.
+    fn shown(&self, unarchived: bool) -> impl DoubleEndedIterator<Item = (LogPosition, &Entry)> {
+        self.log
+            .iter()
+            .map(|(position, entry)| (*position, entry))
+            .filter(move |(_, entry)| unarchived || entry.keep == Keep::Archive)
+    }
+
+    fn page(&self, query: &LogQuery) -> Result<LogPage, StoreError> {
+        let shows = |position: &LogPosition| {
+            self.log.get(position).is_some_and(|e| query.include_unarchived || e.keep == Keep::Archive)
+        };
+        if !query.must_exist.iter().all(shows) {
+            return Err(StoreError::NotFound);
+        }
+        let all = self.shown(query.include_unarchived).filter(|(position, entry)| {
+            query.with.as_ref().is_none_or(|with| is_with(entry, with))
+                && query.positions.as_ref().is_none_or(|wanted| wanted.contains(position))
+        });
+        let all: Vec<_> = all.collect();
+        let range = all.iter().enumerate().filter(|(_, (position, _))| {
+            query.after.is_none_or(|after| *position > after)
+                && query.before.is_none_or(|before| *position < before)
+        });
+        let range: Vec<_> = range.collect();
+        let beyond = range.len().saturating_sub(query.limit);
+        let page =
+            if query.from_end { range.get(beyond..) } else { range.get(..query.limit.min(range.len())) };
+        let page = page.unwrap_or_default();
+
+        let is_counted = query.counted && !query.include_unarchived;
+        let as_count = |n: usize| u64::try_from(n).unwrap_or(u64::MAX);
+        Ok(LogPage {
+            entries: page
+                .iter()
+                .map(|(_, (position, entry))| LogEntry {
+                    position: *position,
+                    direction: entry.direction,
+                    record: Arc::clone(&entry.record),
+                })
+                .collect(),
+            complete: beyond == 0,
+            count: is_counted.then_some(as_count(all.len())),
+            index: page.first().filter(|_| is_counted).map(|(index, _)| as_count(*index)),
+        })
+    }
+}
+
+fn is_with(entry: &Entry, with: &Jid) -> bool {
+    let peer = entry.record.peer(entry.direction);
+    if with.is_full() { peer == with } else { peer.to_bare().as_str() == with.as_str() }
+}
