@@ -1,1 +1,3 @@
 //! Where sockets end.
+
+pub mod sasl;

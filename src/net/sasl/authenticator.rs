@@ -1,0 +1,281 @@
+//! One stream's way from an offer to an identity.
+//!
+//! ```text
+//!            begin              credentials              proof
+//!   Idle ──────────▶ Initial ──────────▶ Credentials ──────────▶ Proof ──▶ Idle
+//!     └─────────────(message came with it)────▲  └──(PLAIN: done)────────────▲
+//! ```
+//! Every failure leads back to `Idle`, and so does [`Authenticator::begin`] in the middle of an exchange
+//! (RFC 6120 §6.4.2).
+
+use std::{fmt, mem, sync::Arc};
+
+use super::{
+    decoy::Decoys,
+    failure::{Refusal, SaslFailure},
+    hash::Hash,
+    keys::ScramKeys,
+    mechanism::Mechanism,
+    offer::Offer,
+    password::Password,
+    plain,
+    scram::{Binding, Challenged, Claim, First, Owner, ServerNonce},
+};
+
+/// The hash whose keys PLAIN is checked against. One for all accounts, so that all take the same time.
+const PLAIN_HASH: Hash = Hash::Sha256;
+
+/// The address of an account. Implemented by the address type of the layer above, which knows the rules
+/// of RFC 7622: two spellings of one account are equal.
+pub trait Account: Clone + Eq + fmt::Display {
+    /// `local@domain`, or `None` if that is no address of an account.
+    fn parse(local: &str, domain: &str) -> Option<Self>;
+}
+
+/// Proof that a peer authenticated as an account: nothing but a successful exchange makes one.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Authenticated<A> {
+    account: A,
+    mechanism: Mechanism,
+}
+
+impl<A> Authenticated<A> {
+    pub fn account(&self) -> &A {
+        &self.account
+    }
+
+    pub fn into_account(self) -> A {
+        self.account
+    }
+
+    /// By which mechanism.
+    pub fn mechanism(&self) -> Mechanism {
+        self.mechanism
+    }
+}
+
+/// Whether an account may be used. The peer learns it only after it proved the password.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Standing {
+    Active,
+    /// Ends in `account-disabled`.
+    Disabled,
+    /// Ends in `credentials-expired`.
+    Expired,
+}
+
+/// What is stored of an account.
+#[derive(Debug, Clone)]
+pub struct Credentials {
+    /// For the hash that [`Step::NeedCredentials`] names.
+    pub keys: ScramKeys,
+    pub standing: Standing,
+}
+
+/// What [`Authenticator::provide`] will cost in CPU.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Cost {
+    /// SCRAM: microseconds.
+    Cheap,
+    /// PLAIN: milliseconds, all rounds of PBKDF2. It belongs on a thread that may block.
+    Hashing,
+}
+
+/// What the caller does next.
+#[must_use]
+#[derive(Debug)]
+pub enum Step<A> {
+    /// Send this as a challenge, pass the response to [`Authenticator::respond`].
+    Challenge(Vec<u8>),
+    /// Read the credential of `account` for `hash` and pass it to [`Authenticator::provide`].
+    /// If it cannot be read, answer `temporary-auth-failure` and do not come back.
+    NeedCredentials { account: A, hash: Hash, cost: Cost },
+    /// Send success, with these data if there are any.
+    Success { peer: Authenticated<A>, data: Option<Vec<u8>> },
+}
+
+/// SASL for one stream: any number of exchanges, one after the other.
+#[derive(Debug)]
+pub struct Authenticator<A> {
+    domain: Box<str>,
+    offer: Offer,
+    decoys: Arc<Decoys>,
+    state: State<A>,
+    failures: u32,
+}
+
+#[derive(Debug)]
+enum State<A> {
+    Idle,
+    Initial(Mechanism, ServerNonce),
+    Credentials(Mechanism, A, Evidence),
+    Proof(Mechanism, A, Standing, Challenged),
+}
+
+/// What the client sent and only the credentials can judge.
+#[derive(Debug)]
+enum Evidence {
+    Scram(Hash, First),
+    Plain(Password),
+}
+
+impl<A: Account> Authenticator<A> {
+    /// `domain` is the one to which the stream was opened; it completes user names.
+    pub fn new(domain: &str, offer: Offer, decoys: Arc<Decoys>) -> Self {
+        Self { domain: domain.into(), offer, decoys, state: State::Idle, failures: 0 }
+    }
+
+    /// `<auth/>` or `<authenticate/>`: `message` is the initial response if there was one. An exchange
+    /// under way is given up (RFC 6120 §6.4.2). `nonce` is used once.
+    pub fn begin(
+        &mut self,
+        mechanism: &str,
+        message: Option<&[u8]>,
+        nonce: ServerNonce,
+    ) -> Result<Step<A>, Refusal> {
+        self.state = State::Idle;
+        let result = self.offer.select(mechanism).and_then(|mechanism| {
+            if let Some(message) = message {
+                return self.read(mechanism, nonce, message);
+            }
+            // Every mechanism here is client-first: the empty challenge asks for its message.
+            self.state = State::Initial(mechanism, nonce);
+            Ok(Step::Challenge(Vec::new()))
+        });
+        self.counted(result)
+    }
+
+    /// `<response/>`.
+    pub fn respond(&mut self, message: &[u8]) -> Result<Step<A>, Refusal> {
+        let result = match mem::replace(&mut self.state, State::Idle) {
+            State::Initial(mechanism, nonce) => self.read(mechanism, nonce, message),
+            State::Proof(mechanism, account, standing, challenged) => {
+                challenged.verify(message).and_then(|data| succeed(account, mechanism, standing, Some(data)))
+            }
+            State::Idle | State::Credentials(..) => {
+                Err(SaslFailure::MalformedRequest.because("response without a challenge"))
+            }
+        };
+        self.counted(result)
+    }
+
+    /// The answer to [`Step::NeedCredentials`]: `None` if there is no such account, or none with a
+    /// credential for this hash. Both take the same way as a wrong password.
+    pub fn provide(&mut self, credentials: Option<Credentials>) -> Result<Step<A>, Refusal> {
+        let result = match mem::replace(&mut self.state, State::Idle) {
+            State::Credentials(mechanism, account, Evidence::Plain(password)) => {
+                let (keys, standing, owner) = self.keys(&account, PLAIN_HASH, credentials);
+                check_password(&keys, &password, owner)
+                    .and_then(|()| succeed(account, mechanism, standing, None))
+            }
+            State::Credentials(mechanism, account, Evidence::Scram(hash, first)) => {
+                let (keys, standing, owner) = self.keys(&account, hash, credentials);
+                let (message, challenged) = first.challenge(&self.offer, keys, owner);
+                self.state = State::Proof(mechanism, account, standing, challenged);
+                Ok(Step::Challenge(message))
+            }
+            State::Idle | State::Initial(..) | State::Proof(..) => {
+                Err(SaslFailure::MalformedRequest.because("nobody asked for credentials"))
+            }
+        };
+        self.counted(result)
+    }
+
+    /// `<abort/>` (RFC 6120 §6.4.4).
+    pub fn abort(&mut self) -> Refusal {
+        self.state = State::Idle;
+        self.failures = self.failures.saturating_add(1);
+        SaslFailure::Aborted.because("client gave up")
+    }
+
+    /// What to announce.
+    pub fn offer(&self) -> &Offer {
+        &self.offer
+    }
+
+    /// Exchanges on this stream that failed. RFC 6120 §6.4.5 wants two to five of them allowed, and then
+    /// the stream closed with `policy-violation`.
+    pub fn failures(&self) -> u32 {
+        self.failures
+    }
+
+    /// The client's first message, of either kind.
+    fn read(&mut self, mechanism: Mechanism, nonce: ServerNonce, message: &[u8]) -> Result<Step<A>, Refusal> {
+        let (hash, binding) = match mechanism {
+            Mechanism::Plain => return self.read_plain(message),
+            Mechanism::Scram(hash) => (hash, Binding::Without),
+            Mechanism::ScramPlus(hash) => (hash, Binding::Plus),
+        };
+        let (first, Claim { username, authzid }) = First::read(&self.offer, hash, binding, nonce, message)?;
+        let account = self.identify(&username, &authzid)?;
+        self.state = State::Credentials(mechanism, account.clone(), Evidence::Scram(hash, first));
+        Ok(Step::NeedCredentials { account, hash, cost: Cost::Cheap })
+    }
+
+    fn read_plain(&mut self, message: &[u8]) -> Result<Step<A>, Refusal> {
+        let message = plain::Message::parse(message)?;
+        let account = self.identify(message.username, message.authzid)?;
+        let password = Password::prepare(message.password)
+            .map_err(|_| SaslFailure::NotAuthorized.because("password has a form that none can have"))?;
+        self.state = State::Credentials(Mechanism::Plain, account.clone(), Evidence::Plain(password));
+        Ok(Step::NeedCredentials { account, hash: PLAIN_HASH, cost: Cost::Hashing })
+    }
+
+    /// The account of a user name. Nobody acts for another: an authorisation identity is that account's
+    /// own address, or absent (RFC 6120 §6.3.8). What is refused here depends on the message alone, so
+    /// that it tells nothing about which accounts exist.
+    fn identify(&self, username: &str, authzid: &str) -> Result<A, Refusal> {
+        let account = A::parse(username, &self.domain)
+            .ok_or(SaslFailure::NotAuthorized.because("user name is no localpart"))?;
+        if authzid.is_empty() {
+            return Ok(account);
+        }
+        match authzid.split_once('@') {
+            Some((local, domain)) if A::parse(local, domain).as_ref() == Some(&account) => Ok(account),
+            _ => Err(SaslFailure::InvalidAuthzid.because("authorisation identity is not the user's own")),
+        }
+    }
+
+    /// The keys to go on with: the account's, or nobody's.
+    fn keys(&self, account: &A, hash: Hash, found: Option<Credentials>) -> (ScramKeys, Standing, Owner) {
+        // The decoy is made in any case, so that both ways take the same time.
+        let decoy = self.decoys.keys(&account.to_string(), hash);
+        match found {
+            Some(found) if found.keys.hash() == hash => (found.keys, found.standing, Owner::Account),
+            _ => (decoy, Standing::Active, Owner::Nobody),
+        }
+    }
+
+    fn counted(&mut self, result: Result<Step<A>, Refusal>) -> Result<Step<A>, Refusal> {
+        if result.is_err() {
+            self.failures = self.failures.saturating_add(1);
+        }
+        result
+    }
+}
+
+fn check_password(keys: &ScramKeys, password: &Password, owner: Owner) -> Result<(), Refusal> {
+    let is_right = keys.verify(password);
+    match owner {
+        Owner::Account if is_right => Ok(()),
+        Owner::Account => Err(SaslFailure::NotAuthorized.because("wrong password")),
+        Owner::Nobody => Err(SaslFailure::NotAuthorized.because("unknown user")),
+    }
+}
+
+/// The password is proven; the standing decides.
+fn succeed<A>(
+    account: A,
+    mechanism: Mechanism,
+    standing: Standing,
+    data: Option<Vec<u8>>,
+) -> Result<Step<A>, Refusal> {
+    match standing {
+        Standing::Active => Ok(Step::Success { peer: Authenticated { account, mechanism }, data }),
+        Standing::Disabled => Err(SaslFailure::AccountDisabled.because("account is disabled")),
+        Standing::Expired => Err(SaslFailure::CredentialsExpired.because("credentials have expired")),
+    }
+}
+
+#[cfg(test)]
+mod tests;
