@@ -279,3 +279,6 @@ pub fn remove(state: SubscriptionState) -> Removal {
         announce: if has_from { Announce::Unavailable } else { Announce::Nothing },
     }
 }
+
+#[cfg(test)]
+mod tests;
