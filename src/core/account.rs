@@ -66,6 +66,8 @@ pub struct Account {
     pub(crate) roster_version: i64,
     pub(crate) devices: Vec<DeviceRecord>,
     pub(crate) sessions: Vec<Session>,
+    /// Sessions that are over, kept to tell their clients what arrived (XEP-0198 §5, `h` of `<failed/>`).
+    pub(crate) over: Vec<(DeviceId, SessionId)>,
     /// Fingerprints of what the account sent, each with the connection it came by (0: an earlier run).
     recent: VecDeque<(i64, u64)>,
     states: HashMap<TypeId, Box<dyn Any + Send>>,
@@ -94,6 +96,7 @@ impl Account {
             roster_version,
             devices: data.devices,
             sessions: Vec::new(),
+            over: data.sessions.iter().filter(|s| s.snapshot.is_none()).map(|s| (s.device, s.id)).collect(),
             recent: data.recent.into_iter().map(|fingerprint| (fingerprint, 0)).collect(),
             states,
             last_ticket: Ticket::NONE,

@@ -143,9 +143,27 @@ impl Hub {
             handled: 0,
             snapshot: None,
         };
-        let write = Write::Session { account: session.cell.id, session: record };
-        self.commit(&mut account, vec![write]);
+        let device = record.device;
+        let mut writes = vec![Write::Session { account: session.cell.id, session: record }];
+        // A device that starts afresh has no use for what an older session of it would tell.
+        let (over, others) = std::mem::take(&mut account.over).into_iter().partition(|(of, _)| *of == device);
+        let over: Vec<(DeviceId, SessionId)> = over;
+        account.over = others;
+        writes.extend(over.into_iter().map(|(_, session)| Write::SessionEnded { session }));
+        self.commit(&mut account, writes);
         Some(self.session_ids.seal(session.id.0, session.cell.id.0))
+    }
+
+    /// Whether somebody looks at the device (XEP-0352). When it is looked at, all that was held goes out.
+    pub fn set_inactive(&self, session: &SessionRef, inactive: bool) {
+        let mut account = session.cell.lock();
+        if let Some(found) = account.session_mut(session.id) {
+            found.set_inactive(inactive);
+            if !inactive {
+                found.release();
+                found.wake();
+            }
+        }
     }
 
     /// The device asks what was handled (XEP-0198 §4). The answer goes out when that is durable.
@@ -222,6 +240,9 @@ impl Hub {
         let current = session.cell.lock().session(session.id).and_then(Session::connection_number);
         if current == Some(session.connection) {
             self.end(&session.cell, session.id);
+            let mut account = session.cell.lock();
+            account.over.retain(|(_, id)| *id != session.id);
+            self.commit(&mut account, vec![Write::SessionEnded { session: session.id }]);
         }
     }
 
@@ -335,13 +356,14 @@ impl Hub {
         let mut account = cell.lock();
         let Some(session) = account.session(id) else { return };
         let element = plain_presence(session.jid.as_str(), "unavailable");
-        let managed = session.is_managed();
+        let handled = session.management.as_ref().map(|management| management.handled);
         let (contacts, directed) = self.leave(&mut account, id, &element);
         let Some(index) = account.sessions.iter().position(|session| session.id == id) else { return };
         let session = account.sessions.swap_remove(index);
         account.touched = self.clock.elapsed();
-        if managed {
-            self.commit(&mut account, vec![Write::SessionEnded { session: id }]);
+        if let Some(handled) = handled {
+            account.over.push((session.device, id));
+            self.commit(&mut account, vec![Write::SessionHandled { session: id, handled }]);
         }
         drop(account);
         if let (Some(condition), Some(number)) = (reason, session.connection_number()) {

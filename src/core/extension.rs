@@ -6,15 +6,15 @@
 
 use std::any::{Any, TypeId};
 use std::collections::HashMap;
-use std::sync::Arc;
+use std::sync::{Arc, MutexGuard};
 
 use unisono_xml::Element;
 
 use crate::account::{Account, Cell};
-use crate::error::StanzaError;
-use crate::hub::{Hub, SessionRef};
-use crate::ids::{LogPosition, Ticket};
-use crate::jid::BareJid;
+use crate::error::{Condition, StanzaError};
+use crate::hub::{Hub, SessionRef, Settings};
+use crate::ids::{AccountId, LogPosition, Ticket};
+use crate::jid::{BareJid, Jid};
 use crate::outbox::{Form, Item};
 use crate::record::{Direction, Keep, MessageRecord};
 use crate::session::Session;
@@ -121,7 +121,7 @@ pub struct Copy<'a> {
 }
 
 pub type Admit = fn(&Stanza, &Account, Side) -> Result<(), Refusal>;
-pub type Annotate = fn(&Element, &Hub) -> Child;
+pub type Annotate = fn(&Element, &Settings) -> Child;
 pub type Record = fn(&Message, &Account, Side) -> Option<Keep>;
 pub type Apply = fn(&Message, &Account, Direction, &mut Vec<Write>);
 pub type Deliver = fn(&MessageRecord, Direction, &Session) -> Option<Form>;
@@ -133,11 +133,38 @@ pub type Nonza = fn(NonzaRequest) -> BoxFuture<'static, NonzaReply>;
 pub struct Request {
     pub hub: Arc<Hub>,
     pub iq: Iq,
+    /// The child of the iq.
+    pub payload: Element,
     pub entity: Entity,
     /// The session of the one who asks, if it is of this server.
     pub session: Option<SessionRef>,
     /// The account that is asked; none for the server.
     pub account: Option<Arc<Cell>>,
+}
+
+impl Request {
+    /// Who asks.
+    pub fn from(&self) -> &Jid {
+        &self.iq.header.from
+    }
+
+    /// Works on the session of the one who asks, if it is of this server.
+    pub fn with_session<T>(&self, work: impl FnOnce(&mut Session) -> T) -> Option<T> {
+        let origin = self.session.as_ref()?;
+        let mut account = origin.cell.lock();
+        account.session_mut(origin.id).map(work)
+    }
+
+    /// The account that is asked. The lock is for decisions only.
+    pub fn account(&self) -> Result<MutexGuard<'_, Account>, StanzaError> {
+        let cell = self.account.as_ref().ok_or(StanzaError::new(Condition::ItemNotFound))?;
+        Ok(cell.lock())
+    }
+
+    /// The number of the account that is asked.
+    pub fn account_id(&self) -> Result<AccountId, StanzaError> {
+        self.account.as_ref().map(|cell| cell.id).ok_or(StanzaError::new(Condition::ItemNotFound))
+    }
 }
 
 /// An answer to an iq.

@@ -50,6 +50,13 @@ impl Default for Settings {
     }
 }
 
+impl Settings {
+    /// Whether a domain is one of ours.
+    pub fn serves(&self, domain: &str) -> bool {
+        self.domains.iter().any(|own| own.as_str() == domain)
+    }
+}
+
 /// What is counted for the operator.
 #[derive(Debug, Default)]
 pub struct Counters {
@@ -146,7 +153,7 @@ impl Hub {
 
     /// Whether a domain is one of ours.
     pub fn serves(&self, domain: &str) -> bool {
-        self.settings.domains.iter().any(|own| own.as_str() == domain)
+        self.settings.serves(domain)
     }
 
     /// The account, if it is in memory.

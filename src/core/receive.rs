@@ -148,9 +148,9 @@ impl Hub {
         if let Err(refusal) = refusal {
             return Receipt::Done(self.refused_iq(origin, &iq, refusal));
         }
-        let payload = iq.payload.elements().first();
-        let Some(handler) = payload.and_then(|payload| self.registry.iq_handler(entity, iq.kind, payload))
-        else {
+        let payload = iq.payload.elements().first().cloned();
+        let handler = payload.as_ref().and_then(|payload| self.registry.iq_handler(entity, iq.kind, payload));
+        let (Some(handler), Some(payload)) = (handler, payload) else {
             // RFC 6120 §8.4, RFC 6121 §8.5.1: what nobody knows is `service-unavailable`.
             return Receipt::Done(self.refuse_iq(
                 origin,
@@ -158,8 +158,14 @@ impl Hub {
                 &StanzaError::new(Condition::ServiceUnavailable),
             ));
         };
-        let request =
-            Request { hub: self.clone(), iq: iq.clone(), entity, session: Some(origin.clone()), account };
+        let request = Request {
+            hub: self.clone(),
+            iq: iq.clone(),
+            payload,
+            entity,
+            session: Some(origin.clone()),
+            account,
+        };
         match handler {
             IqHandler::Now(handler) => {
                 let answer = handler(&request);

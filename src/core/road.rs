@@ -68,8 +68,9 @@ impl Hub {
 
     /// Stage `annotate`: nobody but us says what only we may say.
     fn annotate(&self, mut message: Message) -> Message {
-        let forged =
-            |child: &Element| self.registry.annotate.iter().any(|judge| judge(child, self) == Child::Remove);
+        let forged = |child: &Element| {
+            self.registry.annotate.iter().any(|judge| judge(child, &self.settings) == Child::Remove)
+        };
         if message.payload.elements().iter().any(forged) {
             let kept = message.payload.elements().iter().filter(|child| !forged(child)).cloned().collect();
             message.payload = Payload::from_elements(kept);

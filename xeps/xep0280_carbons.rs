@@ -1,0 +1,149 @@
+//! # XEP-0280: Message Carbons
+//!
+//! Follows 1.0.1 (2021-12-26). Every device that asked for it sees what the others send and receive.
+//!
+//! - Stages: `annotate` (§11, forged copies), `reflect` (§8, sent), `deliver` (§7, received). State: one flag per session.
+//! - Ours: what is recorded is copied, and a device that was away gets its copies when it comes back.
+//! - Left out: `<x/>` in copies of private messages to rooms (§6.1, a MAY).
+
+use unisono_core::extension::{Answer, Child, Entity, Extension, Registry, Reply, Request, Spec};
+use unisono_core::hub::Settings;
+use unisono_core::outbox::{Form, Wrapping};
+use unisono_core::record::{Direction, MessageRecord};
+use unisono_core::session::Session;
+use unisono_core::stanza::{IqType, MessageType, NS_CLIENT};
+use unisono_xml::Element;
+
+use crate::{xep0085_chat_states, xep0184_receipts, xep0333_markers, xep0334_hints};
+
+pub const NS: &str = "urn:xmpp:carbons:2";
+/// §6.2: promises clients all of §6.1.
+pub const NS_RULES: &str = "urn:xmpp:carbons:rules:0";
+/// XEP-0249: an invitation that one user sends to another.
+const NS_INVITATION: &str = "jabber:x:conference";
+/// What a room adds to the private messages of its occupants (XEP-0045 §7.5).
+const NS_MUC_USER: &str = "http://jabber.org/protocol/muc#user";
+
+/// §8
+static SENT: Wrapping = Wrapping {
+    name: "carbon-sent",
+    open: "<sent xmlns='urn:xmpp:carbons:2'><forwarded xmlns='urn:xmpp:forward:0'>",
+    close: "</forwarded></sent>",
+};
+/// §7
+static RECEIVED: Wrapping = Wrapping {
+    name: "carbon-received",
+    open: "<received xmlns='urn:xmpp:carbons:2'><forwarded xmlns='urn:xmpp:forward:0'>",
+    close: "</forwarded></received>",
+};
+
+pub struct Carbons;
+
+impl Extension for Carbons {
+    fn spec(&self) -> Spec {
+        Spec::xep(280, "1.0.1")
+    }
+
+    fn register(&self, on: &mut Registry) {
+        // COMPAT(Monal 6): looks for carbons on the domain; others ask the account.
+        for entity in [Entity::Server, Entity::OwnAccount] {
+            on.feature(entity, NS).feature(entity, NS_RULES);
+        }
+        on.iq(Entity::OwnAccount, IqType::Set, (NS, "enable"), |request| switch(request, true));
+        on.iq(Entity::OwnAccount, IqType::Set, (NS, "disable"), |request| switch(request, false));
+        on.annotate(refuse_forged);
+        on.wrapping(&SENT).wrapping(&RECEIVED);
+        on.reflect(copy_sent);
+        on.deliver(copy_received);
+    }
+}
+
+/// §4 and §5; a repetition is not an error (§10.1).
+fn switch(request: &Request, wanted: bool) -> Answer {
+    request.with_session(|session| session.set_carbons(wanted));
+    Ok(Reply::empty())
+}
+
+/// §11: only the account itself sends copies, so a client that forgets to look at `from` is safe.
+fn refuse_forged(child: &Element, _: &Settings) -> Child {
+    if child.is("sent", NS) || child.is("received", NS) { Child::Remove } else { Child::Keep }
+}
+
+/// §8: the sender's other devices get what this one sent.
+fn copy_sent(record: &MessageRecord, _: Direction, session: &Session) -> Option<Form> {
+    (session.wants_carbons() && is_eligible(record)).then_some(Form::Wrapped(&SENT))
+}
+
+/// §7: devices that a message was not addressed to get a copy.
+fn copy_received(record: &MessageRecord, _: Direction, session: &Session) -> Option<Form> {
+    // §6.1: a room sends its private messages to each of the user's devices in it.
+    let from_occupant =
+        record.payload.has("x", NS_MUC_USER) && record.from.is_full() && !is_invitation(record);
+    (session.wants_carbons() && is_eligible(record) && !from_occupant).then_some(Form::Wrapped(&RECEIVED))
+}
+
+/// §6.1
+fn is_eligible(record: &MessageRecord) -> bool {
+    let payload = &record.payload;
+    if payload.has("private", NS) || payload.has("no-copy", xep0334_hints::NS) {
+        return false;
+    }
+    match record.kind {
+        MessageType::Groupchat | MessageType::Headline => false,
+        MessageType::Chat => true,
+        MessageType::Normal | MessageType::Error => {
+            payload.has("body", NS_CLIENT)
+                || is_invitation(record)
+                || payload.elements().iter().any(is_instant_messaging)
+        }
+    }
+}
+
+fn is_instant_messaging(child: &Element) -> bool {
+    [xep0184_receipts::NS, xep0085_chat_states::NS, xep0333_markers::NS].contains(&child.ns())
+}
+
+/// XEP-0249, and the mediated invitation of XEP-0045 §7.8.2.
+fn is_invitation(record: &MessageRecord) -> bool {
+    let mediated = record.payload.child("x", NS_MUC_USER).is_some_and(|x| x.has_child("invite", NS_MUC_USER));
+    mediated || record.payload.has("x", NS_INVITATION)
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, clippy::expect_used)]
+    use super::*;
+    use crate::testing::{element, record, settings};
+
+    #[test]
+    fn what_is_copied() {
+        for (kind, payload, eligible) in [
+            ("chat", "<body>hi</body>", true),
+            ("chat", "<active xmlns='http://jabber.org/protocol/chatstates'/>", true),
+            ("normal", "<body>hi</body>", true),
+            ("normal", "<received xmlns='urn:xmpp:receipts' id='1'/>", true),
+            ("normal", "<displayed xmlns='urn:xmpp:chat-markers:0' id='1'/>", true),
+            ("normal", "<x xmlns='jabber:x:conference' jid='room@muc.example'/>", true),
+            ("normal", "<x xmlns='http://jabber.org/protocol/muc#user'><invite/></x>", true),
+            ("normal", "<data xmlns='urn:example'/>", false),
+            ("groupchat", "<body>hi</body>", false),
+            ("headline", "<body>hi</body>", false),
+            ("chat", "<body>hi</body><private xmlns='urn:xmpp:carbons:2'/>", false), // §9
+            ("chat", "<body>hi</body><no-copy xmlns='urn:xmpp:hints'/>", false),     // §9
+        ] {
+            assert_eq!(is_eligible(&record(kind, payload)), eligible, "{kind} {payload}");
+        }
+    }
+
+    #[test]
+    fn forged_copies_are_taken_out() {
+        for (child, verdict) in [
+            ("<sent xmlns='urn:xmpp:carbons:2'/>", Child::Remove),
+            ("<received xmlns='urn:xmpp:carbons:2'/>", Child::Remove),
+            ("<private xmlns='urn:xmpp:carbons:2'/>", Child::Keep),
+            ("<received xmlns='urn:xmpp:receipts' id='1'/>", Child::Keep),
+        ] {
+            assert_eq!(refuse_forged(&element(child), &settings()), verdict, "{child}");
+        }
+    }
+}
