@@ -27,7 +27,7 @@ impl Extension for StreamManagement {
     }
 
     fn register(&self, on: &mut Registry) {
-        on.stream_feature(|| Element::new("sm", NS));
+        on.stream_feature(|_| Element::new("sm", NS));
         on.nonza((NS, "enable"), |request| ready(enable(&request)));
         on.nonza((NS, "resume"), |request| Box::pin(resume(request)));
         on.nonza((NS, "r"), |request| ready(acknowledge(&request)));

@@ -311,6 +311,9 @@ impl Hub {
         let number = connection.number;
         session.link = link(connection);
         session.outbox.rewind();
+        // XEP-0352 §5.2: a resumed stream begins in the active state.
+        session.set_inactive(false);
+        session.release();
         session.closing = None;
         if let Some(management) = &mut session.management {
             management.asked = false;

@@ -237,7 +237,7 @@ pub struct NonzaReply {
 }
 
 /// A feature of the stream, offered once a client is authenticated.
-pub type StreamFeature = fn() -> Element;
+pub type StreamFeature = fn(&Hub) -> Element;
 
 type Decode = fn(&str, &str) -> Box<dyn Any + Send>;
 
@@ -404,14 +404,19 @@ impl Registry {
         self.features.iter().filter(move |(of, _)| *of == entity).map(|(_, ns)| *ns)
     }
 
+    /// A namespace that some extension announces, as it does.
+    pub(crate) fn known_namespace(&self, ns: &str) -> Option<&'static str> {
+        self.features.iter().map(|(_, known)| *known).find(|known| *known == ns)
+    }
+
     /// The forms that extend the information about an entity.
     pub fn forms_of(&self, entity: Entity, hub: &Hub) -> Vec<Element> {
         self.extended.iter().filter(|(of, _)| *of == entity).filter_map(|(_, form)| form(hub)).collect()
     }
 
     /// The features of a stream after authentication.
-    pub fn stream_features(&self) -> impl Iterator<Item = Element> + '_ {
-        self.stream_features.iter().map(|feature| feature())
+    pub fn stream_features<'a>(&'a self, hub: &'a Hub) -> impl Iterator<Item = Element> + 'a {
+        self.stream_features.iter().map(move |feature| feature(hub))
     }
 
     /// The handler of a nonza.

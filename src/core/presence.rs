@@ -91,7 +91,7 @@ impl Hub {
         if initial {
             self.welcome(&mut account, origin.id);
         }
-        let contacts = subscribers(&account);
+        let contacts = subscribers(self, &account);
         let subscriptions = if initial { subscribed_to(&account) } else { Vec::new() };
         let replay = initial.then(|| self.start_catch_up(&mut account, origin.id)).flatten();
         drop(account);
@@ -161,7 +161,7 @@ impl Hub {
             return (Vec::new(), directed);
         }
         self.to_own_sessions(account, id, element, false);
-        let contacts = subscribers(account);
+        let contacts = subscribers(self, account);
         let directed = directed.into_iter().filter(|jid| !contacts.contains(&jid.to_bare())).collect();
         (contacts, directed)
     }
@@ -414,6 +414,26 @@ impl Hub {
         }
     }
 
+    /// Whether the account itself lets its presence go to a contact.
+    fn may_send_presence(&self, account: &Account, contact: &BareJid) -> bool {
+        let header = Header {
+            from: Jid::from(account.jid.clone()),
+            to: Some(Jid::from(contact.clone())),
+            id: None,
+            lang: None,
+        };
+        let payload = crate::record::Payload::from_elements(Vec::new());
+        let stanza = Stanza::Presence(Presence { header, kind: PresenceType::Available, payload });
+        self.admits(&stanza, account, Side::Sender).is_ok()
+    }
+
+    /// Shows a contact who may see it the account's resources, or hides them, without a change of the roster.
+    pub fn show_presence(&self, user: &Cell, contact: &BareJid, visible: bool) {
+        if user.lock().is_seen_by(contact) {
+            self.announce_to(user, contact, if visible { Announce::Available } else { Announce::Unavailable });
+        }
+    }
+
     /// A contact gains or loses the sight of a user's resources.
     pub(crate) fn announce_to(&self, user: &Cell, contact: &BareJid, announce: Announce) {
         let stanzas: Vec<_> = {
@@ -438,8 +458,9 @@ fn entry_to(element: Element, to: Option<FullJid>) -> Entry {
 }
 
 /// Who sees the account's presence.
-fn subscribers(account: &Account) -> Vec<BareJid> {
+fn subscribers(hub: &Hub, account: &Account) -> Vec<BareJid> {
     let visible = account.roster.values().filter(|item| item.state.subscription.has_from());
+    let visible = visible.filter(|item| hub.may_send_presence(account, &item.jid));
     visible.map(|item| item.jid.clone()).collect()
 }
 

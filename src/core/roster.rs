@@ -77,8 +77,8 @@ pub(crate) fn register(on: &mut Registry) {
     on.iq(Entity::OwnAccount, IqType::Get, (NS, "query"), get);
     on.iq(Entity::OwnAccount, IqType::Set, (NS, "query"), set);
     on.feature(Entity::Server, NS);
-    on.stream_feature(|| Element::new("ver", NS_VERSIONING));
-    on.stream_feature(|| Element::new("sub", NS_PRE_APPROVAL));
+    on.stream_feature(|_| Element::new("ver", NS_VERSIONING));
+    on.stream_feature(|_| Element::new("sub", NS_PRE_APPROVAL));
 }
 
 /// RFC 6121 §2.1.3 and §2.6.2: the whole roster, or what changed since the device's version.

@@ -77,6 +77,8 @@ pub struct Session {
     pub(crate) interested: bool,
     carbons: bool,
     inactive: bool,
+    /// Namespaces of what the device asked to be told about.
+    pub(crate) follows: Vec<&'static str>,
     pub(crate) outbox: Outbox,
     /// Stanzas that wait until the device looks again (XEP-0352).
     pub(crate) held: Vec<Entry>,
@@ -102,6 +104,7 @@ impl Session {
             interested: false,
             carbons: false,
             inactive: false,
+            follows: Vec::new(),
             outbox: Outbox::default(),
             held: Vec::new(),
             management: None,
@@ -163,6 +166,17 @@ impl Session {
 
     pub fn set_carbons(&mut self, wanted: bool) {
         self.carbons = wanted;
+    }
+
+    /// Whether the device asked to be told about changes of this kind, such as those of the block list.
+    pub fn follows(&self, ns: &str) -> bool {
+        self.follows.contains(&ns)
+    }
+
+    pub fn follow(&mut self, ns: &'static str) {
+        if !self.follows(ns) {
+            self.follows.push(ns);
+        }
     }
 
     /// Whether nobody looks at the device (XEP-0352).

@@ -30,7 +30,7 @@ pub(crate) fn write(session: &Session) -> String {
         .attr("resume-for", resume_for.to_string())
         .attr_opt("interested", flag(session.interested))
         .attr_opt("carbons", flag(session.wants_carbons()))
-        .attr_opt("inactive", flag(session.is_inactive()))
+        .attr_opt("follows", Some(session.follows.join(" ")).filter(|all| !all.is_empty()))
         .child_opt(presence)
         .children(directed)
         .children(entries)
@@ -83,7 +83,8 @@ pub(crate) fn read(
     let flag = |name| saved.attr(name) == Some("true");
     session.interested = flag("interested");
     session.set_carbons(flag("carbons"));
-    session.set_inactive(flag("inactive"));
+    let follows = saved.attr("follows").unwrap_or_default().split(' ');
+    session.follows = follows.filter_map(|ns| registry.known_namespace(ns)).collect();
     let number = |name| saved.attr(name).and_then(|text| text.parse::<u32>().ok());
     session.management = Some(Box::new(Management {
         resume_for: Duration::from_secs(u64::from(number("resume-for")?)),

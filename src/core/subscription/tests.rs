@@ -41,9 +41,9 @@ type Row = (&'static str, bool, &'static str);
 const SAME: &str = "no state change";
 
 /// Checks a table against `outcome`, once for each state; the approval in advance is as it was.
-fn check(section: &str, rows: [Row; 9], outcome: impl Fn(SubscriptionState) -> (bool, Outcome)) {
+fn check(section: &str, rows: &[Row; 9], outcome: impl Fn(SubscriptionState) -> (bool, Outcome)) {
     assert_eq!(rows.map(|(name, ..)| name), NAMES, "{section}");
-    for (existing, is_sent_on, new) in rows {
+    for (existing, is_sent_on, new) in *rows {
         let new = if new == SAME { existing } else { new };
         let (sent_on, outcome) = outcome(state(existing));
         assert_eq!(outcome.state, state(new), "{section} {existing}");
@@ -55,7 +55,7 @@ fn check(section: &str, rows: [Row; 9], outcome: impl Fn(SubscriptionState) -> (
     }
 }
 
-fn check_outbound(section: &str, kind: SubscriptionKind, rows: [Row; 9]) {
+fn check_outbound(section: &str, kind: SubscriptionKind, rows: &[Row; 9]) {
     check(section, rows, |state| {
         let outcome = outbound(state, kind);
         assert!(!outcome.deliver && outcome.auto_reply.is_none(), "{section} {state:?}");
@@ -63,7 +63,7 @@ fn check_outbound(section: &str, kind: SubscriptionKind, rows: [Row; 9]) {
     });
 }
 
-fn check_inbound(section: &str, kind: SubscriptionKind, rows: [Row; 9]) {
+fn check_inbound(section: &str, kind: SubscriptionKind, rows: &[Row; 9]) {
     check(section, rows, |state| {
         let outcome = inbound(state, kind);
         assert!(!outcome.route, "{section} {state:?}");
@@ -398,17 +398,14 @@ proptest! {
         let mut sides = <[Side; 2]>::default();
         for (actor, action) in steps {
             let side = &mut sides[actor];
-            match action {
-                Some(kind) => {
-                    let outcome = outbound(side.state, kind);
-                    side.state = outcome.state;
-                    side.sent.extend(outcome.route.then_some(kind));
-                }
-                None => {
-                    let removal = remove(side.state);
-                    side.state = removal.state;
-                    side.sent.extend(removal.send);
-                }
+            if let Some(kind) = action {
+                let outcome = outbound(side.state, kind);
+                side.state = outcome.state;
+                side.sent.extend(outcome.route.then_some(kind));
+            } else {
+                let removal = remove(side.state);
+                side.state = removal.state;
+                side.sent.extend(removal.send);
             }
             settle(&mut sides);
             let [a, b] = [sides[0].state, sides[1].state];
