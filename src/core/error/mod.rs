@@ -14,3 +14,6 @@ pub const NS_STREAMS_ERRORS: &str = "urn:ietf:params:xml:ns:xmpp-streams";
 
 /// The language of the texts that the server writes.
 const TEXT_LANG: &str = "en";
+
+#[cfg(test)]
+mod tests;

@@ -323,10 +323,8 @@ fn addresses_are_small_and_share_their_text() {
     assert_eq!(size_of::<Option<FullJid>>(), size_of::<FullJid>());
 
     let jid = jid("juliet@example.com/balcony");
-    for (text, count) in [(&jid.to_bare().0.text, 2), (&jid.to_domain().0.text, 2), (&jid.clone().0.text, 2)]
-    {
-        assert!(Arc::ptr_eq(text, &jid.0.text));
-        assert!(count <= Arc::strong_count(text));
+    for shared in [&jid.to_bare().0.text, &jid.to_domain().0.text, &jid.clone().0.text] {
+        assert!(Arc::ptr_eq(shared, &jid.0.text));
     }
 }
 

@@ -76,7 +76,7 @@ fn outbound_subscribe() {
     check_outbound(
         "A.2.1, table 2",
         Subscribe,
-        [
+        &[
             ("None", true, "None + Pending Out"),
             ("None + Pending Out", true, SAME),
             ("None + Pending In", true, "None + Pending Out+In"),
@@ -95,7 +95,7 @@ fn outbound_unsubscribe() {
     check_outbound(
         "A.2.2, table 3",
         Unsubscribe,
-        [
+        &[
             ("None", true, SAME),
             ("None + Pending Out", true, "None"),
             ("None + Pending In", true, SAME),
@@ -123,7 +123,7 @@ fn outbound_subscribed() {
         ("Both", false, SAME),
     ];
     let approves = ["None", "None + Pending Out", "To"]; // §3.4.2, rules 3 and 4
-    check("A.2.3, table 4", rows, |state| {
+    check("A.2.3, table 4", &rows, |state| {
         let outcome = outbound(state, Subscribed);
         assert!(!outcome.deliver && outcome.auto_reply.is_none(), "{state:?}");
         let is_approval = outcome.state.approved;
@@ -144,7 +144,7 @@ fn outbound_unsubscribed() {
     check_outbound(
         "A.2.4, table 5",
         Unsubscribed,
-        [
+        &[
             ("None", false, SAME),
             ("None + Pending Out", false, SAME),
             ("None + Pending In", true, "None"),
@@ -163,7 +163,7 @@ fn inbound_subscribe() {
     check_inbound(
         "A.3.1, table 6",
         Subscribe,
-        [
+        &[
             ("None", true, "None + Pending In"),
             ("None + Pending Out", true, "None + Pending Out+In"),
             ("None + Pending In", false, SAME),
@@ -188,7 +188,7 @@ fn inbound_unsubscribe() {
     check_inbound(
         "A.3.2, table 7",
         Unsubscribe,
-        [
+        &[
             ("None", false, SAME),
             ("None + Pending Out", false, SAME),
             ("None + Pending In", true, "None"),
@@ -212,7 +212,7 @@ fn inbound_subscribed() {
     check_inbound(
         "A.3.3, table 8",
         Subscribed,
-        [
+        &[
             ("None", false, SAME),
             ("None + Pending Out", true, "To"),
             ("None + Pending In", false, SAME),
@@ -231,7 +231,7 @@ fn inbound_unsubscribed() {
     check_inbound(
         "A.3.4, table 9",
         Unsubscribed,
-        [
+        &[
             ("None", false, SAME),
             ("None + Pending Out", true, "None"),
             ("None + Pending In", false, SAME),
