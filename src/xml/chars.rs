@@ -1,142 +1,145 @@
-//! Characters, names and references (XML 1.0 §2.2, §2.3, §2.11, §3.3.3, §4.1; Namespaces in XML 1.0 §3).
+//! Characters (XML 1.0 §2.2), and what kind a byte is of.
 
-use compact_str::CompactString;
+use crate::XmlError;
 
-use crate::{Restricted, XmlError};
+/// A byte that can stand in a name, the colon included. What lies beyond ASCII is looked at once the name is
+/// whole.
+pub(crate) const NAME: u8 = 1;
+/// An ASCII character that a name can start with, except for the colon.
+pub(crate) const NAME_START: u8 = 1 << 1;
+/// White space (§2.3).
+pub(crate) const SPACE: u8 = 1 << 2;
+/// What has to be looked at when text is written.
+pub(crate) const TEXT_ESCAPE: u8 = 1 << 3;
+/// What has to be looked at when the value of an attribute is written.
+pub(crate) const VALUE_ESCAPE: u8 = 1 << 4;
+/// What changes when the value of an attribute is read (§3.3.3).
+pub(crate) const VALUE_READ: u8 = 1 << 5;
+/// What no URI and no IRI contains (RFC 3986, RFC 3987).
+pub(crate) const NO_URI: u8 = 1 << 6;
+
+static CLASSES: [u8; 256] = {
+    let mut classes = [0; 256];
+    let mut byte = 0_u8;
+    loop {
+        #[expect(clippy::indexing_slicing, reason = "a byte is less than 256")]
+        {
+            classes[byte as usize] = classify(byte);
+        }
+        if byte == u8::MAX {
+            break classes;
+        }
+        byte = byte.wrapping_add(1);
+    }
+};
+
+const fn classify(byte: u8) -> u8 {
+    let name = match byte {
+        b'a'..=b'z' | b'A'..=b'Z' | b'_' => NAME | NAME_START,
+        b'0'..=b'9' | b'-' | b'.' | b':' | 0x80.. => NAME,
+        _ => 0,
+    };
+    let space = match byte {
+        b' ' => SPACE,
+        b'\t' | b'\n' | b'\r' => SPACE | VALUE_ESCAPE | VALUE_READ,
+        _ => 0,
+    };
+    let escape = match byte {
+        b'&' => TEXT_ESCAPE | VALUE_ESCAPE | VALUE_READ,
+        b'\'' | b'"' => VALUE_ESCAPE,
+        b'\t' | b'\n' => 0,
+        // With the control characters, and with the first byte of U+FFFE and U+FFFF.
+        b'<' | b'>' | 0..=0x1f | 0xef => TEXT_ESCAPE | VALUE_ESCAPE,
+        _ => 0,
+    };
+    let no_uri = match byte {
+        0..=b' ' | b'<' | b'>' | b'"' | b'{' | b'}' | b'|' | b'\\' | b'^' | b'`' | 0x7f => NO_URI,
+        _ => 0,
+    };
+    name | space | escape | no_uri
+}
+
+/// The kinds that `byte` is of.
+#[inline]
+#[expect(clippy::indexing_slicing, reason = "a byte is less than 256")]
+pub(crate) fn class(byte: u8) -> u8 {
+    CLASSES[usize::from(byte)]
+}
+
+#[inline]
+pub(crate) fn is_space(byte: u8) -> bool {
+    class(byte) & SPACE != 0
+}
+
+#[inline]
+pub(crate) fn is_name(byte: u8) -> bool {
+    class(byte) & NAME != 0
+}
+
+/// Where the first byte stands that is of a kind in `kinds`.
+pub(crate) fn find<const KINDS: u8>(bytes: &[u8]) -> Option<usize> {
+    // Several bytes at a time: texts and values are mostly plain.
+    const STEP: usize = 8;
+    let kinds_of = |chunk: &&[u8]| chunk.iter().fold(0, |kinds, byte| kinds | class(*byte)) & KINDS;
+    let plain =
+        bytes.chunks_exact(STEP).take_while(|chunk| kinds_of(chunk) == 0).count().saturating_mul(STEP);
+    let rest = bytes.get(plain..)?;
+    rest.iter().position(|byte| class(*byte) & KINDS != 0).map(|at| at.saturating_add(plain))
+}
 
 /// XML 1.0 §2.2 `Char`. No surrogate is a `char`.
 pub(crate) fn is_char(c: char) -> bool {
     matches!(c, '\t' | '\n' | '\r' | ' '..='\u{d7ff}' | '\u{e000}'..='\u{fffd}' | '\u{10000}'..)
 }
 
-/// White space as XML 1.0 §2.3 has it.
-pub(crate) fn is_space(byte: u8) -> bool {
-    matches!(byte, b' ' | b'\t' | b'\n' | b'\r')
-}
-
-/// XML 1.0 §2.3 `NameStartChar`, less the colon (Namespaces in XML §3 `NCName`).
-fn is_name_start(c: char) -> bool {
-    matches!(c,
-        'A'..='Z' | '_' | 'a'..='z' | '\u{c0}'..='\u{d6}' | '\u{d8}'..='\u{f6}' | '\u{f8}'..='\u{2ff}'
-        | '\u{370}'..='\u{37d}' | '\u{37f}'..='\u{1fff}' | '\u{200c}'..='\u{200d}' | '\u{2070}'..='\u{218f}'
-        | '\u{2c00}'..='\u{2fef}' | '\u{3001}'..='\u{d7ff}' | '\u{f900}'..='\u{fdcf}' | '\u{fdf0}'..='\u{fffd}'
-        | '\u{10000}'..='\u{effff}')
-}
-
-/// XML 1.0 §2.3 `NameChar`, less the colon.
-fn is_name_char(c: char) -> bool {
-    is_name_start(c)
-        || matches!(c, '-' | '.' | '0'..='9' | '\u{b7}' | '\u{300}'..='\u{36f}' | '\u{203f}'..='\u{2040}')
-}
-
-/// Namespaces in XML 1.0 §3 `NCName`.
-pub(crate) fn is_ncname(name: &str) -> bool {
-    let mut chars = name.chars();
-    chars.next().is_some_and(is_name_start) && chars.all(is_name_char)
-}
-
-/// A byte that can be part of a name; the characters above ASCII are looked at once the name is whole.
-pub(crate) fn is_name_byte(byte: u8) -> bool {
-    byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-' | b'.' | b':' | 0x80..)
-}
-
-/// Splits a `QName` (Namespaces in XML 1.0 §4) into prefix and local part.
-pub(crate) fn split_qname(name: &str) -> Result<(Option<&str>, &str), XmlError> {
-    let (prefix, local) = match name.split_once(':') {
-        Some((prefix, local)) => (Some(prefix), local),
-        None => (None, name),
-    };
-    if is_ncname(local) && prefix.is_none_or(is_ncname) {
-        Ok((prefix, local))
-    } else {
-        Err(XmlError::NotWellFormed("a name is not a qualified name"))
-    }
-}
-
-/// Checks that every character of `text` is one (XML 1.0 §2.2).
+/// Checks that every character of `text` is one.
 pub(crate) fn check(text: &str) -> Result<(), XmlError> {
-    if text.chars().all(is_char) {
+    // Without a branch, so that many bytes are looked at together. 0xEF begins U+FFFE, among much else.
+    let is_suspect = |byte: u8| {
+        (u8::from(byte < 0x20) & u8::from(byte != b'\t') & u8::from(byte != b'\n') & u8::from(byte != b'\r'))
+            | u8::from(byte == 0xef)
+    };
+    let suspects = text.bytes().fold(0, |suspects, byte| suspects | is_suspect(byte));
+    if suspects == 0 || text.chars().all(is_char) {
         Ok(())
     } else {
         Err(XmlError::NotWellFormed("a character that XML excludes"))
     }
 }
 
-/// What the reference `&name;` stands for: a character, by number or by one of the five predefined names.
-/// RFC 6120 §11.1 excludes all others.
-pub(crate) fn resolve(name: &str) -> Result<char, XmlError> {
-    const BAD: XmlError = XmlError::NotWellFormed("a reference is not one");
-    match name {
-        "lt" => return Ok('<'),
-        "gt" => return Ok('>'),
-        "amp" => return Ok('&'),
-        "apos" => return Ok('\''),
-        "quot" => return Ok('"'),
-        _ => {}
-    }
-    let Some(number) = name.strip_prefix('#') else {
-        return Err(if is_ncname(name) { XmlError::RestrictedXml(Restricted::Entity) } else { BAD });
-    };
-    let (digits, radix) = match number.strip_prefix('x') {
-        Some(digits) => (digits, 16),
-        None => (number, 10),
-    };
-    // `from_str_radix` would accept a sign.
-    if !digits.bytes().all(|digit| digit.is_ascii_hexdigit()) {
-        return Err(BAD);
-    }
-    u32::from_str_radix(digits, radix)
-        .ok()
-        .and_then(char::from_u32)
-        .filter(|c| is_char(*c))
-        .ok_or(XmlError::NotWellFormed("a character reference to no character"))
-}
+#[cfg(test)]
+mod tests {
+    #![allow(
+        clippy::unwrap_used,
+        clippy::expect_used,
+        clippy::indexing_slicing,
+        clippy::arithmetic_side_effects
+    )]
 
-/// Appends character data without references, its line ends normalised (XML 1.0 §2.11).
-pub(crate) fn push_text(out: &mut CompactString, raw: &str) {
-    let mut lines = raw.split('\r');
-    out.push_str(lines.next().unwrap_or_default());
-    for line in lines {
-        if !line.starts_with('\n') {
-            out.push('\n');
+    use super::*;
+
+    #[test]
+    fn characters_are_those_of_xml() {
+        for good in [
+            "",
+            "a",
+            "\t\n\r ",
+            "\u{7f}\u{80}\u{9f}",
+            "\u{d7ff}\u{e000}",
+            "\u{feff}\u{fffd}",
+            "\u{1ffff}\u{10ffff}",
+        ] {
+            assert_eq!(check(good), Ok(()), "{good:?}");
         }
-        out.push_str(line);
-    }
-}
-
-/// The value of an attribute: references resolved, white space normalised (XML 1.0 §3.3.3, after §2.11).
-pub(crate) fn attribute_value(raw: &str) -> Result<CompactString, XmlError> {
-    let is_plain = |byte: &u8| !matches!(byte, b'&' | b'\t' | b'\n' | b'\r');
-    if raw.as_bytes().iter().all(is_plain) {
-        return Ok(raw.into());
-    }
-    let mut value = CompactString::with_capacity(raw.len());
-    let mut rest = raw;
-    while let Some((clean, found, tail)) = split_at_any(rest, ['&', '\t', '\n', '\r']) {
-        value.push_str(clean);
-        rest = tail;
-        match found {
-            '&' => {
-                let (name, tail) =
-                    rest.split_once(';').ok_or(XmlError::NotWellFormed("a reference without its end"))?;
-                value.push(resolve(name)?);
-                rest = tail;
-            }
-            '\r' => {
-                value.push(' ');
-                rest = rest.strip_prefix('\n').unwrap_or(rest);
-            }
-            _ => value.push(' '),
+        for bad in ["\0", "a\u{1}", "\u{8}", "\u{b}", "\u{c}", "\u{e}", "\u{1f}", "\u{fffe}", "a\u{ffff}b"] {
+            assert!(check(bad).is_err(), "{bad:?}");
         }
     }
-    value.push_str(rest);
-    Ok(value)
-}
 
-/// `text` up to the first of `found`, that one, and what follows it.
-fn split_at_any<const N: usize>(text: &str, any: [char; N]) -> Option<(&str, char, &str)> {
-    let (clean, tail) = text.split_at(text.find(any)?);
-    let mut tail = tail.chars();
-    let found = tail.next()?;
-    Some((clean, found, tail.as_str()))
+    #[test]
+    fn every_character_is_judged_alike_by_both_rules() {
+        for c in '\0'..=char::MAX {
+            assert_eq!(check(c.encode_utf8(&mut [0; 4])).is_ok(), is_char(c), "{c:?}");
+        }
+    }
 }

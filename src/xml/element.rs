@@ -4,7 +4,7 @@ use std::{borrow::Cow, fmt, sync::Arc};
 
 use compact_str::CompactString;
 
-use crate::{ElementBuilder, Limits, Scope, XmlError, declarations::Outer, tree, write};
+use crate::{ElementBuilder, Limits, Scope, XmlError, nodes::Nodes, ns::Ns, outer::Outer, tree, write};
 
 /// An element with its attributes and its content. It cannot change, and a clone is a reference count.
 ///
@@ -16,9 +16,9 @@ pub struct Element(Arc<Inner>);
 #[derive(PartialEq, Eq)]
 struct Inner {
     name: CompactString,
-    ns: CompactString,
+    ns: Ns,
     attrs: Box<[Attribute]>,
-    nodes: Box<[Node]>,
+    nodes: Nodes,
 }
 
 /// What an element contains. No two texts stand next to each other, and none is empty.
@@ -46,11 +46,11 @@ impl Node {
     }
 }
 
-/// An attribute. Declarations of namespaces are none.
+/// An attribute. Root of namespaces are none.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Attribute {
     pub(crate) name: CompactString,
-    pub(crate) ns: CompactString,
+    pub(crate) ns: Ns,
     pub(crate) value: CompactString,
 }
 
@@ -62,7 +62,7 @@ impl Attribute {
 
     /// The namespace; empty for an attribute without a prefix.
     pub fn ns(&self) -> &str {
-        &self.ns
+        self.ns.as_str()
     }
 
     /// The value, with its references resolved.
@@ -74,12 +74,12 @@ impl Attribute {
 impl Element {
     /// An element without attributes and content.
     pub fn new(name: &str, ns: &str) -> Self {
-        Self::from_parts(name.into(), ns.into(), Box::default(), Box::default())
+        Self::from_parts(name.into(), ns.into(), Box::default(), Nodes::default())
     }
 
     /// Starts an element. `name` is a name without prefix, chosen by us: it is written as it is.
     pub fn builder(name: impl Into<CompactString>, ns: impl Into<CompactString>) -> ElementBuilder {
-        ElementBuilder::new(name.into(), ns.into())
+        ElementBuilder::new(name.into(), ns.into().into())
     }
 
     /// A builder that starts as this element. Subtrees are shared, not copied.
@@ -103,12 +103,7 @@ impl Element {
         tree::parse_fragment(text, Outer::Scope(scope), limits)
     }
 
-    pub(crate) fn from_parts(
-        name: CompactString,
-        ns: CompactString,
-        attrs: Box<[Attribute]>,
-        nodes: Box<[Node]>,
-    ) -> Self {
+    pub(crate) fn from_parts(name: CompactString, ns: Ns, attrs: Box<[Attribute]>, nodes: Nodes) -> Self {
         Self(Arc::new(Inner { name, ns, attrs, nodes }))
     }
 
@@ -119,12 +114,12 @@ impl Element {
 
     /// The namespace; empty for none.
     pub fn ns(&self) -> &str {
-        &self.0.ns
+        self.0.ns.as_str()
     }
 
     /// Whether this is the element `name` of the namespace `ns`.
     pub fn is(&self, name: &str, ns: &str) -> bool {
-        self.0.name == name && self.0.ns == ns
+        self.0.name == name && self.0.ns.as_str() == ns
     }
 
     /// The value of the attribute `name` that has no namespace.
@@ -134,7 +129,7 @@ impl Element {
 
     /// The value of the attribute `name` of the namespace `ns`, for instance `(XML_NS, "lang")`.
     pub fn attr_ns(&self, ns: &str, name: &str) -> Option<&str> {
-        self.0.attrs.iter().find(|attr| attr.name == name && attr.ns == ns).map(Attribute::value)
+        self.0.attrs.iter().find(|attr| attr.name == name && attr.ns.as_str() == ns).map(Attribute::value)
     }
 
     /// All attributes, in document order.
@@ -199,5 +194,69 @@ impl Element {
 impl fmt::Debug for Element {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.to_string_in(&Scope::EMPTY))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(
+        clippy::unwrap_used,
+        clippy::expect_used,
+        clippy::indexing_slicing,
+        clippy::arithmetic_side_effects
+    )]
+
+    use super::*;
+
+    const TEXT: &str = "<m xmlns='u' to='x'>1<b>y</b>2<b>z</b><b xmlns='v'/><c><b xmlns='w'/></c>3</m>";
+
+    #[test]
+    fn what_is_there_is_found() {
+        let m = Element::parse(TEXT, &Scope::EMPTY, &Limits::default()).unwrap();
+        assert!(m.is("m", "u") && !m.is("m", "v") && !m.is("n", "u"));
+        assert_eq!((m.attr("to"), m.attr("from"), m.attr_ns("u", "to")), (Some("x"), None, None));
+        assert_eq!(
+            m.attrs().iter().map(|a| (a.name(), a.ns(), a.value())).collect::<Vec<_>>(),
+            [("to", "", "x")]
+        );
+        assert_eq!(
+            m.children().map(|child| (child.name(), child.ns())).collect::<Vec<_>>(),
+            [("b", "u"), ("b", "u"), ("b", "v"), ("c", "u")]
+        );
+        assert_eq!(m.first_child(), m.child("b", "u"));
+        assert!(m.has_child("b", "v") && !m.has_child("b", "w"), "only the own children count");
+        assert_eq!(m.text(), "123");
+        assert_eq!(m.child_text("b", "u").as_deref(), Some("y"));
+        assert_eq!(m.child_text("b", "v").as_deref(), Some(""));
+        assert_eq!(m.child_text("b", "w"), None);
+        assert!(matches!(m.child_text("b", "u"), Some(Cow::Borrowed(_))));
+        assert_eq!(m.nodes().len(), 7);
+        assert_eq!(format!("{m:?}"), TEXT);
+    }
+
+    #[test]
+    fn elements_are_equal_by_what_they_are() {
+        let parse = |text| Element::parse(text, &Scope::EMPTY, &Limits::default()).unwrap();
+        let element = parse("<a xmlns='u' b='c'>d<e/></a>");
+        assert_eq!(element, parse("<p:a xmlns:p='u' b = \"c\" >&#100;<p:e></p:e></p:a>"));
+        for other in [
+            "<a xmlns='v' b='c'>d<e/></a>",
+            "<x xmlns='u' b='c'>d<e/></x>",
+            "<a xmlns='u'>d<e/></a>",
+            "<a xmlns='u' b='x'>d<e/></a>",
+            "<a xmlns='u' xmlns:p='u' p:b='c'>d<e/></a>",
+            "<a xmlns='u' b='c'><e/>d</a>",
+            "<a xmlns='u' b='c'>d<e xmlns=''/></a>",
+            "<a xmlns='u' b='c'>d <e/></a>",
+        ] {
+            assert_ne!(element, parse(other), "{other}");
+        }
+    }
+
+    /// What a tree costs in memory is what many of these cost.
+    #[test]
+    fn an_element_is_small() {
+        assert_eq!((size_of::<Element>(), size_of::<Node>(), size_of::<Attribute>()), (8, 24, 72));
+        assert!(size_of::<Inner>() <= 88, "{}", size_of::<Inner>());
     }
 }

@@ -8,18 +8,28 @@
 //!
 //! Two passes read an element. The scanner finds where it ends, byte by byte and without memory of its own, so
 //! that a half-sent element costs no more than its bytes. Only a whole element is handed to quick-xml and becomes
-//! a tree, whose names, characters and namespaces are then checked against XML 1.0 (fifth edition) and
-//! Namespaces in XML 1.0 (third edition).
+//! a tree, whose names, characters and namespaces are then checked against XML 1.0 and Namespaces in XML 1.0.
+//! In two points less is accepted than these allow, so that nothing is passed on that ends the stream of someone
+//! who reads it with another parser: names are those of XML's fourth edition, and namespaces are URIs.
 
 mod builder;
+#[cfg(test)]
+mod cases;
 mod chars;
-mod declarations;
+mod declaration;
 mod element;
 mod error;
 mod limits;
+mod names;
 mod namespaces;
+mod nodes;
+mod ns;
+mod outer;
+#[cfg(test)]
+mod properties;
 mod reader;
 mod scan;
+mod text;
 mod tree;
 mod write;
 

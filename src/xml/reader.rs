@@ -5,8 +5,9 @@ use std::sync::Arc;
 use bytes::{Buf, BytesMut};
 
 use crate::{
-    Element, Limits, XmlError, chars,
-    declarations::{Declarations, Outer},
+    Element, Limits, XmlError, chars, declaration,
+    ns::Ns,
+    outer::{Outer, Root},
     scan::{Expect, Scanner, Unit},
     tree,
 };
@@ -26,7 +27,7 @@ pub enum StreamEvent {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct StreamHeader {
     element: Element,
-    declarations: Arc<Declarations>,
+    root: Arc<Root>,
 }
 
 impl StreamHeader {
@@ -37,22 +38,22 @@ impl StreamHeader {
 
     /// The prefix that the root was written with.
     pub fn prefix(&self) -> Option<&str> {
-        self.declarations.qname.split_once(':').map(|(prefix, _)| prefix)
+        self.root.qname.split_once(':').map(|(prefix, _)| prefix)
     }
 
     /// The default namespace that the root declares; empty for none.
     pub fn default_ns(&self) -> &str {
-        &self.declarations.default_ns
+        self.root.default_ns.as_str()
     }
 
     /// The prefixes that the root declares, as pairs of prefix and namespace.
     pub fn prefixes(&self) -> impl Iterator<Item = (&str, &str)> {
-        self.declarations.prefixes.iter().map(|(prefix, ns)| (prefix.as_str(), ns.as_str()))
+        self.root.prefixes()
     }
 
     /// The namespace that the root binds `prefix` to.
     pub fn ns_of(&self, prefix: &str) -> Option<&str> {
-        self.prefixes().find(|(bound, _)| *bound == prefix).map(|(_, ns)| ns)
+        self.root.ns_of(prefix).map(Ns::as_str)
     }
 }
 
@@ -82,7 +83,7 @@ pub struct StreamReader {
     limits: Limits,
     scanner: Scanner,
     place: Place,
-    root: Option<Arc<Declarations>>,
+    root: Option<Arc<Root>>,
 }
 
 impl StreamReader {
@@ -167,23 +168,23 @@ impl StreamReader {
     fn unit(&mut self, unit: Unit, bytes: &[u8]) -> Result<Option<StreamEvent>, XmlError> {
         match unit {
             Unit::Declaration => {
-                check_declaration(tree::text(bytes)?)?;
+                declaration::check(tree::utf8(bytes)?)?;
                 self.place = Place::Prolog;
                 Ok(None)
             }
             Unit::Start | Unit::Empty => {
-                let (element, declarations) = tree::root(bytes, &self.limits)?;
-                let declarations = Arc::new(declarations);
-                self.root = Some(Arc::clone(&declarations));
+                let (element, root) = tree::root(bytes, &self.limits)?;
+                let root = Arc::new(root);
+                self.root = Some(Arc::clone(&root));
                 self.place = if unit == Unit::Empty { Place::EmptyRoot } else { Place::Content };
-                Ok(Some(StreamEvent::Open(StreamHeader { element, declarations })))
+                Ok(Some(StreamEvent::Open(StreamHeader { element, root })))
             }
             Unit::Element => {
                 let root = self.root.as_deref().ok_or(XmlError::InvalidXml("an element before the root"))?;
                 tree::element(bytes, Outer::Root(root), &self.limits).map(StreamEvent::Element).map(Some)
             }
             Unit::End => {
-                let name = tree::text(bytes)?.trim_start_matches("</").trim_end_matches('>');
+                let name = tree::utf8(bytes)?.trim_start_matches("</").trim_end_matches('>');
                 let name = name.trim_end_matches([' ', '\t', '\n', '\r']);
                 if self.root.as_ref().is_none_or(|root| root.qname != name) {
                     return Err(XmlError::NotWellFormed("an end tag does not match its start tag"));
@@ -198,57 +199,6 @@ impl StreamReader {
         self.root = None;
         StreamEvent::Close
     }
-}
-
-/// XML 1.0 §2.8 `XMLDecl`: version, then encoding, then standalone, the last two if at all.
-fn check_declaration(text: &str) -> Result<(), XmlError> {
-    const BAD: XmlError = XmlError::NotWellFormed("the XML declaration is malformed");
-    let mut rest = text.strip_prefix("<?xml").and_then(|text| text.strip_suffix("?>")).ok_or(BAD)?;
-    let mut version = None;
-    let mut last = 0_u8;
-    while let Some((name, value, tail)) = pseudo_attribute(rest).ok_or(BAD)? {
-        rest = tail;
-        let order = match name {
-            "version" => 1,
-            "encoding" => 2,
-            "standalone" => 3,
-            _ => return Err(BAD),
-        };
-        if order <= last || (last == 0 && order != 1) {
-            return Err(BAD);
-        }
-        last = order;
-        match name {
-            "version" => version = Some(value),
-            "encoding" if !value.eq_ignore_ascii_case("utf-8") => return Err(XmlError::UnsupportedEncoding),
-            // RFC 6120 §11.5: a "no" is ignored.
-            "standalone" if value != "yes" && value != "no" => return Err(BAD),
-            _ => {}
-        }
-    }
-    match version {
-        Some("1.0") => Ok(()),
-        Some(_) => Err(XmlError::InvalidXml("another version of XML than 1.0")), // RFC 6120 §11.8
-        None => Err(BAD),
-    }
-}
-
-/// Splits off one `name='value'` with the white space before it. The inner `None` is the end.
-#[expect(clippy::option_option, reason = "one level says malformed, the other says finished")]
-fn pseudo_attribute(text: &str) -> Option<Option<(&str, &str, &str)>> {
-    const SPACE: [char; 4] = [' ', '\t', '\n', '\r'];
-    let rest = text.trim_start_matches(SPACE);
-    if rest.is_empty() {
-        return Some(None);
-    }
-    if rest.len() == text.len() {
-        return None;
-    }
-    let (name, rest) = rest.split_once('=')?;
-    let rest = rest.trim_start_matches(SPACE);
-    let quote = rest.chars().next().filter(|quote| matches!(quote, '"' | '\''))?;
-    let (value, rest) = rest.strip_prefix(quote)?.split_once(quote)?;
-    Some(Some((name.trim_end_matches(SPACE), value, rest)))
 }
 
 #[cfg(test)]

@@ -152,9 +152,7 @@ impl Scanner {
             State::Text => memchr(b'<', rest),
             State::CData(0) => memchr(b']', rest),
             State::Value(quote) => memchr2(quote, b'<', rest),
-            State::Name | State::AttrName | State::EndName => {
-                rest.iter().position(|b| !chars::is_name_byte(*b))
-            }
+            State::Name | State::AttrName | State::EndName => rest.iter().position(|b| !chars::is_name(*b)),
             _ => Some(0),
         };
         self.at += run.unwrap_or(rest.len());
@@ -175,7 +173,7 @@ impl Scanner {
             // Also an XML declaration that stands too late (RFC 6120 §11.1).
             (State::Markup, b'?') => return Err(XmlError::RestrictedXml(Restricted::ProcessingInstruction)),
             (State::Markup, 0) if expect == Expect::Declaration => return Err(XmlError::UnsupportedEncoding),
-            (State::Markup, _) if chars::is_name_byte(byte) => {
+            (State::Markup, _) if chars::is_name(byte) => {
                 self.begin_element(limits)?;
                 self.name = self.at - 1;
                 State::Name
@@ -221,7 +219,7 @@ impl Scanner {
                 State::Text
             }
             (State::Name | State::Space | State::AfterValue, _) if chars::is_space(byte) => State::Space,
-            (State::Space, _) if chars::is_name_byte(byte) => {
+            (State::Space, _) if chars::is_name(byte) => {
                 self.attributes += 1;
                 if self.attributes > limits.attributes_max {
                     let limit = limits.attributes_max;
@@ -235,7 +233,7 @@ impl Scanner {
             (State::Quote, b'"' | b'\'') => State::Value(byte),
             (State::Quote, _) if chars::is_space(byte) => State::Quote,
 
-            (State::EndOpen, _) if chars::is_name_byte(byte) => {
+            (State::EndOpen, _) if chars::is_name(byte) => {
                 self.name = self.at - 1;
                 State::EndName
             }

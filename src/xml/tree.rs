@@ -10,14 +10,17 @@ use quick_xml::{
 };
 
 use crate::{
-    Attribute, Element, Limits, Node, Restricted, XmlError, chars,
-    declarations::{Declarations, Outer},
+    Attribute, Element, Limits, Node, Restricted, TooMany, XmlError, chars, names,
     namespaces::Bindings,
+    nodes::Nodes,
+    ns::Ns,
+    outer::{Outer, Root},
     scan::{Expect, Scanner, Unit},
+    text,
 };
 
 /// The text of a unit: UTF-8 (RFC 6120 §11.6), of characters that XML has.
-pub(crate) fn text(bytes: &[u8]) -> Result<&str, XmlError> {
+pub(crate) fn utf8(bytes: &[u8]) -> Result<&str, XmlError> {
     let text = std::str::from_utf8(bytes).map_err(|_| XmlError::UnsupportedEncoding)?;
     chars::check(text)?;
     Ok(text)
@@ -42,6 +45,7 @@ pub(crate) fn parse_fragment(text: &str, outer: Outer<'_>, limits: &Limits) -> R
     }
     chars::check(text)?;
     let mut rest = text.as_bytes();
+    let mut children = 0_usize;
     while let Some(start) = memchr::memchr(b'<', rest) {
         rest = rest.get(start..).unwrap_or_default();
         let length = if rest.starts_with(b"<![") {
@@ -49,9 +53,14 @@ pub(crate) fn parse_fragment(text: &str, outer: Outer<'_>, limits: &Limits) -> R
             const END: &[u8] = b"]]>";
             memchr::memmem::find(rest, END).map(|at| at.saturating_add(END.len()))
         } else {
+            children = children.saturating_add(1);
+            if children > limits.children_max {
+                return Err(XmlError::TooMany { what: TooMany::Children, limit: limits.children_max });
+            }
             match Scanner::default().scan(rest, Expect::Content, limits)? {
                 Some((Unit::Element, length)) => Some(length),
-                _ => None,
+                Some(_) => return Err(XmlError::NotWellFormed("an end tag without its start tag")),
+                None => None,
             }
         };
         let length = length.ok_or(XmlError::NotWellFormed("an element without its end"))?;
@@ -68,7 +77,7 @@ pub(crate) fn parse_fragment(text: &str, outer: Outer<'_>, limits: &Limits) -> R
 /// Reads a unit that the scanner found to be an element.
 pub(crate) fn element(bytes: &[u8], outer: Outer<'_>, limits: &Limits) -> Result<Element, XmlError> {
     let mut tree = Tree::new(outer, limits);
-    tree.read(text(bytes)?)?;
+    tree.read(utf8(bytes)?)?;
     let mut nodes = tree.nodes.into_iter();
     match (nodes.next(), nodes.next()) {
         (Some(Node::Element(element)), None) => Ok(element),
@@ -77,19 +86,17 @@ pub(crate) fn element(bytes: &[u8], outer: Outer<'_>, limits: &Limits) -> Result
 }
 
 /// Reads a unit that the scanner found to be the root's start tag.
-pub(crate) fn root(bytes: &[u8], limits: &Limits) -> Result<(Element, Declarations), XmlError> {
+pub(crate) fn root(bytes: &[u8], limits: &Limits) -> Result<(Element, Root), XmlError> {
     let mut tree = Tree::new(Outer::Scope(&crate::Scope::EMPTY), limits);
-    let mut reader = Reader::from_str(text(bytes)?);
+    let mut reader = Reader::from_str(utf8(bytes)?);
     let Ok(Event::Start(start) | Event::Empty(start)) = reader.read_event() else {
         return Err(XmlError::NotWellFormed("the start tag of the root"));
     };
     let qname = CompactString::from(start.name().as_ref());
     let open = tree.open(&start)?;
-    let default_ns = tree.bindings.default_ns().into();
-    let prefixes = tree.bindings.since(0).filter(|(prefix, _)| !prefix.is_empty());
-    let prefixes = prefixes.map(|(prefix, ns)| (prefix.into(), ns.into())).collect();
-    let element = Element::from_parts(open.name, open.ns, open.attrs, Box::default());
-    Ok((element, Declarations { qname, default_ns, prefixes }))
+    let default_ns = tree.bindings.default_ns();
+    let element = Element::from_parts(open.name, open.ns, open.attrs, Nodes::default());
+    Ok((element, Root::new(qname, default_ns, tree.bindings.into_prefixes())))
 }
 
 /// A tree in the making.
@@ -98,12 +105,14 @@ struct Tree<'a> {
     open: Vec<Open>,
     /// The finished nodes of all open elements, outermost first.
     nodes: Vec<Node>,
+    /// The attributes of a tag while it is read.
+    attrs: Vec<Attribute>,
 }
 
 /// An element whose end has not been read.
 struct Open {
     name: CompactString,
-    ns: CompactString,
+    ns: Ns,
     attrs: Box<[Attribute]>,
     /// How many declarations held outside of it.
     bindings: usize,
@@ -113,7 +122,12 @@ struct Open {
 
 impl<'a> Tree<'a> {
     fn new(outer: Outer<'a>, limits: &Limits) -> Self {
-        Self { bindings: Bindings::new(outer, limits), open: Vec::new(), nodes: Vec::new() }
+        Self {
+            bindings: Bindings::new(outer, limits),
+            open: Vec::new(),
+            nodes: Vec::new(),
+            attrs: Vec::new(),
+        }
     }
 
     fn read(&mut self, text: &str) -> Result<(), XmlError> {
@@ -130,18 +144,18 @@ impl<'a> Tree<'a> {
                 }
                 Event::End(_) => {
                     let open =
-                        self.open.pop().ok_or(XmlError::NotWellFormed("an end tag without its start"))?;
+                        self.open.pop().ok_or(XmlError::NotWellFormed("an end tag without its start tag"))?;
                     self.close(open);
                 }
                 Event::Text(text) => {
-                    if memchr::memmem::find(text.as_bytes(), b"]]>").is_some() {
+                    if memchr::memchr(b']', text.as_bytes()).is_some() && text.contains("]]>") {
                         return Err(XmlError::NotWellFormed("]]> in text"));
                     }
                     self.push_text(&text);
                 }
                 Event::CData(text) => self.push_text(&text),
                 Event::GeneralRef(name) => {
-                    let c = chars::resolve(&name)?;
+                    let c = text::resolve(&name)?;
                     self.text_end().push(c);
                 }
                 Event::Comment(_) => return Err(XmlError::RestrictedXml(Restricted::Comment)),
@@ -158,53 +172,48 @@ impl<'a> Tree<'a> {
     /// Reads a start tag: first the declarations, which hold for the tag itself, then the names.
     fn open(&mut self, start: &BytesStart<'_>) -> Result<Open, XmlError> {
         let outside = self.bindings.len();
-        let mut attrs: Vec<(Option<CompactString>, Attribute)> = Vec::new();
+        self.attrs.clear();
         for attr in start.attributes().with_checks(false) {
             let attr = attr.map_err(|_| XmlError::NotWellFormed("an attribute is malformed"))?;
-            let (prefix, local) = chars::split_qname(attr.key.as_ref())?;
-            let value = chars::attribute_value(&attr.value)?;
-            match (prefix, local) {
-                (None, "xmlns") => self.bindings.declare("", value)?,
-                (Some("xmlns"), prefix) => self.bindings.declare(prefix, value)?,
-                _ => attrs.push((
-                    prefix.map(Into::into),
-                    Attribute { name: local.into(), ns: CompactString::const_new(""), value },
-                )),
+            let (prefix, name) = names::split_qname(attr.key.as_ref())?;
+            match (prefix, name) {
+                (None, "xmlns") => self.bindings.declare("", namespace(&attr.value)?, outside)?,
+                (Some("xmlns"), prefix) => self.bindings.declare(prefix, namespace(&attr.value)?, outside)?,
+                // Its prefix stands in the place of its namespace until all declarations are known.
+                _ => self.attrs.push(Attribute {
+                    name: name.into(),
+                    ns: prefix.map_or(Ns::NONE, Into::into),
+                    value: text::value(&attr.value)?,
+                }),
             }
         }
-        self.bindings.check_unique(outside)?;
-        let mut resolved = Vec::with_capacity(attrs.len());
-        for (prefix, mut attr) in attrs {
-            if let Some(prefix) = prefix {
-                attr.ns = self.bindings.resolve(&prefix)?.into();
+        for attr in &mut self.attrs {
+            if !attr.ns().is_empty() {
+                attr.ns = self.bindings.resolve(attr.ns())?;
             }
-            resolved.push(attr);
         }
-        check_unique(&resolved)?;
+        if has_duplicate(&self.attrs) {
+            return Err(XmlError::NotWellFormed("an attribute twice"));
+        }
         let name = start.name();
-        let (prefix, name) = chars::split_qname(name.as_ref())?;
+        let (prefix, name) = names::split_qname(name.as_ref())?;
         let ns = match prefix {
             Some(prefix) => self.bindings.resolve(prefix)?,
             None => self.bindings.default_ns(),
         };
-        Ok(Open {
-            name: name.into(),
-            ns: ns.into(),
-            attrs: resolved.into(),
-            bindings: outside,
-            nodes: self.nodes.len(),
-        })
+        let attrs = self.attrs.drain(..).collect();
+        Ok(Open { name: name.into(), ns, attrs, bindings: outside, nodes: self.nodes.len() })
     }
 
     fn close(&mut self, open: Open) {
-        let nodes = self.nodes.drain(open.nodes..).collect();
+        let nodes = Nodes::split_off(&mut self.nodes, open.nodes);
         self.bindings.truncate(open.bindings);
         self.nodes.push(Node::Element(Element::from_parts(open.name, open.ns, open.attrs, nodes)));
     }
 
     fn push_text(&mut self, raw: &str) {
         if !raw.is_empty() {
-            chars::push_text(self.text_end(), raw);
+            text::push(self.text_end(), raw);
         }
     }
 
@@ -219,26 +228,24 @@ impl<'a> Tree<'a> {
     }
 }
 
-/// No two attributes of an element have the same expanded name (Namespaces in XML 1.0 §6.3).
-fn check_unique(attrs: &[Attribute]) -> Result<(), XmlError> {
-    if has_duplicate(attrs, |attr| (attr.name.as_str(), attr.ns.as_str())) {
-        return Err(XmlError::NotWellFormed("an attribute twice"));
-    }
-    Ok(())
+/// The name of a namespace, as the value of a declaration.
+fn namespace(raw: &str) -> Result<Ns, XmlError> {
+    if text::is_plain(raw) { Ok(raw.into()) } else { text::value(raw).map(|ns| ns.as_str().into()) }
 }
 
-/// Compares few with each other, and sorts many.
-pub(crate) fn has_duplicate<'a, T, K: Ord>(items: &'a [T], key: impl Fn(&'a T) -> K) -> bool {
+/// Whether two attributes have the same expanded name (Namespaces in XML 1.0 §6.3). Compares few with each other,
+/// and sorts many.
+fn has_duplicate(attrs: &[Attribute]) -> bool {
     const FEW: usize = 8;
-    if items.len() <= FEW {
-        return items
-            .iter()
-            .enumerate()
-            .any(|(n, item)| items.iter().take(n).any(|other| key(other) == key(item)));
+    if attrs.len() <= FEW {
+        let is_before = |n, attr: &Attribute| {
+            attrs.iter().take(n).any(|other| other.name == attr.name && other.ns == attr.ns)
+        };
+        return attrs.iter().enumerate().any(|(n, attr)| is_before(n, attr));
     }
-    let mut keys: Vec<K> = items.iter().map(key).collect();
-    keys.sort_unstable();
-    keys.windows(2).any(|pair| matches!(pair, [a, b] if a == b))
+    let mut names: Vec<_> = attrs.iter().map(|attr| (attr.name(), attr.ns())).collect();
+    names.sort_unstable();
+    names.windows(2).any(|pair| matches!(pair, [a, b] if a == b))
 }
 
 fn malformed(error: &quick_xml::Error) -> XmlError {
@@ -251,4 +258,181 @@ fn malformed(error: &quick_xml::Error) -> XmlError {
         Error::IllFormed(IllFormedError::UnclosedReference) => "a reference without its end",
         _ => "the syntax is wrong",
     })
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(
+        clippy::unwrap_used,
+        clippy::expect_used,
+        clippy::indexing_slicing,
+        clippy::arithmetic_side_effects
+    )]
+
+    use super::*;
+    use crate::{Scope, XML_NS};
+
+    const SCOPE: Scope<'static> = Scope { default_ns: "d", prefixes: &[("p", "urn:p")] };
+
+    fn parse(text: &str) -> Result<Element, XmlError> {
+        Element::parse(text, &SCOPE, &Limits::default())
+    }
+
+    fn fragment(text: &str) -> Result<Vec<Node>, XmlError> {
+        Element::parse_fragment(text, &SCOPE, &Limits::default())
+    }
+
+    #[test]
+    fn names_are_expanded() {
+        for (text, name, ns) in [
+            ("<a/>", "a", "d"),
+            ("<p:a/>", "a", "urn:p"),
+            ("<a xmlns='e'/>", "a", "e"),
+            ("<a xmlns=''/>", "a", ""),
+            ("<p:a xmlns:p='e'/>", "a", "e"),
+            ("<q:a xmlns:q='&#x65;&amp;'></q:a >", "a", "e&"),
+            ("<xml:a/>", "a", XML_NS),
+            ("<p:a xmlns='e'/>", "a", "urn:p"),
+        ] {
+            let element = parse(text).unwrap();
+            assert!(element.is(name, ns), "{text} is {element:?}");
+            assert!(element.attrs().is_empty(), "{text}");
+        }
+    }
+
+    #[test]
+    fn an_inner_declaration_ends_with_its_element() {
+        let text = "<a xmlns:p='1'><p:b xmlns:p='2' xmlns='3'><p:c/><d/></p:b><p:c/><d/></a>";
+        let found: Vec<_> = parse(text).unwrap().children().map(|child| child.ns().to_owned()).collect();
+        assert_eq!(found, ["2", "1", "d"]);
+    }
+
+    #[test]
+    fn attributes_have_the_namespace_of_their_prefix_only() {
+        let element = parse("<a x='1' p:x='2' q:x='3' xml:lang='de' xmlns:q='urn:q' xmlns='e'/>").unwrap();
+        assert_eq!(element.attr("x"), Some("1"));
+        assert_eq!(element.attr_ns("urn:p", "x"), Some("2"));
+        assert_eq!(element.attr_ns("urn:q", "x"), Some("3"));
+        assert_eq!(element.attr_ns(XML_NS, "lang"), Some("de"));
+        assert_eq!(element.attr("lang"), None);
+        assert_eq!(element.attr_ns("e", "x"), None);
+    }
+
+    #[test]
+    fn texts_join_whatever_they_were_written_as() {
+        for (text, want) in [
+            ("<a>b</a>", "b"),
+            ("<a>b&amp;c<![CDATA[<d>&amp;]]>&#101;</a>", "b&c<d>&amp;e"),
+            ("<a>\r\n<![CDATA[\r]]>\n\r&#13;</a>", "\n\n\n\n\r"),
+            ("<a><![CDATA[]]]]><![CDATA[>]]></a>", "]]>"),
+            ("<a>]]&gt;]] ></a>", "]]>]] >"),
+            ("<a>\u{feff}</a>", "\u{feff}"), // RFC 6120 §11.6: no byte order mark
+        ] {
+            let element = parse(text).unwrap();
+            assert_eq!(element.nodes(), [Node::Text(want.into())], "{text}");
+        }
+        for text in ["<a></a>", "<a><![CDATA[]]></a>", "<a><![CDATA[]]><![CDATA[]]></a>", "<a />", "\n<a/>\t"]
+        {
+            assert_eq!(parse(text).unwrap().nodes(), [], "{text}");
+        }
+    }
+
+    #[test]
+    fn one_element_is_one_element() {
+        for text in [
+            "",
+            " ",
+            "a",
+            "<",
+            "<a",
+            "<a>",
+            "</a>",
+            "<a></b>",
+            "<a><b></a></b>",
+            "<a/><b/>",
+            "<a/>b",
+            "b<a/>",
+            "<a/><",
+            "<a/></a>",
+            "\u{feff}<a/>",
+            "<a>&</a>",
+            "<a>&lt</a>",
+            "<a>]]></a>",
+            "<a>\0</a>",
+            "<a\u{1}/>",
+            "<A></a>",
+            "<p:a></a>",
+            "<a></p:a>",
+            "<p:a xmlns:q='urn:p'></q:a>",
+        ] {
+            assert!(matches!(parse(text), Err(XmlError::NotWellFormed(_))), "{text:?} is {:?}", parse(text));
+        }
+        assert_eq!(parse("<q:a/>"), Err(XmlError::BadNamespacePrefix("q".into())));
+        assert_eq!(parse("<a q:b=''/>"), Err(XmlError::BadNamespacePrefix("q".into())));
+        assert_eq!(parse("<a><b xmlns:q='q'/><q:c/></a>"), Err(XmlError::BadNamespacePrefix("q".into())));
+        assert_eq!(
+            parse("<?xml version='1.0'?><a/>"),
+            Err(XmlError::RestrictedXml(Restricted::ProcessingInstruction))
+        );
+    }
+
+    #[test]
+    fn an_attribute_stands_once() {
+        let many = (0..50).fold(String::new(), |many, n| many + &format!(" a{n}=''"));
+        for (attrs, is_good) in [
+            ("b='' c=''", true),
+            ("b='' p:b=''", true),
+            ("b='' B=''", true),
+            ("b='' b=''", false),
+            ("p:b='' p:b=''", false),
+            ("p:b='' q:b='' xmlns:q='urn:p'", false), // two prefixes, one namespace
+            ("p:b='' q:b='' xmlns:q='urn:q'", true),
+            ("xmlns='a' xmlns='a'", false),
+            ("xmlns:q='a' xmlns:q='b'", false),
+            ("xml:lang='' lang=''", true),
+            ("xmlns:x='http://www.w3.org/XML/1998/namespace'", false),
+        ] {
+            assert_eq!(parse(&format!("<a {attrs}/>")).is_ok(), is_good, "{attrs}");
+            assert_eq!(parse(&format!("<a {attrs}{many}/>")).is_ok(), is_good, "{attrs} and many");
+        }
+    }
+
+    #[test]
+    fn a_fragment_is_texts_and_elements() {
+        let nodes = fragment("\u{feff}x &amp;<![CDATA[ y]]><a/>\r\n<p:b>z</p:b>").unwrap();
+        let [Node::Text(x), Node::Element(a), Node::Text(line), Node::Element(b)] = nodes.as_slice() else {
+            panic!("{nodes:?}")
+        };
+        assert_eq!((x.as_str(), line.as_str()), ("\u{feff}x & y", "\n"));
+        assert!(a.is("a", "d") && b.is("b", "urn:p"));
+        assert_eq!(fragment(""), Ok(vec![]));
+        assert_eq!(fragment("\u{feff}\u{feff}"), Ok(vec![Node::Text("\u{feff}\u{feff}".into())]));
+        for text in [
+            "<",
+            "&",
+            "]]>",
+            "<a>",
+            "</a>",
+            "<a/></a>",
+            "<a></b>",
+            "x\0",
+            "<![CDATA[",
+            "<![CDATA[]]",
+            "<![x]]>",
+            "<![",
+            "<!-- -->",
+            "<?a?>",
+            "<!DOCTYPE a>",
+            "&nbsp;",
+            "<a/>&",
+            "<a/>]]>",
+        ] {
+            assert!(fragment(text).is_err(), "{text:?}");
+        }
+        let limits = Limits { children_max: 2, element_bytes_max: 12, ..Limits::default() };
+        assert!(Element::parse_fragment("<a/>xxxx<a/>", &SCOPE, &limits).is_ok());
+        for text in ["<a/>xxxxx<a/>", "<a/><a/><a/>"] {
+            assert!(Element::parse_fragment(text, &SCOPE, &limits).is_err(), "{text}");
+        }
+    }
 }

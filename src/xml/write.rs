@@ -2,7 +2,10 @@
 
 use std::borrow::Cow;
 
-use crate::{Attribute, Element, Node, XML_NS, chars};
+use crate::{
+    Attribute, Element, Node, XML_NS,
+    chars::{self, TEXT_ESCAPE, VALUE_ESCAPE},
+};
 
 /// What the document around an element already declares: its default namespace and its prefixes.
 ///
@@ -81,15 +84,15 @@ fn attribute(out: &mut Vec<u8>, name: &str, value: &str) {
 fn attributes(out: &mut Vec<u8>, attrs: &[Attribute], scope: &Scope<'_>) {
     let mut made_up = MadeUp { scope, next: 0 };
     for attr in attrs {
-        if attr.ns.is_empty() {
+        if attr.ns().is_empty() {
             attribute(out, &attr.name, &attr.value);
             continue;
         }
-        let prefix = if let Some(prefix) = scope.prefix_of(&attr.ns) {
+        let prefix = if let Some(prefix) = scope.prefix_of(attr.ns()) {
             Cow::Borrowed(prefix)
         } else {
             let prefix = made_up.prefix();
-            attribute(out, &format!("xmlns:{prefix}"), &attr.ns);
+            attribute(out, &format!("xmlns:{prefix}"), attr.ns());
             Cow::Owned(prefix)
         };
         attribute(out, &format!("{prefix}:{}", attr.name), &attr.value);
@@ -116,43 +119,145 @@ impl MadeUp<'_> {
 
 /// Appends `text` as character data. What XML 1.0 cannot represent becomes U+FFFD.
 pub fn escape_text_into(out: &mut Vec<u8>, text: &str) {
-    escape_into(out, text, |byte| match byte {
-        b'&' => Some(b"&amp;"),
-        b'<' => Some(b"&lt;"),
-        b'>' => Some(b"&gt;"),   // `]]>` must not stand in text (XML 1.0 §2.4)
-        b'\r' => Some(b"&#13;"), // a bare one would be read as a line feed (§2.11)
-        _ => None,
-    });
+    escape_into::<TEXT_ESCAPE>(out, text);
 }
 
 /// Appends `value` so that it can stand between quotes of either kind. What XML 1.0 cannot represent becomes
 /// U+FFFD.
 pub fn escape_attr_into(out: &mut Vec<u8>, value: &str) {
-    escape_into(out, value, |byte| match byte {
-        b'&' => Some(b"&amp;"),
-        b'<' => Some(b"&lt;"),
-        b'>' => Some(b"&gt;"),
-        b'\'' => Some(b"&apos;"),
-        b'"' => Some(b"&quot;"),
-        b'\t' => Some(b"&#9;"), // bare white space would be read as a space (§3.3.3)
-        b'\n' => Some(b"&#10;"),
-        b'\r' => Some(b"&#13;"),
-        _ => None,
-    });
+    escape_into::<VALUE_ESCAPE>(out, value);
 }
 
-fn escape_into(out: &mut Vec<u8>, text: &str, escape: impl Fn(u8) -> Option<&'static [u8]>) {
+/// Copies `text` in runs between the characters of the class.
+fn escape_into<const CLASS: u8>(out: &mut Vec<u8>, text: &str) {
     let mut rest = text;
-    while let Some((at, found)) = rest.char_indices().find_map(|(at, found)| {
-        let special = !chars::is_char(found) || (found.is_ascii() && escape(found as u8).is_some());
-        special.then_some((at, found))
-    }) {
+    while let Some(at) = chars::find::<CLASS>(rest.as_bytes()) {
+        // What is found begins a character, so that this splits between two.
         let (clean, tail) = rest.split_at(at);
         out.extend_from_slice(clean.as_bytes());
-        out.extend_from_slice(u8::try_from(found).ok().and_then(&escape).unwrap_or("\u{fffd}".as_bytes()));
         let mut tail = tail.chars();
-        tail.next();
+        if let Some(found) = tail.next() {
+            escape(out, found);
+        }
         rest = tail.as_str();
     }
     out.extend_from_slice(rest.as_bytes());
+}
+
+fn escape(out: &mut Vec<u8>, c: char) {
+    let escaped: &[u8] = match c {
+        '&' => b"&amp;",
+        '<' => b"&lt;",
+        '>' => b"&gt;", // `]]>` must not stand in text (XML 1.0 §2.4)
+        '\'' => b"&apos;",
+        '"' => b"&quot;",
+        // Bare, these would be read as a line feed (§2.11) or, in an attribute, as a space (§3.3.3).
+        '\t' => b"&#9;",
+        '\n' => b"&#10;",
+        '\r' => b"&#13;",
+        c if chars::is_char(c) => return out.extend_from_slice(c.encode_utf8(&mut [0; 4]).as_bytes()),
+        _ => "\u{fffd}".as_bytes(),
+    };
+    out.extend_from_slice(escaped);
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(
+        clippy::unwrap_used,
+        clippy::expect_used,
+        clippy::indexing_slicing,
+        clippy::arithmetic_side_effects
+    )]
+
+    use super::*;
+    use crate::Limits;
+
+    const STREAM: Scope<'static> =
+        Scope { default_ns: "jabber:client", prefixes: &[("stream", "urn:stream")] };
+
+    #[test]
+    fn a_namespace_is_declared_where_it_changes() {
+        for (scope, text, want) in [
+            (STREAM, "<a/>", "<a/>"),
+            (STREAM, "<a></a>", "<a/>"),
+            (STREAM, "<a xmlns='jabber:client'/>", "<a/>"),
+            (STREAM, "<a><b xmlns='u'><c/></b></a>", "<a><b xmlns='u'><c/></b></a>"),
+            (
+                STREAM,
+                "<a xmlns='u'><b xmlns='jabber:client'/></a>",
+                "<a xmlns='u'><b xmlns='jabber:client'/></a>",
+            ),
+            (STREAM, "<a xmlns=''><b/></a>", "<a xmlns=''><b/></a>"),
+            (STREAM, "<stream:a b='c'>d</stream:a>", "<stream:a b='c'>d</stream:a>"),
+            (
+                STREAM,
+                "<x xmlns='urn:stream'><y/><z xmlns='u'/></x>",
+                "<stream:x><stream:y/><z xmlns='u'/></stream:x>",
+            ),
+            // The children of a prefixed element are in the default namespace of its surroundings.
+            (STREAM, "<stream:a><b/></stream:a>", "<stream:a><b/></stream:a>"),
+            (STREAM, "<p:a xmlns:p='u'><p:b/><c/></p:a>", "<a xmlns='u'><b/><c xmlns='jabber:client'/></a>"),
+            (STREAM, "<a xml:lang='de'/>", "<a xml:lang='de'/>"),
+            (STREAM, "<a stream:b='c'/>", "<a stream:b='c'/>"),
+            (STREAM, "<xml:a/>", "<xml:a/>"),
+            (STREAM, "<a xmlns:p='u' p:b='c' d='e'/>", "<a xmlns:ns0='u' ns0:b='c' d='e'/>"),
+            (
+                STREAM,
+                "<a xmlns='u' xmlns:p='u' p:b='c'><p:d p:e='f'/></a>",
+                "<a xmlns='u' xmlns:ns0='u' ns0:b='c'><d xmlns:ns0='u' ns0:e='f'/></a>",
+            ),
+            (
+                STREAM,
+                "<a xmlns:p='u' xmlns:q='v' p:b='1' q:b='2' p:c='3'/>",
+                "<a xmlns:ns0='u' ns0:b='1' xmlns:ns1='v' ns1:b='2' xmlns:ns2='u' ns2:c='3'/>",
+            ),
+            (
+                Scope { default_ns: "", prefixes: &[("ns0", "w"), ("ns2", "v")] },
+                "<a xmlns:p='u' p:b='1' p:c='2' ns0:d='3' ns2:e='4'/>",
+                "<a xmlns:ns1='u' ns1:b='1' xmlns:ns3='u' ns3:c='2' ns0:d='3' ns2:e='4'/>",
+            ),
+            (Scope::EMPTY, "<a/>", "<a/>"),
+            (Scope::EMPTY, "<a xmlns='u'/>", "<a xmlns='u'/>"),
+            (Scope::EMPTY, "<a><b xmlns='u'><c xmlns=''/></b></a>", "<a><b xmlns='u'><c xmlns=''/></b></a>"),
+        ] {
+            let element = Element::parse(text, &scope, &Limits::default()).unwrap();
+            assert_eq!(element.to_string_in(&scope), want, "{text}");
+            assert_eq!(Element::parse(want, &scope, &Limits::default()).unwrap(), element, "{text}");
+        }
+    }
+
+    #[test]
+    fn what_means_something_is_escaped() {
+        for (plain, text, value) in [
+            ("", "", ""),
+            ("abc", "abc", "abc"),
+            ("<&>'\"", "&lt;&amp;&gt;'\"", "&lt;&amp;&gt;&apos;&quot;"),
+            ("]]>", "]]&gt;", "]]&gt;"),
+            ("\t\n\r ", "\t\n&#13; ", "&#9;&#10;&#13; "),
+            ("&amp;", "&amp;amp;", "&amp;amp;"),
+            // What XML cannot say is not said; what looks like it is.
+            (
+                "a\0b\u{1f}c\u{fffe}d\u{ffff}",
+                "a\u{fffd}b\u{fffd}c\u{fffd}d\u{fffd}",
+                "a\u{fffd}b\u{fffd}c\u{fffd}d\u{fffd}",
+            ),
+            (
+                "\u{7f}\u{f000}\u{feff}\u{fffd}\u{ff21}é😀",
+                "\u{7f}\u{f000}\u{feff}\u{fffd}\u{ff21}é😀",
+                "\u{7f}\u{f000}\u{feff}\u{fffd}\u{ff21}é😀",
+            ),
+            (
+                "a long text, and only its last but one is special: <!",
+                "a long text, and only its last but one is special: &lt;!",
+                "a long text, and only its last but one is special: &lt;!",
+            ),
+        ] {
+            let (mut as_text, mut as_value) = (Vec::new(), Vec::new());
+            escape_text_into(&mut as_text, plain);
+            escape_attr_into(&mut as_value, plain);
+            assert_eq!(as_text, text.as_bytes(), "{plain:?}");
+            assert_eq!(as_value, value.as_bytes(), "{plain:?}");
+        }
+    }
 }
