@@ -1,11 +1,22 @@
 //! One module per extension. The order in which they run within a stage is read here.
 
+pub mod xep0004_forms;
+pub mod xep0012_last_activity;
+pub mod xep0030_disco;
+pub mod xep0049_private_xml;
+pub mod xep0054_vcard;
 pub mod xep0085_chat_states;
+pub mod xep0092_version;
+pub mod xep0115_caps;
 pub mod xep0184_receipts;
+pub mod xep0191_blocking;
 pub mod xep0198_stream_management;
+pub mod xep0199_ping;
+pub mod xep0202_time;
 pub mod xep0280_carbons;
 pub mod xep0333_markers;
 pub mod xep0334_hints;
+pub mod xep0352_csi;
 pub mod xep0359_stanza_ids;
 
 #[cfg(test)]
@@ -15,6 +26,8 @@ use unisono_core::extension::Extension;
 
 /// All extensions, in the order in which they run within a stage.
 pub const ALL: &[&dyn Extension] = &[
+    // First at `admit`: no other extension sees what is blocked.
+    &xep0191_blocking::Blocking,
     // First at `annotate`: forged ids and copies are gone before anyone reads one.
     &xep0359_stanza_ids::StanzaIds,
     &xep0280_carbons::Carbons,
@@ -23,6 +36,17 @@ pub const ALL: &[&dyn Extension] = &[
     &xep0333_markers::Markers,
     &xep0184_receipts::Receipts,
     &xep0085_chat_states::ChatStates,
-    // No part in the road of a message.
+    // At `filter`.
+    &xep0352_csi::ClientState,
+    // Requests, and what streams agree on.
     &xep0198_stream_management::StreamManagement,
+    &xep0004_forms::Forms,
+    &xep0012_last_activity::LastActivity,
+    &xep0030_disco::Disco,
+    &xep0049_private_xml::PrivateXml,
+    &xep0054_vcard::VCards,
+    &xep0092_version::Version,
+    &xep0115_caps::Caps,
+    &xep0199_ping::Ping,
+    &xep0202_time::EntityTime,
 ];

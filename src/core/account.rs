@@ -118,6 +118,11 @@ impl Account {
         self.head
     }
 
+    /// The last commit that concerns the account: what must be durable to read the store as it is.
+    pub fn last_ticket(&self) -> Ticket {
+        self.last_ticket
+    }
+
     pub fn is_enabled(&self) -> bool {
         self.state == AccountState::Enabled
     }

@@ -127,6 +127,7 @@ pub type Apply = fn(&Message, &Account, Direction, &mut Vec<Write>);
 pub type Deliver = fn(&MessageRecord, Direction, &Session) -> Option<Form>;
 pub type Stamp = fn(&mut Vec<u8>, &Copy<'_>);
 pub type Filter = fn(&Item, &Session) -> Option<Holding>;
+pub type Left = fn(&mut Account, &Element, i64, &mut Vec<Write>);
 pub type Nonza = fn(NonzaRequest) -> BoxFuture<'static, NonzaReply>;
 
 /// An iq, and everything a handler may need to answer it.
@@ -257,6 +258,7 @@ pub struct Registry {
     pub(crate) deliver: Vec<Deliver>,
     pub(crate) stamp: Vec<Stamp>,
     pub(crate) filter: Vec<Filter>,
+    pub(crate) left: Vec<Left>,
     pub(crate) ack_writer: Option<fn(&mut Vec<u8>, u32)>,
     pub(crate) request_writer: Option<fn(&mut Vec<u8>)>,
     pub(crate) wrappings: Vec<&'static crate::outbox::Wrapping>,
@@ -375,6 +377,12 @@ impl Registry {
     /// Stage `filter`: what happens to a stanza for a device that is not looking? The first answer decides.
     pub fn filter(&mut self, handler: Filter) -> &mut Self {
         self.filter.push(handler);
+        self
+    }
+
+    /// The last available device of an account left, with this presence, at this time (in microseconds since 1970).
+    pub fn left(&mut self, handler: Left) -> &mut Self {
+        self.left.push(handler);
         self
     }
 

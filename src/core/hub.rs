@@ -105,6 +105,7 @@ pub struct Hub {
     accounts: Vec<RwLock<HashMap<BareJid, Arc<Cell>>>>,
     loading: Vec<tokio::sync::Mutex<()>>,
     hasher: RandomState,
+    started: Duration,
     last_id: AtomicI64,
     last_connection: AtomicU64,
     /// Sessions that wait to be resumed, with their deadlines.
@@ -133,6 +134,7 @@ impl Hub {
         let session_ids = Seal::new(&store.secret("session-ids", draw()).await?);
         Ok(Arc::new(Self {
             last_id: AtomicI64::new(clock.now_micros()),
+            started: clock.elapsed(),
             store,
             registry,
             clock,
@@ -154,6 +156,11 @@ impl Hub {
     /// Whether a domain is one of ours.
     pub fn serves(&self, domain: &str) -> bool {
         self.settings.serves(domain)
+    }
+
+    /// How long the server runs.
+    pub fn uptime(&self) -> Duration {
+        self.clock.elapsed().saturating_sub(self.started)
     }
 
     /// The account, if it is in memory.

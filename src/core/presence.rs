@@ -24,7 +24,8 @@ const DIRECTED_MAX: usize = 1_000;
 impl Hub {
     pub(crate) fn receive_presence(self: &Arc<Self>, origin: &SessionRef, presence: Presence) -> Receipt {
         let stanza = Stanza::Presence(presence.clone());
-        if let Err(refusal) = self.admits(&stanza, &origin.cell.lock(), Side::Sender) {
+        let admitted = self.admits(&stanza, &origin.cell.lock(), Side::Sender);
+        if let Err(refusal) = admitted {
             return Receipt::Done(self.refuse_presence(origin, &presence, refusal));
         }
         let own = Jid::from(origin.cell.jid.clone());
@@ -161,6 +162,12 @@ impl Hub {
             return (Vec::new(), directed);
         }
         self.to_own_sessions(account, id, element, false);
+        if !account.sessions.iter().any(Session::is_available) {
+            let mut writes = Vec::new();
+            let now = self.clock.now_micros();
+            self.registry.left.iter().for_each(|handler| handler(account, element, now, &mut writes));
+            self.commit(account, writes);
+        }
         let contacts = subscribers(self, account);
         let directed = directed.into_iter().filter(|jid| !contacts.contains(&jid.to_bare())).collect();
         (contacts, directed)
@@ -414,6 +421,16 @@ impl Hub {
         }
     }
 
+    /// Tells all devices of an account that follow a matter. Each gets its own address and an id.
+    pub fn push_to_followers(&self, account: &mut Account, ns: &str, iq: &Element, ticket: Ticket) {
+        let iq = iq.to_builder().attr("id", format!("push-{}", self.draw_id())).build();
+        for session in account.sessions.iter_mut().filter(|session| session.follows(ns)) {
+            let item = Item::Stanza { element: iq.clone(), to: Some(session.jid.clone()) };
+            session.queue(Entry { item, ticket, covers: None }, &self.registry.filter);
+        }
+        self.wake_if_durable(account, ticket);
+    }
+
     /// Whether the account itself lets its presence go to a contact.
     fn may_send_presence(&self, account: &Account, contact: &BareJid) -> bool {
         let header = Header {
@@ -430,7 +447,11 @@ impl Hub {
     /// Shows a contact who may see it the account's resources, or hides them, without a change of the roster.
     pub fn show_presence(&self, user: &Cell, contact: &BareJid, visible: bool) {
         if user.lock().is_seen_by(contact) {
-            self.announce_to(user, contact, if visible { Announce::Available } else { Announce::Unavailable });
+            self.announce_to(
+                user,
+                contact,
+                if visible { Announce::Available } else { Announce::Unavailable },
+            );
         }
     }
 

@@ -232,7 +232,8 @@ impl Hub {
             return self.refuse_iq(origin, &iq, &unavailable);
         };
         let stanza = Stanza::Iq(iq.clone());
-        if let Err(refusal) = self.admits(&stanza, &origin.cell.lock(), Side::Sender) {
+        let admitted = self.admits(&stanza, &origin.cell.lock(), Side::Sender);
+        if let Err(refusal) = admitted {
             return self.refused_iq(origin, &iq, refusal);
         }
         let id = iq.header.id.as_deref().unwrap_or_default();

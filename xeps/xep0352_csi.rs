@@ -1,0 +1,90 @@
+//! # XEP-0352: Client State Indication
+//!
+//! Follows 1.0.0 (2020-10-14). What can wait does not wake a phone that nobody looks at.
+//!
+//! - Stage: `filter`. Presence waits, the newest of each sender; a typing state is left out; all else goes out at once,
+//!   and takes what waits with it, so that the order is kept.
+//! - Ours: what is recorded is never held back.
+
+use unisono_core::extension::{Extension, Holding, NonzaReply, NonzaRequest, Registry, Spec, StreamState};
+use unisono_core::outbox::Item;
+use unisono_core::session::Session;
+use unisono_core::stanza::NS_CLIENT;
+use unisono_core::storage::BoxFuture;
+use unisono_xml::Element;
+
+use crate::xep0085_chat_states;
+
+pub const NS: &str = "urn:xmpp:csi:0";
+
+pub struct ClientState;
+
+impl Extension for ClientState {
+    fn spec(&self) -> Spec {
+        Spec::xep(352, "1.0.0")
+    }
+
+    fn register(&self, on: &mut Registry) {
+        on.stream_feature(|_| Element::new("csi", NS));
+        on.nonza((NS, "active"), |request| switch(&request, false));
+        on.nonza((NS, "inactive"), |request| switch(&request, true));
+        on.filter(hold);
+    }
+}
+
+/// §4.2: there is no answer.
+fn switch(request: &NonzaRequest, inactive: bool) -> BoxFuture<'static, NonzaReply> {
+    if let StreamState::Bound(session) = &request.stream {
+        request.hub.set_inactive(session, inactive);
+    }
+    Box::pin(std::future::ready(NonzaReply::default()))
+}
+
+/// §3.2
+fn hold(item: &Item, _: &Session) -> Option<Holding> {
+    let Item::Stanza { element, .. } = item else { return None };
+    judge(element)
+}
+
+fn judge(element: &Element) -> Option<Holding> {
+    match (element.name(), element.attr("type")) {
+        ("presence", None | Some("unavailable")) => Some(Holding::Replaceable),
+        ("message", Some("error")) => None,
+        ("message", _) => {
+            let mut children = element.children();
+            let is_state =
+                |child: &Element| child.ns() == xep0085_chat_states::NS || child.is("thread", NS_CLIENT);
+            (element.first_child().is_some() && children.all(is_state)).then_some(Holding::Drop)
+        }
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::element;
+
+    #[test]
+    fn what_waits() {
+        for (text, verdict) in [
+            ("<presence from='bob@example.org/a'/>", Some(Holding::Replaceable)),
+            ("<presence from='bob@example.org/a' type='unavailable'/>", Some(Holding::Replaceable)),
+            ("<presence from='bob@example.org' type='subscribe'/>", None),
+            ("<presence from='bob@example.org/a' type='error'/>", None),
+            ("<iq type='get' id='1'><ping xmlns='urn:xmpp:ping'/></iq>", None),
+            (
+                "<message type='chat'><composing xmlns='http://jabber.org/protocol/chatstates'/></message>",
+                Some(Holding::Drop),
+            ),
+            (
+                "<message><body>hi</body><active xmlns='http://jabber.org/protocol/chatstates'/></message>",
+                None,
+            ),
+            ("<message type='error'><paused xmlns='http://jabber.org/protocol/chatstates'/></message>", None),
+            ("<message/>", None),
+        ] {
+            assert_eq!(judge(&element(text)), verdict, "{text}");
+        }
+    }
+}
