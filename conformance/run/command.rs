@@ -1,0 +1,166 @@
+//! The command line.
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context as _, Result};
+use clap::{Args, Parser, Subcommand};
+
+use super::probe::Offer;
+use super::report::Report;
+use super::stage::Context;
+use super::suite::{self, Entry};
+use crate::target::{Description, Instance};
+
+/// Black-box conformance suite for any XMPP server
+#[derive(Parser)]
+#[command(name = "unisono-conformance", version)]
+struct Arguments {
+    #[command(subcommand)]
+    command: Commands,
+}
+
+#[derive(Subcommand)]
+enum Commands {
+    /// Run the protocol scripts against a server.
+    ///
+    /// Exit codes: 0 all passed or not offered, 1 a script failed, 2 the run was not possible.
+    Scripts(Run),
+    /// List the scripts with their sections, and check that all can be read
+    List {
+        /// Parts of paths; no pattern means all
+        patterns: Vec<String>,
+        #[arg(long, default_value = concat!(env!("CARGO_MANIFEST_DIR"), "/scripts"), hide_default_value = true)]
+        scripts: PathBuf,
+    },
+}
+
+#[derive(Args)]
+#[expect(clippy::struct_excessive_bools, reason = "flags of a command line are independent")]
+struct Run {
+    /// Parts of paths, as in `rfc6121/roster`; no pattern means all
+    patterns: Vec<String>,
+    /// A file of the targets folder without its `.toml`, or the path of one
+    #[arg(long)]
+    target: String,
+    /// The server's program, in place of the one that the target names
+    #[arg(long)]
+    binary: Option<PathBuf>,
+    /// Print JSON
+    #[arg(long)]
+    json: bool,
+    /// Print what went over the wires below each failure
+    #[arg(long)]
+    trace: bool,
+    /// Name the scripts that were not run, and why
+    #[arg(long)]
+    excuses: bool,
+    /// Keep the folder of the server
+    #[arg(long)]
+    keep: bool,
+    /// Scripts at once
+    #[arg(long, default_value_t = 8)]
+    jobs: usize,
+    /// Seconds that a client waits for what it expects
+    #[arg(long, default_value_t = 5)]
+    timeout: u64,
+    /// Folder of the scripts
+    #[arg(long, default_value = concat!(env!("CARGO_MANIFEST_DIR"), "/scripts"), hide_default_value = true)]
+    scripts: PathBuf,
+    /// Folder of the targets
+    #[arg(long, default_value = concat!(env!("CARGO_MANIFEST_DIR"), "/targets"), hide_default_value = true)]
+    targets: PathBuf,
+}
+
+/// Runs what the command line says.
+pub(crate) fn main() -> ExitCode {
+    let arguments = Arguments::parse();
+    let result = match arguments.command {
+        Commands::Scripts(scripts) => block_on(scripts.run()),
+        Commands::List { patterns, scripts } => list(&scripts, &patterns),
+    };
+    result.unwrap_or_else(|error| {
+        eprintln!("error: {error:#}");
+        ExitCode::from(2)
+    })
+}
+
+fn block_on(future: impl Future<Output = Result<ExitCode>>) -> Result<ExitCode> {
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
+    runtime.context("cannot start the runtime")?.block_on(future)
+}
+
+fn list(folder: &std::path::Path, patterns: &[String]) -> Result<ExitCode> {
+    for Entry { path, script } in load(folder, patterns)? {
+        println!("{path}: {} [{}]", script.says, script.spec);
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+fn load(folder: &std::path::Path, patterns: &[String]) -> Result<Vec<Entry>> {
+    let (entries, errors) = suite::load(folder, patterns)?;
+    for (path, error) in &errors {
+        eprintln!("{path}:{}: {}", error.line, error.message);
+    }
+    anyhow::ensure!(errors.is_empty(), "{} scripts cannot be read", errors.len());
+    anyhow::ensure!(!entries.is_empty(), "no script matches");
+    Ok(entries)
+}
+
+impl Run {
+    async fn run(self) -> Result<ExitCode> {
+        let entries = load(&self.scripts, &self.patterns)?;
+        let description = Description::load(&self.targets, &self.target)?;
+        let binary = self.binary.as_deref().map(std::path::absolute).transpose()?;
+        let instance = Instance::start(&description, binary.as_deref()).await?;
+        let context = Arc::new(Context {
+            endpoint: instance.endpoint.clone(),
+            accounts: instance.accounts.clone(),
+            ignored: description.ignored()?,
+            timeout: Duration::from_secs(self.timeout),
+            run_id: run_id()?,
+        });
+        let outcome = tokio::select! {
+            outcome = self.play(&context, &description, entries) => outcome,
+            _ = tokio::signal::ctrl_c() => Err(anyhow::anyhow!("interrupted")),
+        };
+        let folder = instance.stop(self.keep).await?;
+        if let Some(folder) = folder {
+            eprintln!("the server's folder is {}", folder.display());
+        }
+        outcome
+    }
+
+    async fn play(
+        &self,
+        context: &Arc<Context>,
+        target: &Description,
+        entries: Vec<Entry>,
+    ) -> Result<ExitCode> {
+        let offer = Offer::ask(context, &target.offers).await.context("cannot ask what the server offers")?;
+        let start = Instant::now();
+        let results = suite::run(context, &offer, &target.not_offered, entries, self.jobs.max(1)).await?;
+        let version = offer.version.map(|version| format!(" {version}")).unwrap_or_default();
+        let report = Report {
+            target: &self.target,
+            server: format!("{}{version}", target.name),
+            seconds: start.elapsed().as_secs_f64(),
+            results: &results,
+        };
+        if self.json {
+            println!("{:#}", report.json());
+        } else {
+            print!("{}", report.text(self.trace, self.excuses));
+        }
+        Ok(if report.has_failed() { ExitCode::FAILURE } else { ExitCode::SUCCESS })
+    }
+}
+
+/// A few letters that no other run has.
+fn run_id() -> Result<String> {
+    let mut bytes = [0; 5];
+    aws_lc_rs::rand::fill(&mut bytes).ok().context("no randomness")?;
+    Ok(bytes.iter().map(|byte| char::from(b'a'.saturating_add(byte % 26))).collect())
+}

@@ -1,0 +1,13 @@
+//! Runs scripts against a target and tells what came out.
+
+mod barrier;
+mod command;
+mod devices;
+mod perform;
+mod probe;
+mod report;
+mod setup;
+mod stage;
+mod suite;
+
+pub(crate) use command::main;

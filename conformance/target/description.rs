@@ -1,0 +1,153 @@
+//! The TOML file of a target.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context as _, Result, bail};
+use serde::Deserialize;
+
+use crate::script::Pattern;
+use crate::xml::fragment;
+
+/// How to run a server, or how to reach one that runs.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Description {
+    pub(crate) name: String,
+    /// The domain of the accounts.
+    pub(crate) domain: String,
+    /// Where it listens: `host:port`, or the name of one of `start.ports`.
+    pub(crate) starttls: Option<String>,
+    pub(crate) direct_tls: Option<String>,
+    /// Absent for a server that runs already.
+    pub(crate) start: Option<Start>,
+    pub(crate) accounts: AccountsDescription,
+    /// Features that it has though it does not announce them, as `needs:` names them.
+    #[serde(default)]
+    pub(crate) offers: Vec<String>,
+    #[serde(default)]
+    pub(crate) not_offered: Vec<NotOffered>,
+    /// Elements that this server sends on its own, anywhere.
+    #[serde(default)]
+    pub(crate) ignore: Vec<String>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Start {
+    pub(crate) command: Vec<String>,
+    /// What `{binary}` is where the command line gives no other.
+    pub(crate) binary: Option<String>,
+    #[serde(default)]
+    pub(crate) env: BTreeMap<String, String>,
+    /// Names of free ports to find; `{port.NAME}` in the files.
+    #[serde(default)]
+    pub(crate) ports: Vec<String>,
+    /// Written into the temporary folder, placeholders filled.
+    #[serde(default)]
+    pub(crate) files: BTreeMap<String, String>,
+    /// How long it may take until it answers.
+    #[serde(default = "default_ready_seconds")]
+    pub(crate) ready_seconds: u64,
+}
+
+fn default_ready_seconds() -> u64 {
+    30
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct AccountsDescription {
+    /// By in-band registration (XEP-0077).
+    #[serde(default)]
+    pub(crate) in_band: bool,
+    /// By a command, with `{local}`, `{jid}` and `{password}`.
+    pub(crate) command: Option<Vec<String>>,
+    /// What the command reads.
+    #[serde(default)]
+    pub(crate) input: String,
+}
+
+/// Scripts that do not apply to a server, though it announces what they need.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct NotOffered {
+    /// The path of a script or the beginning of one.
+    pub(crate) scripts: String,
+    pub(crate) reason: String,
+}
+
+impl Description {
+    /// Reads `NAME.toml` in the folder, or the file itself when `target` is a path.
+    pub(crate) fn load(folder: &Path, target: &str) -> Result<Self> {
+        let path = match Path::new(target) {
+            path if path.extension().is_some_and(|extension| extension == "toml") => path.to_owned(),
+            _ => folder.join(format!("{target}.toml")),
+        };
+        let text =
+            std::fs::read_to_string(&path).with_context(|| format!("cannot read {}", path.display()))?;
+        Self::parse(&text).with_context(|| format!("{} is wrong", path.display()))
+    }
+
+    fn parse(text: &str) -> Result<Self> {
+        let description: Self = toml::from_str(text)?;
+        if description.starttls.is_none() && description.direct_tls.is_none() {
+            bail!("one of starttls and direct_tls is needed");
+        }
+        if description.accounts.in_band == description.accounts.command.is_some() {
+            bail!("accounts need either in_band or a command");
+        }
+        description.ignored()?;
+        Ok(description)
+    }
+
+    /// The patterns of `ignore`.
+    pub(crate) fn ignored(&self) -> Result<Vec<Pattern>> {
+        let mut patterns = Vec::new();
+        for text in &self.ignore {
+            let elements = fragment(text).map_err(anyhow::Error::msg).context("in ignore")?;
+            for element in elements {
+                patterns.push(Pattern::new(&element).map_err(anyhow::Error::msg).context("in ignore")?);
+            }
+        }
+        Ok(patterns)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(
+        clippy::unwrap_used,
+        clippy::expect_used,
+        clippy::indexing_slicing,
+        clippy::arithmetic_side_effects
+    )]
+
+    use super::*;
+
+    #[test]
+    fn every_target_file_is_read() {
+        let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("targets");
+        let mut count = 0;
+        for entry in std::fs::read_dir(&folder).unwrap() {
+            let path = entry.unwrap().path();
+            Description::load(&folder, path.to_str().unwrap()).unwrap();
+            count += 1;
+        }
+        assert!(count >= 3, "{count} targets");
+    }
+
+    #[test]
+    fn a_wrong_file_says_why() {
+        let good = "name='x'\ndomain='d'\nstarttls='h:1'\n";
+        for (text, words) in [
+            (format!("{good}[accounts]\n"), "either"),
+            (format!("{good}ignore=['<a']\n[accounts]\nin_band=true\n"), "ignore"),
+            ("name='x'\ndomain='d'\n[accounts]\nin_band=true\n".to_owned(), "starttls"),
+            (format!("{good}color='red'\n[accounts]\nin_band=true\n"), "color"),
+        ] {
+            let error = format!("{:#}", Description::parse(&text).unwrap_err());
+            assert!(error.contains(words), "{error}");
+        }
+    }
+}

@@ -1,0 +1,9 @@
+//! The servers under test: how one is started, and how it gets accounts.
+
+mod accounts;
+mod description;
+mod instance;
+
+pub(crate) use accounts::Accounts;
+pub(crate) use description::{Description, NotOffered};
+pub(crate) use instance::Instance;
