@@ -1,3 +1,4 @@
 //! Where sockets end.
 
 pub mod sasl;
+pub mod tls;
