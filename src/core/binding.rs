@@ -211,6 +211,11 @@ impl Hub {
     ) {
         let first = account.moved.is_empty();
         account.move_cursor(device, covers);
+        // Who has everything has it up to the head: what lies behind the cursor was its own.
+        let settled = account.last_ticket <= self.store.durable();
+        if settled && account.sessions.iter().any(|session| session.device == device && session.has_all()) {
+            account.move_cursor(device, Some(account.head));
+        }
         if first && !account.moved.is_empty() {
             self.moved.lock().unwrap_or_else(std::sync::PoisonError::into_inner).push(cell.clone());
         }
@@ -223,11 +228,14 @@ impl Hub {
         if found.connection_number() != Some(session.connection) {
             return;
         }
+        let device = found.device;
         let wait = found.management.as_ref().map_or(Duration::ZERO, |management| management.resume_for);
         if wait.is_zero() || found.closing.is_some() {
             drop(account);
             return self.end(&session.cell, session.id);
         }
+        self.cursor_moved(&session.cell, &mut account, device, None);
+        let Some(found) = account.session_mut(session.id) else { return };
         let until = self.clock.elapsed().saturating_add(wait);
         found.link = Link::Detached { until };
         found.release();
@@ -360,6 +368,8 @@ impl Hub {
         let Some(session) = account.session(id) else { return };
         let element = plain_presence(session.jid.as_str(), "unavailable");
         let handled = session.management.as_ref().map(|management| management.handled);
+        let device = session.device;
+        self.cursor_moved(cell, &mut account, device, None);
         let (contacts, directed) = self.leave(&mut account, id, &element);
         let Some(index) = account.sessions.iter().position(|session| session.id == id) else { return };
         let session = account.sessions.swap_remove(index);

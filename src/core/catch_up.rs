@@ -41,7 +41,11 @@ impl Hub {
         let CatchUp::Before { early } = std::mem::replace(&mut session.catch_up, CatchUp::Done) else {
             return None;
         };
-        if pages_archive || after >= head {
+        if after >= head {
+            return None;
+        }
+        if pages_archive {
+            session.catch_up = CatchUp::Paging;
             return None;
         }
         session.catch_up = CatchUp::Reading { arrived: Vec::new() };

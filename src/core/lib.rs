@@ -29,6 +29,7 @@ pub mod writing;
 // Sessions and what they see.
 pub mod binding;
 mod catch_up;
+pub mod doctor;
 mod housekeeping;
 mod presence;
 mod snapshot;

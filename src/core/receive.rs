@@ -13,6 +13,7 @@ use crate::ids::Ticket;
 use crate::jid::Jid;
 use crate::outbox::{Entry, Item};
 use crate::road::Recipient;
+use crate::session::CatchUp;
 use crate::stanza::{Iq, IqType, Message, NS_CLIENT, Stanza};
 use crate::storage::{BoxFuture, StoreError};
 
@@ -200,6 +201,9 @@ impl Hub {
             if let Some(session) = account.session_mut(origin.id) {
                 for item in before {
                     session.queue(Entry { item, ticket, covers: None }, &self.registry.filter);
+                }
+                if covers.is_some() && matches!(session.catch_up, CatchUp::Paging) {
+                    session.catch_up = CatchUp::Done;
                 }
                 session.queue(Entry { covers, ticket, ..Entry::stanza(result) }, &self.registry.filter);
                 for item in after {

@@ -56,6 +56,8 @@ pub(crate) enum CatchUp {
     Before {
         early: Vec<LogPosition>,
     },
+    /// The device pages the archive. Until it did, nothing tells how far it has its log.
+    Paging,
     /// The log is being read; what arrives meanwhile waits, so that the order is kept.
     Reading {
         arrived: Vec<Entry>,
@@ -233,6 +235,16 @@ impl Session {
         found.map(|index| self.questions.remove(index)).is_some()
     }
 
+    /// Stanzas that were not written, or not acknowledged.
+    pub fn queued(&self) -> usize {
+        self.outbox.entries().count().saturating_add(self.held.len())
+    }
+
+    /// Whether the device has everything that was meant for it.
+    pub(crate) fn has_all(&self) -> bool {
+        matches!(self.catch_up, CatchUp::Done) && self.queued() == 0
+    }
+
     /// The number that XEP-0198 gives the next stanza.
     pub(crate) fn next_number(&self) -> u32 {
         let held = u32::try_from(self.held.len()).unwrap_or(u32::MAX);
@@ -240,16 +252,14 @@ impl Session {
     }
 
     /// Appends a stanza to what the device gets, unless nobody looks and it can wait.
-    pub(crate) fn queue(&mut self, entry: Entry, filters: &[Filter]) {
-        if let CatchUp::Reading { arrived } = &mut self.catch_up {
-            if matches!(entry.item, Item::Logged { .. }) {
-                arrived.push(entry);
-                return;
+    pub(crate) fn queue(&mut self, mut entry: Entry, filters: &[Filter]) {
+        if let Item::Logged { position, .. } = &entry.item {
+            match &mut self.catch_up {
+                CatchUp::Before { early } => early.push(*position),
+                CatchUp::Paging => entry.covers = None,
+                CatchUp::Reading { arrived } => return arrived.push(entry),
+                CatchUp::Done => {}
             }
-        } else if let (CatchUp::Before { early }, Item::Logged { position, .. }) =
-            (&mut self.catch_up, &entry.item)
-        {
-            early.push(*position);
         }
         if self.inactive && !matches!(entry.item, Item::Logged { .. }) {
             match filters.iter().find_map(|filter| filter(&entry.item, self)) {

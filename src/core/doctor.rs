@@ -1,0 +1,72 @@
+//! Whether the devices of an account agree: what the operator is told (DESIGN.md §1).
+
+use std::sync::Arc;
+
+use crate::account::Cell;
+use crate::hub::Hub;
+use crate::ids::LogPosition;
+use crate::session::Session;
+use crate::storage::{DeviceRecord, LogQuery, StoreError};
+
+/// Entries that are looked at for one device; behind more, the count is only a lower bound.
+const LOOK_AT_MAX: usize = 2_000;
+
+/// How far one device is.
+#[derive(Clone, Debug)]
+pub struct DeviceHealth {
+    pub device: DeviceRecord,
+    /// The resource of its session and whether there is a connection.
+    pub session: Option<(String, bool)>,
+    /// Entries that the device should have and did not acknowledge.
+    pub gap: u64,
+    /// There may be more than that.
+    pub gap_is_more: bool,
+}
+
+impl Hub {
+    /// How far each device of an account has its log. A message that the device sent itself is not missing there.
+    pub async fn doctor(&self, cell: &Arc<Cell>) -> Result<(LogPosition, Vec<DeviceHealth>), StoreError> {
+        let (head, ticket, devices) = {
+            let account = cell.lock();
+            let devices: Vec<_> = account
+                .devices
+                .iter()
+                .map(|device| {
+                    let session = account.sessions.iter().find(|session| session.device == device.id);
+                    let has_all = session.is_some_and(Session::has_all);
+                    let session = session.map(|session| (session.jid.resource().to_owned(), session.is_connected()));
+                    (device.clone(), session, has_all)
+                })
+                .collect();
+            (account.head, account.last_ticket, devices)
+        };
+        if ticket > self.store.durable() && self.store.failing().is_none() {
+            self.store.wait(ticket).await;
+        }
+        let mut report = Vec::new();
+        for (mut device, session, has_all) in devices {
+            if has_all {
+                device.cursor = head;
+            }
+            let (gap, gap_is_more) = self.gap(cell, &device).await?;
+            if gap == 0 {
+                device.cursor = head;
+            }
+            report.push(DeviceHealth { device, session, gap, gap_is_more });
+        }
+        Ok((head, report))
+    }
+
+    async fn gap(&self, cell: &Arc<Cell>, device: &DeviceRecord) -> Result<(u64, bool), StoreError> {
+        let query = LogQuery {
+            after: Some(device.cursor),
+            limit: LOOK_AT_MAX,
+            include_unarchived: true,
+            ..LogQuery::default()
+        };
+        let page = self.store.page(cell.id, &query).await?;
+        let own = |origin: &crate::record::Origin| origin.device == device.id;
+        let missing = page.entries.iter().filter(|entry| !entry.record.origin.as_ref().is_some_and(own));
+        Ok((missing.count() as u64, !page.complete))
+    }
+}
