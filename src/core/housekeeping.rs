@@ -9,7 +9,8 @@ use crate::hub::Hub;
 use crate::ids::{SessionId, Ticket};
 use crate::session::{Link, Session};
 use crate::snapshot;
-use crate::storage::{SessionRecord, StoreError, Write};
+use crate::storage::{AccountState, SessionRecord, StoreError, Write};
+use crate::subscription;
 
 impl Hub {
     /// To be called about once a second.
@@ -108,10 +109,32 @@ impl Hub {
         sessions.len()
     }
 
-    /// The account is no more.
-    pub fn removed(&self, cell: &Arc<Cell>) {
+    /// The operator allows or forbids the account to log in.
+    pub fn state_changed(&self, cell: &Arc<Cell>, state: AccountState) {
+        cell.lock().state = state;
+        if state == AccountState::Disabled {
+            self.end_sessions(cell, StreamCondition::NotAuthorized);
+        }
+    }
+
+    /// The account is about to be removed: contacts lose it, sessions end. Returns what must be durable before it
+    /// leaves the store.
+    pub fn removed(&self, cell: &Arc<Cell>) -> Ticket {
+        let agreed: Vec<_> = {
+            let account = cell.lock();
+            let contacts = account.roster.values().map(|item| (item.jid.clone(), subscription::remove(item.state)));
+            contacts.collect()
+        };
+        let mut ticket = Ticket::NONE;
+        for (contact, removal) in agreed {
+            for kind in removal.send {
+                ticket = ticket.max(self.deliver_subscription(&cell.jid, *kind, &contact, None));
+            }
+        }
         self.end_sessions(cell, StreamCondition::NotAuthorized);
         self.forget(&cell.jid);
+        let account = cell.lock();
+        ticket.max(account.last_ticket)
     }
 }
 
