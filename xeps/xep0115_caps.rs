@@ -43,22 +43,21 @@ pub(crate) fn node(info: &Info) -> String {
 /// §5.1
 fn verification(info: &Info) -> String {
     let mut text = String::new();
-    let mut add = |part: &str| {
-        text.push_str(part);
-        text.push('<');
-    };
     let mut identities: Vec<_> =
         info.identities.iter().map(|(category, kind, name)| format!("{category}/{kind}//{name}")).collect();
     identities.sort_unstable();
-    identities.iter().for_each(|identity| add(identity));
-    info.features.iter().for_each(|feature| add(feature));
+    let features = info.features.iter().copied();
+    for part in identities.iter().map(String::as_str).chain(features) {
+        text.push_str(part);
+        text.push('<');
+    }
     let mut forms: Vec<_> = info.forms.iter().map(fields).collect();
     forms.sort_unstable();
     for (form_type, fields) in forms {
-        add(&form_type);
-        for (name, values) in fields {
-            add(&name);
-            values.iter().for_each(|value| add(value));
+        let fields = fields.iter().flat_map(|(name, values)| std::iter::once(name).chain(values));
+        for part in std::iter::once(&form_type).chain(fields) {
+            text.push_str(part);
+            text.push('<');
         }
     }
     STANDARD.encode(Sha1::digest(text.as_bytes()))

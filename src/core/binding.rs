@@ -9,13 +9,28 @@ use unisono_xml::Element;
 
 use crate::account::{Account, Cell};
 use crate::error::{Condition, StanzaError, StreamCondition};
+use crate::extension::{Entity, Registry, Reply};
 use crate::hub::{Connection, Hub, SessionRef};
 use crate::ids::{DeviceId, LogPosition, SessionId, Ticket};
 use crate::jid::{BareJid, FullJid, Jid};
 use crate::outbox::{HandledTooHigh, Item};
 use crate::presence::plain_presence;
 use crate::session::{Link, Management, Session};
+use crate::stanza::IqType;
 use crate::storage::{DeviceRecord, SessionRecord, Write};
+
+/// Resource binding (RFC 6120 §7). The network layer answers it; what comes after that comes here.
+pub const NS_BIND: &str = "urn:ietf:params:xml:ns:xmpp-bind";
+/// Sessions as RFC 3921 §3 had them. Older clients ask for one after binding.
+pub const NS_SESSION: &str = "urn:ietf:params:xml:ns:xmpp-session";
+
+/// Hangs up what is answered on a bound stream.
+pub(crate) fn register(on: &mut Registry) {
+    for entity in [Entity::Server, Entity::OwnAccount] {
+        on.iq(entity, IqType::Set, (NS_BIND, "bind"), |_| Err(StanzaError::new(Condition::NotAllowed)));
+        on.iq(entity, IqType::Set, (NS_SESSION, "session"), |_| Ok(Reply::empty()));
+    }
+}
 
 /// Why a session cannot be resumed.
 #[derive(Clone, PartialEq, Eq, Debug)]

@@ -31,7 +31,7 @@ pub(crate) struct Replay {
 
 impl Hub {
     /// Begins the catch-up of a session: from now on what arrives waits. `None` if there is nothing to catch up with.
-    pub(crate) fn start_catch_up(&self, account: &mut Account, id: SessionId) -> Option<Replay> {
+    pub(crate) fn start_catch_up(account: &mut Account, id: SessionId) -> Option<Replay> {
         let head = account.head;
         let ticket = account.last_ticket;
         let session = account.session(id)?;

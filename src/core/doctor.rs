@@ -34,7 +34,8 @@ impl Hub {
                 .map(|device| {
                     let session = account.sessions.iter().find(|session| session.device == device.id);
                     let has_all = session.is_some_and(Session::has_all);
-                    let session = session.map(|session| (session.jid.resource().to_owned(), session.is_connected()));
+                    let session =
+                        session.map(|session| (session.jid.resource().to_owned(), session.is_connected()));
                     (device.clone(), session, has_all)
                 })
                 .collect();

@@ -240,13 +240,16 @@ pub struct NonzaReply {
 /// A feature of the stream, offered once a client is authenticated.
 pub type StreamFeature = fn(&Hub) -> Element;
 
+/// A form about an entity (XEP-0128).
+pub type ExtendedInfo = fn(&Hub) -> Option<Element>;
+
 type Decode = fn(&str, &str) -> Box<dyn Any + Send>;
 
 /// Everything that the extensions registered. Built once, at start.
 #[derive(Default)]
 pub struct Registry {
     pub(crate) features: Vec<(Entity, &'static str)>,
-    pub(crate) extended: Vec<(Entity, fn(&Hub) -> Option<Element>)>,
+    pub(crate) extended: Vec<(Entity, ExtendedInfo)>,
     pub(crate) iqs: HashMap<&'static str, Vec<(Entity, IqType, &'static str, IqHandler)>>,
     pub(crate) nonzas: HashMap<(&'static str, &'static str), Nonza>,
     pub(crate) stream_features: Vec<StreamFeature>,
@@ -270,6 +273,7 @@ impl Registry {
     /// Registers all extensions of a list, in its order.
     pub fn new(extensions: &[&dyn Extension]) -> Self {
         let mut registry = Self::default();
+        crate::binding::register(&mut registry);
         crate::roster::register(&mut registry);
         for extension in extensions {
             extension.register(&mut registry);
@@ -289,7 +293,7 @@ impl Registry {
     }
 
     /// Adds a form to the information about an entity (XEP-0128).
-    pub fn extended_info(&mut self, entity: Entity, form: fn(&Hub) -> Option<Element>) -> &mut Self {
+    pub fn extended_info(&mut self, entity: Entity, form: ExtendedInfo) -> &mut Self {
         self.extended.push((entity, form));
         self
     }

@@ -85,12 +85,12 @@ impl Hub {
         for record in records {
             let Some(text) = &record.snapshot else { continue };
             let until = self.clock.elapsed().saturating_add(self.settings.resume_for);
-            match snapshot::read(text, &record, &cell.jid, &self.registry, Link::Detached { until }) {
-                Some(session) => {
-                    self.detached_list().push((until, cell.clone(), record.id));
-                    account.sessions.push(session);
-                }
-                None => tracing::error!(account = %cell.jid, "cannot read a saved session"),
+            let link = Link::Detached { until };
+            if let Some(session) = snapshot::read(text, &record, &cell.jid, &self.registry, link) {
+                self.detached_list().push((until, cell.clone(), record.id));
+                account.sessions.push(session);
+            } else {
+                tracing::error!(account = %cell.jid, "cannot read a saved session");
             }
             writes.push(Write::Session {
                 account: cell.id,
@@ -101,7 +101,7 @@ impl Hub {
     }
 
     /// The account was changed by the operator: its sessions end.
-    pub fn end_sessions(&self, cell: &Arc<Cell>, reason: StreamCondition) -> usize {
+    pub fn end_sessions(&self, cell: &Arc<Cell>, reason: &StreamCondition) -> usize {
         let sessions: Vec<SessionId> = cell.lock().sessions.iter().map(|session| session.id).collect();
         for id in &sessions {
             self.end_with(cell, *id, Some(reason.clone()));
@@ -113,7 +113,7 @@ impl Hub {
     pub fn state_changed(&self, cell: &Arc<Cell>, state: AccountState) {
         cell.lock().state = state;
         if state == AccountState::Disabled {
-            self.end_sessions(cell, StreamCondition::NotAuthorized);
+            self.end_sessions(cell, &StreamCondition::NotAuthorized);
         }
     }
 
@@ -122,7 +122,8 @@ impl Hub {
     pub fn removed(&self, cell: &Arc<Cell>) -> Ticket {
         let agreed: Vec<_> = {
             let account = cell.lock();
-            let contacts = account.roster.values().map(|item| (item.jid.clone(), subscription::remove(item.state)));
+            let contacts =
+                account.roster.values().map(|item| (item.jid.clone(), subscription::remove(item.state)));
             contacts.collect()
         };
         let mut ticket = Ticket::NONE;
@@ -131,7 +132,7 @@ impl Hub {
                 ticket = ticket.max(self.deliver_subscription(&cell.jid, *kind, &contact, None));
             }
         }
-        self.end_sessions(cell, StreamCondition::NotAuthorized);
+        self.end_sessions(cell, &StreamCondition::NotAuthorized);
         self.forget(&cell.jid);
         let account = cell.lock();
         ticket.max(account.last_ticket)

@@ -41,7 +41,7 @@ impl Hub {
                 Receipt::Done(self.settle(origin, Ticket::NONE, None))
             }
             (PresenceType::Probe, Some(to)) => {
-                self.probe(&origin.cell, origin.id, &to.to_bare());
+                self.ask_presence(&origin.cell, origin.id, &to.to_bare());
                 Receipt::Done(self.settle(origin, Ticket::NONE, None))
             }
             (PresenceType::Error | PresenceType::Probe, _) => {
@@ -94,13 +94,13 @@ impl Hub {
         }
         let contacts = subscribers(self, &account);
         let subscriptions = if initial { subscribed_to(&account) } else { Vec::new() };
-        let replay = initial.then(|| self.start_catch_up(&mut account, origin.id)).flatten();
+        let replay = initial.then(|| Self::start_catch_up(&mut account, origin.id)).flatten();
         drop(account);
         for contact in contacts {
             self.send_presence(&contact, &element);
         }
         for contact in subscriptions {
-            self.probe(&origin.cell, origin.id, &contact);
+            self.ask_presence(&origin.cell, origin.id, &contact);
         }
         let ticket = self.settle(origin, Ticket::NONE, None);
         match replay {
@@ -255,7 +255,7 @@ impl Hub {
     }
 
     /// RFC 6121 §4.3: one session asks how a contact is.
-    fn probe(&self, asker: &Arc<Cell>, session: SessionId, contact: &BareJid) {
+    fn ask_presence(&self, asker: &Arc<Cell>, session: SessionId, contact: &BareJid) {
         let mut answers = Vec::new();
         if let Some(cell) = self.resident(contact) {
             let account = cell.lock();

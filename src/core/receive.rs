@@ -102,7 +102,7 @@ impl Hub {
         }
         let bare = to.to_bare();
         if to.is_full() {
-            return Receipt::Done(self.pass_iq(origin, iq, &to));
+            return Receipt::Done(self.pass_iq(origin, &iq, &to));
         }
         if matches!(iq.kind, IqType::Result | IqType::Error) {
             // An answer to a request that the server never makes.
@@ -205,7 +205,7 @@ impl Hub {
                 if covers.is_some() && matches!(session.catch_up, CatchUp::Paging) {
                     session.catch_up = CatchUp::Done;
                 }
-                session.queue(Entry { covers, ticket, ..Entry::stanza(result) }, &self.registry.filter);
+                session.queue(Entry { ticket, covers, ..Entry::stanza(result) }, &self.registry.filter);
                 for item in after {
                     session.queue(Entry { item, ticket, covers: None }, &self.registry.filter);
                 }
@@ -229,16 +229,16 @@ impl Hub {
 
     /// RFC 6121 §8.5.3: an iq to a resource goes to it. An answer passes only if it was asked for, so that nobody can
     /// push a roster or a result on a client (promise of DESIGN.md §7).
-    fn pass_iq(self: &Arc<Self>, origin: &SessionRef, iq: Iq, to: &Jid) -> Ticket {
+    fn pass_iq(self: &Arc<Self>, origin: &SessionRef, iq: &Iq, to: &Jid) -> Ticket {
         let unavailable = StanzaError::new(Condition::ServiceUnavailable);
         let asks = matches!(iq.kind, IqType::Get | IqType::Set);
         let Some(cell) = self.resident(&to.to_bare()) else {
-            return self.refuse_iq(origin, &iq, &unavailable);
+            return self.refuse_iq(origin, iq, &unavailable);
         };
         let stanza = Stanza::Iq(iq.clone());
         let admitted = self.admits(&stanza, &origin.cell.lock(), Side::Sender);
         if let Err(refusal) = admitted {
-            return self.refused_iq(origin, &iq, refusal);
+            return self.refused_iq(origin, iq, refusal);
         }
         let id = iq.header.id.as_deref().unwrap_or_default();
         if asks && let Some(session) = origin.cell.lock().session_mut(origin.id) {
@@ -249,12 +249,12 @@ impl Hub {
             match self.admits(&stanza, &account, Side::Recipient) {
                 Err(refusal) => Some(refusal),
                 Ok(()) => self
-                    .pass_to_resource(&mut account, origin, &iq, to, asks)
+                    .pass_to_resource(&mut account, origin, iq, to, asks)
                     .map(|error| Refusal::Error(Box::new(error))),
             }
         };
         match refusal {
-            Some(refusal) => self.refused_iq(origin, &iq, refusal),
+            Some(refusal) => self.refused_iq(origin, iq, refusal),
             None => self.settle(origin, Ticket::NONE, None),
         }
     }

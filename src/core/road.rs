@@ -42,15 +42,11 @@ impl Hub {
     /// Takes a message of a device all the way.
     pub(crate) fn send_message(&self, origin: &SessionRef, message: Message, recipient: &Recipient) -> Sent {
         let message = self.annotate(message);
-        let other = match recipient {
-            Recipient::Account(cell) => Some(cell.as_ref()),
-            Recipient::Nobody(_) => None,
+        let (mut sender, mut other) = match recipient {
+            Recipient::Account(cell) => lock_pair(&origin.cell, cell),
+            Recipient::Nobody(_) => (origin.cell.lock(), None),
         };
-        let (mut sender, mut receiver) = match other {
-            Some(other) => lock_pair(&origin.cell, other),
-            None => (origin.cell.lock(), None),
-        };
-        let to_self = other.is_some() && receiver.is_none();
+        let to_self = matches!(recipient, Recipient::Account(cell) if cell.id == origin.cell.id);
         let mut road = Road { hub: self, origin, message, error: None };
         if let Err(refusal) = road.admit(&sender, Side::Sender) {
             return road.end(refusal);
@@ -59,9 +55,9 @@ impl Hub {
             road.error = Some(StanzaError::new(condition.clone()));
         }
         let ticket = if to_self {
-            road.to_self(&mut sender)
+            road.within_account(&mut sender)
         } else {
-            road.to_other(&mut sender, receiver.as_deref_mut())
+            road.between_accounts(&mut sender, other.as_deref_mut())
         };
         Sent { ticket, error: road.error.filter(|_| road.message.kind != MessageType::Error) }
     }
@@ -106,49 +102,49 @@ impl Road<'_> {
     }
 
     /// A message to another account, to an address that does not exist, or to another server.
-    fn to_other(&mut self, sender: &mut Account, mut receiver: Option<&mut Account>) -> Ticket {
+    fn between_accounts(&mut self, sender: &mut Account, mut other: Option<&mut Account>) -> Ticket {
         let sent_keep = self.keep(sender, Side::Sender);
-        if let Some(account) = receiver.as_deref()
+        if let Some(account) = other.as_deref()
             && let Err(refusal) = self.admit(account, Side::Recipient)
         {
             if let Refusal::Error(error) = refusal {
                 self.error = Some(*error);
             }
-            receiver = None;
+            other = None;
         }
         let received_keep =
-            receiver.as_deref().map_or(Keep::Nothing, |account| self.keep(account, Side::Recipient));
+            other.as_deref().map_or(Keep::Nothing, |account| self.keep(account, Side::Recipient));
         let fingerprint = self.fingerprint();
         if sent_keep != Keep::Nothing && sender.is_repetition(fingerprint, self.origin.connection) {
             return self.repetition(sender);
         }
         let reflected = self.reflected(sender, sent_keep);
         let delivered =
-            receiver.as_deref().map(|account| self.delivered(account, received_keep)).unwrap_or_default();
+            other.as_deref().map(|account| self.delivered(account, received_keep)).unwrap_or_default();
         let now = self.hub.clock.now_micros();
         let sent = place(sender, sent_keep, &reflected, now);
         let received =
-            receiver.as_deref_mut().and_then(|account| place(account, received_keep, &delivered, now));
+            other.as_deref_mut().and_then(|account| place(account, received_keep, &delivered, now));
         let record = Arc::new(self.record(sender, sent, received, fingerprint));
 
         let mut writes = self.writes(&record);
         for (direction, account) in
-            [(Direction::Sent, Some(&*sender)), (Direction::Received, receiver.as_deref())]
+            [(Direction::Sent, Some(&*sender)), (Direction::Received, other.as_deref())]
         {
             if let Some(account) = account {
                 self.apply(&record, account, direction, &mut writes);
             }
         }
-        let ticket = self.submit(writes, sender, receiver.as_deref_mut());
+        let ticket = self.submit(writes, sender, other.as_deref_mut());
         self.queue(sender, &record, &reflected, Direction::Sent, ticket);
-        if let Some(receiver) = receiver {
-            self.queue(receiver, &record, &delivered, Direction::Received, ticket);
+        if let Some(other) = other {
+            self.queue(other, &record, &delivered, Direction::Received, ticket);
         }
         ticket
     }
 
     /// A message to one's own account: one entry, for all devices.
-    fn to_self(&mut self, account: &mut Account) -> Ticket {
+    fn within_account(&mut self, account: &mut Account) -> Ticket {
         let keep = self.keep(account, Side::Recipient);
         let fingerprint = self.fingerprint();
         if keep != Keep::Nothing && account.is_repetition(fingerprint, self.origin.connection) {
@@ -173,8 +169,8 @@ impl Road<'_> {
 
     /// Stage `record`: what a log keeps.
     fn keep(&self, account: &Account, side: Side) -> Keep {
-        let votes = self.hub.registry.record.iter();
-        votes.filter_map(|vote| vote(&self.message, account, side)).next().unwrap_or(Keep::Nothing)
+        let mut votes = self.hub.registry.record.iter();
+        votes.find_map(|vote| vote(&self.message, account, side)).unwrap_or(Keep::Nothing)
     }
 
     fn apply(
@@ -200,7 +196,7 @@ impl Road<'_> {
         let record = self.record(sender, None, None, 0);
         let others = sender.sessions.iter().filter(|session| session.id != self.origin.id);
         others
-            .filter_map(|session| self.copy(&self.hub.registry.reflect, &record, Direction::Sent, session))
+            .filter_map(|session| copy(&self.hub.registry.reflect, &record, Direction::Sent, session))
             .collect()
     }
 
@@ -214,34 +210,13 @@ impl Road<'_> {
                 copies.push((session.id, Form::Original));
             } else if keep != Keep::Nothing && session.id != self.origin.id {
                 let deliver = &self.hub.registry.deliver;
-                copies.extend(self.copy(deliver, &record, Direction::Received, session));
+                copies.extend(copy(deliver, &record, Direction::Received, session));
             }
         }
         if keep == Keep::Nothing && !copies.iter().any(|(_, form)| *form == Form::Original) {
-            self.error = self.undeliverable(&record, resource.is_some());
+            self.error = undeliverable(&record);
         }
         copies
-    }
-
-    /// What the sender of a message learns that reached nobody and is not kept (RFC 6121 §8.5.2.2, §8.5.3.2).
-    fn undeliverable(&self, record: &MessageRecord, _found: bool) -> Option<StanzaError> {
-        let tells = match record.kind {
-            MessageType::Groupchat => true,
-            // What carries no text, such as a typing state, is nothing that anybody misses.
-            MessageType::Chat | MessageType::Normal => record.payload.has("body", crate::stanza::NS_CLIENT),
-            MessageType::Headline | MessageType::Error => false,
-        };
-        tells.then(|| StanzaError::new(Condition::ServiceUnavailable))
-    }
-
-    fn copy(
-        &self,
-        handlers: &[crate::extension::Deliver],
-        record: &MessageRecord,
-        direction: Direction,
-        session: &Session,
-    ) -> Option<(SessionId, Form)> {
-        handlers.iter().find_map(|handler| handler(record, direction, session)).map(|form| (session.id, form))
     }
 
     fn record(
@@ -283,17 +258,17 @@ impl Road<'_> {
     }
 
     /// Hands everything to the journal; both accounts are locked, so both logs have the order of the queue.
-    fn submit(&self, writes: Vec<Write>, sender: &mut Account, receiver: Option<&mut Account>) -> Ticket {
+    fn submit(&self, writes: Vec<Write>, sender: &mut Account, other: Option<&mut Account>) -> Ticket {
         if writes.is_empty() {
             return Ticket::NONE;
         }
         let mut wake: Vec<_> = sender.wakers().collect();
-        wake.extend(receiver.iter().flat_map(|account| account.wakers()));
+        wake.extend(other.iter().flat_map(|account| account.wakers()));
         let ticket = self.hub.store.submit(Commit { writes, wake });
         sender.last_ticket = ticket;
-        if let Some(receiver) = receiver {
-            receiver.last_ticket = ticket;
-            receiver.touched = self.hub.clock.elapsed();
+        if let Some(other) = other {
+            other.last_ticket = ticket;
+            other.touched = self.hub.clock.elapsed();
         }
         ticket
     }
@@ -343,6 +318,27 @@ impl Road<'_> {
         let first = digest.first_chunk::<8>().map_or(1, |bytes| i64::from_be_bytes(*bytes));
         if first == 0 { 1 } else { first }
     }
+}
+
+/// What the sender of a message learns that reached nobody and is not kept (RFC 6121 §8.5.2.2, §8.5.3.2).
+fn undeliverable(record: &MessageRecord) -> Option<StanzaError> {
+    let tells = match record.kind {
+        MessageType::Groupchat => true,
+        // What carries no text, such as a typing state, is nothing that anybody misses.
+        MessageType::Chat | MessageType::Normal => record.payload.has("body", crate::stanza::NS_CLIENT),
+        MessageType::Headline | MessageType::Error => false,
+    };
+    tells.then(|| StanzaError::new(Condition::ServiceUnavailable))
+}
+
+/// The form of a copy, if a handler wants one.
+fn copy(
+    handlers: &[crate::extension::Deliver],
+    record: &MessageRecord,
+    direction: Direction,
+    session: &Session,
+) -> Option<(SessionId, Form)> {
+    handlers.iter().find_map(|handler| handler(record, direction, session)).map(|form| (session.id, form))
 }
 
 /// The entry in one log, with the numbers that its copies get in resumable sessions.

@@ -244,13 +244,13 @@ pub trait Logs: Send + Sync {
     ) -> BoxFuture<'_, Result<Option<(LogPosition, LogPosition)>, StoreError>>;
     /// The last entry after `after` that had been queued for `session` with a number of at most `handled`:
     /// what a client had received when it last counted.
-    fn received_by<'a>(
-        &'a self,
+    fn received_by(
+        &self,
         account: AccountId,
         session: SessionId,
         handled: u32,
         after: LogPosition,
-    ) -> BoxFuture<'a, Result<Option<LogPosition>, StoreError>>;
+    ) -> BoxFuture<'_, Result<Option<LogPosition>, StoreError>>;
     /// How many entries lie after `position` (for the operator; may stop counting at `at_most`).
     fn gap(
         &self,

@@ -56,6 +56,18 @@ impl Hub {
         drained
     }
 
+    /// Asks a device that counts stanzas for an acknowledgement, as a sign of life (XEP-0198 §4).
+    /// Whether it has to answer.
+    pub fn ask_for_sign_of_life(&self, session: &SessionRef, out: &mut Vec<u8>) -> bool {
+        let mut account = session.cell.lock();
+        let found = account.session_mut(session.id);
+        let Some(management) = found.and_then(|found| found.management.as_mut()) else { return false };
+        let Some(write) = self.registry.request_writer else { return false };
+        management.asked = true;
+        write(out);
+        true
+    }
+
     /// `<a/>` for what the device asked about, as far as it is durable (promise P2).
     fn answer_due(&self, session: &mut Session, durable: Ticket, out: &mut Vec<u8>) {
         let Some(management) = &mut session.management else { return };
