@@ -1,6 +1,7 @@
 //! Whether the devices of an account agree: what the operator is told (DESIGN.md §1).
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use crate::account::Cell;
 use crate::hub::Hub;
@@ -69,5 +70,54 @@ impl Hub {
         let own = |origin: &crate::record::Origin| origin.device == device.id;
         let missing = page.entries.iter().filter(|entry| !entry.record.origin.as_ref().is_some_and(own));
         Ok((missing.count() as u64, !page.complete))
+    }
+}
+
+/// The hub at a glance.
+#[derive(Clone, Debug, Default)]
+pub struct Overview {
+    /// Accounts in memory.
+    pub accounts: usize,
+    pub connected: usize,
+    /// Sessions that wait to be resumed.
+    pub detached: usize,
+    /// How far connected devices are behind their logs, ascending.
+    lags: Vec<Duration>,
+}
+
+impl Overview {
+    /// The lag that this share of the connected devices does not exceed; 1 is the largest.
+    #[expect(
+        clippy::cast_precision_loss,
+        clippy::cast_possible_truncation,
+        clippy::cast_sign_loss,
+        reason = "an index into a list of sessions, rounded on purpose"
+    )]
+    pub fn lag(&self, share: f64) -> Duration {
+        let last = self.lags.len().saturating_sub(1);
+        self.lags.get((last as f64 * share).ceil() as usize).copied().unwrap_or_default()
+    }
+}
+
+impl Hub {
+    /// Counts what is in memory.
+    pub fn overview(&self) -> Overview {
+        let mut overview = Overview::default();
+        for cell in self.residents() {
+            overview.accounts = overview.accounts.saturating_add(1);
+            let account = cell.lock();
+            for session in &account.sessions {
+                if !session.is_connected() {
+                    overview.detached = overview.detached.saturating_add(1);
+                    continue;
+                }
+                overview.connected = overview.connected.saturating_add(1);
+                let cursor = account.device(session.device).map_or(account.head, |device| device.cursor);
+                let behind = if session.has_all() { 0 } else { account.head.0.saturating_sub(cursor.0) };
+                overview.lags.push(Duration::from_micros(u64::try_from(behind).unwrap_or(0)));
+            }
+        }
+        overview.lags.sort_unstable();
+        overview
     }
 }

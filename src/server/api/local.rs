@@ -1,0 +1,275 @@
+//! Administration, done: on the hub of the running server, or on one that was opened on the store for a command.
+
+use std::sync::Arc;
+
+use unisono_core::account::{Account, Cell};
+use unisono_core::datetime::format_utc;
+use unisono_core::doctor::DeviceHealth;
+use unisono_core::error::StreamCondition;
+use unisono_core::hub::Hub;
+use unisono_core::jid::{BareJid, Jid};
+use unisono_core::session::Session;
+use unisono_core::storage::{AccountState, AccountSummary, StoreError};
+use unisono_net::sasl::{Password, fresh_keys};
+
+use super::types::{
+    ApiError, ClientState, DeviceKind, DeviceReport, DeviceState, DoctorReport, ErrorCode, Kicked, Secret,
+    SessionInfo, SessionList, StreamManagement, UserInfo, UserPage, UserState, VersionInfo,
+};
+use crate::cli::{Admin, Answer};
+
+/// Accounts of one page.
+const PAGE: usize = 200;
+
+/// What a running server says of itself.
+#[derive(Clone, Debug, Default)]
+pub struct Running {
+    /// Microseconds since 1970.
+    pub started_at: i64,
+    /// The addresses that it listens at.
+    pub listen: Vec<String>,
+}
+
+/// Administration on a hub.
+#[derive(Clone)]
+pub struct LocalAdmin {
+    hub: Arc<Hub>,
+    running: Option<Running>,
+}
+
+impl LocalAdmin {
+    /// On the hub of a running server.
+    pub fn running(hub: Arc<Hub>, running: Running) -> Self {
+        Self { hub, running: Some(running) }
+    }
+
+    /// On the store of a server that does not run.
+    pub fn stopped(hub: Arc<Hub>) -> Self {
+        Self { hub, running: None }
+    }
+
+    async fn summary(&self, jid: &BareJid) -> Result<AccountSummary, ApiError> {
+        self.hub.store.summary(jid).await.map_err(refused)?.ok_or_else(|| unknown(jid))
+    }
+
+    async fn info(&self, summary: AccountSummary) -> Result<UserInfo, ApiError> {
+        let cell = self.cell(&summary.jid).await?;
+        let devices = cell.lock().devices().len();
+        Ok(UserInfo {
+            jid: summary.jid.to_string(),
+            state: match summary.state {
+                AccountState::Enabled => UserState::Enabled,
+                AccountState::Disabled => UserState::Disabled,
+            },
+            created_at: format_utc(summary.created_at).into(),
+            devices: u32::try_from(devices).unwrap_or(u32::MAX),
+        })
+    }
+
+    async fn cell(&self, jid: &BareJid) -> Result<Arc<Cell>, ApiError> {
+        self.hub.account(jid).await.map_err(refused)?.ok_or_else(|| unknown(jid))
+    }
+
+    async fn credentials(&self, password: &Secret) -> Result<Vec<(String, String)>, ApiError> {
+        let wrong = |error: String| ApiError::new(ErrorCode::InvalidRequest, error);
+        let password = Password::prepare(password.expose()).map_err(|error| wrong(error.to_string()))?;
+        // Key derivation takes milliseconds; the threads that serve streams do not wait for it.
+        let keys = tokio::task::spawn_blocking(move || fresh_keys(&password)).await;
+        let keys = keys.ok().and_then(Result::ok);
+        let keys = keys.ok_or_else(|| ApiError::new(ErrorCode::Internal, "keys cannot be derived"))?;
+        Ok(keys.iter().map(|keys| (keys.hash().family().to_owned(), keys.to_string())).collect())
+    }
+}
+
+impl Admin for LocalAdmin {
+    fn version(&self) -> Answer<'_, VersionInfo> {
+        Box::pin(async {
+            let running = self.running.as_ref();
+            let running = running.ok_or_else(|| ApiError::new(ErrorCode::NotFound, "no server is running"))?;
+            Ok(VersionInfo {
+                version: env!("CARGO_PKG_VERSION").to_owned(),
+                started_at: format_utc(running.started_at).into(),
+                domains: self.hub.settings.domains.iter().map(ToString::to_string).collect(),
+                listen: running.listen.clone(),
+            })
+        })
+    }
+
+    fn users<'a>(&'a self, after: Option<&'a str>) -> Answer<'a, UserPage> {
+        Box::pin(async move {
+            let after = after.map(parse_bare).transpose()?;
+            let page = self.hub.store.list(after.as_ref(), PAGE).await.map_err(refused)?;
+            let next = (page.len() == PAGE).then(|| page.last().map(|user| user.jid.to_string())).flatten();
+            let mut users = Vec::with_capacity(page.len());
+            for summary in page {
+                users.push(self.info(summary).await?);
+            }
+            Ok(UserPage { users, next })
+        })
+    }
+
+    fn user<'a>(&'a self, jid: &'a BareJid) -> Answer<'a, UserInfo> {
+        Box::pin(async move { self.info(self.summary(jid).await?).await })
+    }
+
+    fn add_user<'a>(&'a self, jid: &'a BareJid, password: &'a Secret) -> Answer<'a, UserInfo> {
+        Box::pin(async move {
+            if jid.local().is_none() {
+                return Err(ApiError::new(ErrorCode::InvalidRequest, format!("{jid} has no name before the @")));
+            }
+            if !self.hub.serves(jid.domain()) {
+                let text = format!("{} is not a domain of this server", jid.domain());
+                return Err(ApiError::new(ErrorCode::InvalidRequest, text));
+            }
+            let credentials = self.credentials(password).await?;
+            let now = self.hub.clock.now_micros();
+            self.hub.store.create(jid, &credentials, now).await.map_err(|error| match error {
+                StoreError::Exists => ApiError::new(ErrorCode::AlreadyExists, format!("{jid} is there already")),
+                other => refused(other),
+            })?;
+            self.user(jid).await
+        })
+    }
+
+    fn set_password<'a>(&'a self, jid: &'a BareJid, password: &'a Secret) -> Answer<'a, ()> {
+        Box::pin(async move {
+            self.summary(jid).await?;
+            let credentials = self.credentials(password).await?;
+            self.hub.store.set_credentials(jid, &credentials).await.map_err(refused)?;
+            self.hub.end_sessions(&self.cell(jid).await?, &StreamCondition::NotAuthorized);
+            Ok(())
+        })
+    }
+
+    fn set_state<'a>(&'a self, jid: &'a BareJid, state: UserState) -> Answer<'a, UserInfo> {
+        Box::pin(async move {
+            self.summary(jid).await?;
+            let cell = self.cell(jid).await?;
+            let state = match state {
+                UserState::Enabled => AccountState::Enabled,
+                UserState::Disabled => AccountState::Disabled,
+            };
+            self.hub.store.set_state(jid, state).await.map_err(refused)?;
+            self.hub.state_changed(&cell, state);
+            self.user(jid).await
+        })
+    }
+
+    fn delete_user<'a>(&'a self, jid: &'a BareJid) -> Answer<'a, ()> {
+        Box::pin(async move {
+            self.summary(jid).await?;
+            let cell = self.cell(jid).await?;
+            let ticket = self.hub.removed(&cell);
+            self.hub.store.wait(ticket).await;
+            self.hub.store.delete(jid).await.map_err(refused)
+        })
+    }
+
+    fn sessions<'a>(&'a self, jid: Option<&'a BareJid>) -> Answer<'a, SessionList> {
+        Box::pin(async move {
+            let cells = match jid {
+                Some(jid) => vec![self.cell(jid).await?],
+                None => self.hub.residents(),
+            };
+            let mut sessions = Vec::new();
+            for cell in cells {
+                let account = cell.lock();
+                sessions.extend(account.sessions().map(|session| describe(&account, session)));
+            }
+            sessions.sort_by(|a, b| (&a.jid, &a.resource).cmp(&(&b.jid, &b.resource)));
+            Ok(SessionList { sessions })
+        })
+    }
+
+    fn kick<'a>(&'a self, jid: &'a Jid) -> Answer<'a, Kicked> {
+        Box::pin(async move {
+            let cell = self.cell(&jid.to_bare()).await?;
+            let sessions = match jid.resource() {
+                None => self.hub.end_sessions(&cell, &StreamCondition::PolicyViolation),
+                Some(resource) => {
+                    let id = cell.lock().resource(resource).map(Session::id);
+                    if let Some(id) = id {
+                        self.hub.end_with(&cell, id, Some(StreamCondition::PolicyViolation));
+                    }
+                    usize::from(id.is_some())
+                }
+            };
+            if sessions == 0 {
+                return Err(ApiError::new(ErrorCode::NotFound, format!("{jid} has no session")));
+            }
+            Ok(Kicked { sessions: u32::try_from(sessions).unwrap_or(u32::MAX) })
+        })
+    }
+
+    fn doctor<'a>(&'a self, jid: &'a BareJid) -> Answer<'a, DoctorReport> {
+        Box::pin(async move {
+            let cell = self.cell(jid).await?;
+            let (head, devices) = self.hub.doctor(&cell).await.map_err(refused)?;
+            let devices = devices.into_iter().map(|health| report(health, head.0)).collect();
+            Ok(DoctorReport { jid: jid.to_string(), log_head: head.0, devices })
+        })
+    }
+}
+
+fn describe(account: &Account, session: &Session) -> SessionInfo {
+    let connection = session.connection();
+    let device = account.device(session.device());
+    SessionInfo {
+        jid: account.jid().to_string(),
+        resource: session.jid().resource().to_owned(),
+        device: device.map(|device| device.key.to_string()).unwrap_or_default(),
+        state: if session.is_connected() { DeviceState::Connected } else { DeviceState::Detached },
+        address: connection.map(|connection| connection.address.clone()),
+        connected_at: format_utc(connection.map_or_else(|| device.map_or(0, |device| device.last_seen), |c| c.since)).into(),
+        tls: connection.map(|connection| connection.tls.clone()).filter(|tls| !tls.is_empty()),
+        stream_management: match (session.is_managed(), session.is_resumable()) {
+            (false, _) => StreamManagement::Off,
+            (true, false) => StreamManagement::Acks,
+            (true, true) => StreamManagement::Resumable,
+        },
+        csi: if session.is_inactive() { ClientState::Inactive } else { ClientState::Active },
+        carbons: session.wants_carbons(),
+        priority: session.is_available().then(|| session.priority()),
+        outbox: session.queued() as u64,
+    }
+}
+
+fn report(health: DeviceHealth, head: i64) -> DeviceReport {
+    let DeviceHealth { device, session, gap, gap_is_more } = health;
+    DeviceReport {
+        device: device.key.to_string(),
+        kind: DeviceKind::Resource,
+        state: match &session {
+            None => DeviceState::Offline,
+            Some((_, true)) => DeviceState::Connected,
+            Some((_, false)) => DeviceState::Detached,
+        },
+        resource: session.map(|(resource, _)| resource),
+        cursor: device.cursor.0,
+        head,
+        gap,
+        gap_is_more,
+        last_seen: format_utc(device.last_seen).into(),
+    }
+}
+
+fn parse_bare(text: &str) -> Result<BareJid, ApiError> {
+    let jid = text.parse().map_err(|error| ApiError::new(ErrorCode::InvalidRequest, format!("\"{text}\" is not a JID: {error}")))?;
+    Ok(jid)
+}
+
+fn unknown(jid: &BareJid) -> ApiError {
+    ApiError::new(ErrorCode::NotFound, format!("there is no account {jid}"))
+}
+
+/// The store's own words go to the log; who asks learns what he can act on.
+fn refused(error: StoreError) -> ApiError {
+    match error {
+        StoreError::NotFound => ApiError::new(ErrorCode::NotFound, "not there"),
+        StoreError::Exists => ApiError::new(ErrorCode::AlreadyExists, "there already"),
+        StoreError::Unavailable(_) | StoreError::Corrupt(_) => {
+            tracing::error!(%error, "cannot use the store");
+            ApiError::new(ErrorCode::Unavailable, "the store cannot be used, the log of the server says why")
+        }
+    }
+}

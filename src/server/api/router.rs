@@ -1,0 +1,135 @@
+//! The administration API over HTTP (`types.rs` lists it). Who reaches the socket may do everything.
+
+use std::sync::Arc;
+
+use axum::extract::{Path, Query, State};
+use axum::http::{StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use axum::routing::{get, put};
+use axum::{Json, Router};
+use serde::{Deserialize, Serialize};
+use unisono_core::jid::{BareJid, Jid};
+
+use super::types::{ApiError, ErrorBody, ErrorCode, NewPassword, NewUser, UserChange};
+use crate::cli::Admin;
+
+type Shared = Arc<dyn Admin>;
+
+/// The API of an administration.
+pub fn router(admin: Shared) -> Router {
+    Router::new()
+        .route("/v1/version", get(|State(admin): State<Shared>| async move { ok(admin.version().await) }))
+        .route("/v1/users", get(users).post(add_user))
+        .route("/v1/users/{jid}", get(user).patch(change_user).delete(delete_user))
+        .route("/v1/users/{jid}/password", put(set_password))
+        .route("/v1/sessions", get(sessions).delete(kick))
+        .route("/v1/sync/{jid}", get(doctor))
+        .fallback(|| async { Failed(ApiError::new(ErrorCode::NotFound, "there is no such path")) })
+        .with_state(admin)
+}
+
+#[derive(Deserialize)]
+struct After {
+    after: Option<String>,
+}
+
+#[derive(Deserialize)]
+struct Whose {
+    jid: Option<String>,
+}
+
+async fn users(State(admin): State<Shared>, Query(query): Query<After>) -> Response {
+    ok(admin.users(query.after.as_deref()).await)
+}
+
+async fn add_user(State(admin): State<Shared>, body: axum::body::Bytes) -> Response {
+    let result = async {
+        let user: NewUser = parse(&body)?;
+        admin.add_user(&bare(&user.jid)?, &user.password).await
+    };
+    match result.await {
+        Ok(user) => (StatusCode::CREATED, Json(user)).into_response(),
+        Err(error) => Failed(error).into_response(),
+    }
+}
+
+async fn user(State(admin): State<Shared>, Path(jid): Path<String>) -> Response {
+    ok(async { admin.user(&bare(&jid)?).await }.await)
+}
+
+async fn change_user(State(admin): State<Shared>, Path(jid): Path<String>, body: axum::body::Bytes) -> Response {
+    let result = async {
+        let change: UserChange = parse(&body)?;
+        admin.set_state(&bare(&jid)?, change.state).await
+    };
+    ok(result.await)
+}
+
+async fn delete_user(State(admin): State<Shared>, Path(jid): Path<String>) -> Response {
+    done(async { admin.delete_user(&bare(&jid)?).await }.await)
+}
+
+async fn set_password(State(admin): State<Shared>, Path(jid): Path<String>, body: axum::body::Bytes) -> Response {
+    let result = async {
+        let new: NewPassword = parse(&body)?;
+        admin.set_password(&bare(&jid)?, &new.password).await
+    };
+    done(result.await)
+}
+
+async fn sessions(State(admin): State<Shared>, Query(query): Query<Whose>) -> Response {
+    let result = async {
+        let jid = query.jid.as_deref().map(bare).transpose()?;
+        admin.sessions(jid.as_ref()).await
+    };
+    ok(result.await)
+}
+
+async fn kick(State(admin): State<Shared>, Query(query): Query<Whose>) -> Response {
+    let result = async {
+        let jid = query.jid.ok_or_else(|| ApiError::new(ErrorCode::InvalidRequest, "the parameter jid is missing"))?;
+        let jid: Jid = jid.parse().map_err(|_| not_a_jid(&jid))?;
+        admin.kick(&jid).await
+    };
+    ok(result.await)
+}
+
+async fn doctor(State(admin): State<Shared>, Path(jid): Path<String>) -> Response {
+    ok(async { admin.doctor(&bare(&jid)?).await }.await)
+}
+
+fn bare(text: &str) -> Result<BareJid, ApiError> {
+    text.parse().map_err(|_| not_a_jid(text))
+}
+
+fn not_a_jid(text: &str) -> ApiError {
+    ApiError::new(ErrorCode::InvalidRequest, format!("\"{text}\" is not an address such as alice@example.org"))
+}
+
+fn parse<'a, T: Deserialize<'a>>(body: &'a [u8]) -> Result<T, ApiError> {
+    serde_json::from_slice(body).map_err(|error| ApiError::new(ErrorCode::InvalidRequest, format!("the body is wrong: {error}")))
+}
+
+fn ok<T: Serialize>(result: Result<T, ApiError>) -> Response {
+    match result {
+        Ok(value) => Json(value).into_response(),
+        Err(error) => Failed(error).into_response(),
+    }
+}
+
+fn done(result: Result<(), ApiError>) -> Response {
+    match result {
+        Ok(()) => StatusCode::NO_CONTENT.into_response(),
+        Err(error) => Failed(error).into_response(),
+    }
+}
+
+struct Failed(ApiError);
+
+impl IntoResponse for Failed {
+    fn into_response(self) -> Response {
+        let status = StatusCode::from_u16(self.0.code.status()).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+        let no_store = [(header::CACHE_CONTROL, "no-store")];
+        (status, no_store, Json(ErrorBody { error: self.0 })).into_response()
+    }
+}

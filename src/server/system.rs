@@ -1,0 +1,38 @@
+//! The clocks and the randomness of the machine.
+
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+use unisono_core::clock::{Clock, Random};
+
+/// The clocks of the machine.
+pub struct SystemClock {
+    started: Instant,
+}
+
+impl SystemClock {
+    /// Clocks that begin to count now.
+    pub fn start() -> Self {
+        Self { started: Instant::now() }
+    }
+}
+
+impl Clock for SystemClock {
+    fn now_micros(&self) -> i64 {
+        let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        i64::try_from(since.as_micros()).unwrap_or(i64::MAX)
+    }
+
+    fn elapsed(&self) -> Duration {
+        self.started.elapsed()
+    }
+}
+
+/// The randomness of the operating system.
+pub struct SystemRandom;
+
+impl Random for SystemRandom {
+    #[expect(clippy::expect_used, reason = "a system without randomness cannot run a server; no input reaches this")]
+    fn fill(&self, bytes: &mut [u8]) {
+        getrandom::fill(bytes).expect("the operating system has randomness");
+    }
+}
