@@ -44,10 +44,16 @@ where
     Ok(Secured { stream, identity, bindings })
 }
 
-/// `tls-exporter` (RFC 9266 §2) of a connection of this server, which has no TLS 1.2 without the
-/// extended master secret: the binding is unique in both versions. `None` before the handshake ends.
+/// `tls-exporter` (RFC 9266 §2). `None` before the handshake ends, and for TLS 1.2: there, the context of
+/// length zero that the RFC asks for differs from no context (RFC 5705 §4), which is what one gets from
+/// common libraries without asking. A login that fails would be worse than the other channel binding.
 pub fn tls_exporter(connection: &ServerConnection) -> Option<[u8; 32]> {
-    connection.export_keying_material([0; 32], b"EXPORTER-Channel-Binding", Some(b"")).ok()
+    match connection.protocol_version() {
+        Some(ProtocolVersion::TLSv1_3) => {
+            connection.export_keying_material([0; 32], b"EXPORTER-Channel-Binding", Some(b"")).ok()
+        }
+        _ => None,
+    }
 }
 
 #[cfg(test)]

@@ -27,7 +27,7 @@ pub(super) fn server_config(certified: CertifiedKey) -> Result<ServerConfig, rus
         .with_no_client_auth()
         .with_cert_resolver(Arc::new(SingleCertAndKey::from(certified)));
     config.alpn_protocols = vec![ALPN_XMPP_CLIENT.to_vec()];
-    // RFC 7677 §4 and RFC 9266 §4.2: without it, channel bindings of TLS 1.2 can be forged.
+    // RFC 7677 §4: without it, channel bindings of TLS 1.2 can be forged.
     config.require_ems = true;
     config.session_storage = Arc::new(NoServerSessionStorage {});
     config.ticketer = aws_lc_rs::Ticketer::new()?;
