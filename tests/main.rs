@@ -1,1 +1,10 @@
-//! Stories.
+//! End-to-end tests: one binary, stories by subject.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::arithmetic_side_effects,
+    clippy::panic
+)]
+
+mod inside;
