@@ -13,6 +13,7 @@ use std::time::Duration;
 use compact_str::CompactString;
 
 use crate::extension::{AccountState as Kept, Registry};
+use crate::hub::Settings;
 use crate::ids::{AccountId, DeviceId, LogPosition, SessionId, Ticket};
 use crate::jid::BareJid;
 use crate::roster::RosterItem;
@@ -60,6 +61,7 @@ pub(crate) fn lock_pair<'a>(
 pub struct Account {
     pub(crate) id: AccountId,
     pub(crate) jid: BareJid,
+    settings: Arc<Settings>,
     pub(crate) state: AccountState,
     pub(crate) head: LogPosition,
     pub(crate) roster: BTreeMap<BareJid, RosterItem>,
@@ -75,12 +77,16 @@ pub struct Account {
     pub(crate) last_ticket: Ticket,
     /// Devices whose cursor moved since it was last stored.
     pub(crate) moved: Vec<DeviceId>,
+    /// Up to here there may be entries that only wait for delivery.
+    pub(crate) waiting: Option<LogPosition>,
+    /// Up to here they were forgotten.
+    forgotten: LogPosition,
     /// When somebody last needed the account, on the clock that never falls.
     pub(crate) touched: Duration,
 }
 
 impl Account {
-    pub(crate) fn new(data: AccountData, registry: &Registry) -> Self {
+    pub(crate) fn new(data: AccountData, registry: &Registry, settings: Arc<Settings>) -> Self {
         let roster_version = data.roster.iter().map(|item| item.version).max().unwrap_or(0);
         let states = data
             .documents
@@ -90,6 +96,7 @@ impl Account {
         Self {
             id: data.id,
             jid: data.jid,
+            settings,
             state: data.state,
             head: data.head,
             roster: data.roster.into_iter().map(|item| (item.jid.clone(), item)).collect(),
@@ -101,6 +108,8 @@ impl Account {
             states,
             last_ticket: Ticket::NONE,
             moved: Vec::new(),
+            waiting: Some(data.head).filter(|head| *head > LogPosition::START),
+            forgotten: LogPosition::START,
             touched: Duration::ZERO,
         }
     }
@@ -111,6 +120,11 @@ impl Account {
 
     pub fn jid(&self) -> &BareJid {
         &self.jid
+    }
+
+    /// What the operator set.
+    pub fn settings(&self) -> &Settings {
+        &self.settings
     }
 
     /// The position of the last entry of the log.
@@ -219,6 +233,21 @@ impl Account {
     /// Where a device starts that was never seen: behind everything that some device has already.
     pub(crate) fn first_cursor(&self) -> LogPosition {
         self.devices.iter().map(|device| device.cursor).max().unwrap_or(LogPosition::START)
+    }
+
+    /// What no archive shows goes when every device has it.
+    pub(crate) fn forget_delivered(&mut self) -> Option<Write> {
+        let newest = self.waiting?;
+        let given = self.sessions.iter().filter_map(Session::given);
+        let upto = self.devices.iter().map(|device| device.cursor).chain(given).min()?;
+        if upto <= self.forgotten {
+            return None;
+        }
+        self.forgotten = upto;
+        if upto >= newest {
+            self.waiting = None;
+        }
+        Some(Write::Delivered { account: self.id, upto })
     }
 
     pub(crate) fn wakers(&self) -> impl Iterator<Item = Arc<dyn Wake>> + '_ {

@@ -15,7 +15,7 @@ use crate::ids::{DeviceId, LogPosition, SessionId, Ticket};
 use crate::jid::{BareJid, FullJid, Jid};
 use crate::outbox::{HandledTooHigh, Item};
 use crate::presence::plain_presence;
-use crate::session::{Link, Management, Session};
+use crate::session::{CatchUp, Link, Management, Session};
 use crate::stanza::IqType;
 use crate::storage::{DeviceRecord, SessionRecord, Write};
 
@@ -81,7 +81,11 @@ impl Hub {
         let number = connection.number;
         let id = SessionId(self.draw_id());
         let device = self.device_for(&mut account, jid.resource());
-        account.sessions.push(Session::new(id, device, jid.clone(), link(connection)));
+        let mut session = Session::new(id, device, jid.clone(), link(connection));
+        if let CatchUp::Before(before) = &mut session.catch_up {
+            before.given = account.device(device).map(|device| device.cursor);
+        }
+        account.sessions.push(session);
         account.touched = self.clock.elapsed();
         drop(account);
         Ok(SessionRef { cell, id, jid, connection: number })
@@ -118,16 +122,24 @@ impl Hub {
         id
     }
 
-    /// Forgets devices that were not seen for long, and never those with a session.
+    /// Forgets devices that were not seen for long, and those beyond the limit; never one with a session.
     fn forget_devices(&self, account: &mut Account, now: i64) -> Vec<Write> {
         let age = i64::try_from(self.settings.forget_devices_after.as_micros()).unwrap_or(i64::MAX);
         let before = now.saturating_sub(age);
         let in_use: Vec<_> = account.sessions.iter().map(|session| session.device).collect();
-        let (kept, old): (Vec<_>, Vec<_>) = std::mem::take(&mut account.devices)
-            .into_iter()
-            .partition(|device| device.last_seen >= before || in_use.contains(&device.id));
-        account.devices = kept;
-        old.into_iter().map(|device| Write::DeviceRemoved { device: device.id }).collect()
+        let mut idle: Vec<_> = account
+            .devices
+            .iter()
+            .filter(|device| device.last_seen < now && !in_use.contains(&device.id))
+            .map(|device| (device.last_seen, device.id))
+            .collect();
+        idle.sort_unstable();
+        let too_many = account.devices.len().saturating_sub(self.settings.devices_max);
+        let by_rank = idle.iter().enumerate();
+        let old: Vec<_> =
+            by_rank.filter(|(rank, (seen, _))| *rank < too_many || *seen < before).map(|(_, (_, id))| *id).collect();
+        account.devices.retain(|device| !old.contains(&device.id));
+        old.into_iter().map(|device| Write::DeviceRemoved { device }).collect()
     }
 
     /// The device pages the archive, so it is not sent what it finds there (XEP-0313 and XEP-0160).

@@ -2,17 +2,17 @@
 //!
 //! There is no store of offline messages. When a device sends its first presence, it gets all entries behind its
 //! cursor, each in the form that it would have had live, before anything newer. A device that pages the archive
-//! (XEP-0313) finds them there and gets none.
+//! (XEP-0313) finds them there and gets only what the archive does not show.
 
 use std::sync::Arc;
 
 use crate::account::Account;
 use crate::extension::Registry;
 use crate::hub::{Hub, SessionRef};
-use crate::ids::{LogPosition, SessionId, Ticket};
+use crate::ids::{AccountId, LogPosition, SessionId, Ticket};
 use crate::outbox::{Entry, Form, Item};
-use crate::record::Direction;
-use crate::session::{CatchUp, Session};
+use crate::record::{Direction, Keep};
+use crate::session::{Before, CatchUp, Session};
 use crate::storage::{LogEntry, LogQuery, StoreError};
 
 /// Entries of one page of the log.
@@ -22,34 +22,45 @@ const REPLAY_MAX: usize = 10_000;
 
 /// A catch-up that was begun: which part of the log has to be read.
 pub(crate) struct Replay {
-    after: LogPosition,
+    /// What the archive shows is due after this; `None` where the device pages the archive.
+    shown_after: Option<LogPosition>,
+    /// What only waits for delivery is due after this.
+    waiting_after: LogPosition,
     upto: LogPosition,
     /// All of that part is durable with this.
     ticket: Ticket,
     early: Vec<LogPosition>,
 }
 
+impl Replay {
+    fn is_due(&self, entry: &LogEntry, account: AccountId) -> bool {
+        let Some((place, _)) = entry.record.place(account) else { return false };
+        let after = match place.keep {
+            Keep::Archive => self.shown_after,
+            Keep::UntilDelivered | Keep::Nothing => Some(self.waiting_after),
+        };
+        after.is_some_and(|after| entry.position > after) && !self.early.contains(&entry.position)
+    }
+}
+
 impl Hub {
     /// Begins the catch-up of a session: from now on what arrives waits. `None` if there is nothing to catch up with.
     pub(crate) fn start_catch_up(account: &mut Account, id: SessionId) -> Option<Replay> {
-        let head = account.head;
-        let ticket = account.last_ticket;
+        let (upto, ticket) = (account.head, account.last_ticket);
         let session = account.session(id)?;
         let device = account.device(session.device)?;
-        let (after, pages_archive) = (device.cursor, device.pages_archive);
+        let (cursor, pages_archive) = (device.cursor, device.pages_archive);
         let session = account.session_mut(id)?;
-        let CatchUp::Before { early } = std::mem::replace(&mut session.catch_up, CatchUp::Done) else {
-            return None;
-        };
-        if after >= head {
-            return None;
-        }
-        if pages_archive {
-            session.catch_up = CatchUp::Paging;
+        let CatchUp::Before(before) = &mut session.catch_up else { return None };
+        let Before { early, given, paged } = std::mem::take(before);
+        let waiting_after = given.unwrap_or(cursor);
+        let shown_after = if pages_archive { paged } else { paged.max(Some(waiting_after)) };
+        if waiting_after >= upto && shown_after.is_none_or(|after| after >= upto) {
+            session.catch_up = CatchUp::Done;
             return None;
         }
-        session.catch_up = CatchUp::Reading { arrived: Vec::new() };
-        Some(Replay { after, upto: head, ticket, early })
+        session.catch_up = CatchUp::Reading { arrived: Vec::new(), paging: shown_after.is_none() };
+        Some(Replay { shown_after, waiting_after, upto, ticket, early })
     }
 
     /// Reads what a device missed and queues it, then what arrived meanwhile.
@@ -60,16 +71,20 @@ impl Hub {
         let forms: Vec<_> = {
             let Some(session) = account.session(origin.id) else { return };
             let entries = missed.as_deref().unwrap_or_default().iter();
-            let due = entries.filter(|entry| !replay.early.contains(&entry.position));
-            due.filter_map(|entry| {
-                Some((entry.clone(), missed_form(&self.registry, &account, session, entry)?))
-            })
-            .collect()
+            entries
+                .filter_map(|entry| {
+                    Some((entry.clone(), missed_form(&self.registry, &account, session, entry)?))
+                })
+                .collect()
         };
         let Some(session) = account.session_mut(origin.id) else { return };
-        let CatchUp::Reading { arrived, .. } = std::mem::replace(&mut session.catch_up, CatchUp::Done) else {
+        let CatchUp::Reading { arrived, paging } = std::mem::replace(&mut session.catch_up, CatchUp::Done)
+        else {
             return;
         };
+        if paging {
+            session.catch_up = CatchUp::Paging;
+        }
         for (entry, form) in forms {
             let LogEntry { position, record, .. } = entry;
             let item = Item::Logged { position, record: Some(record), form, late: true };
@@ -84,21 +99,28 @@ impl Hub {
         }
     }
 
+    /// What is due, oldest first; of more than [`REPLAY_MAX`] entries, the newest.
     async fn read_missed(&self, origin: &SessionRef, replay: &Replay) -> Result<Vec<LogEntry>, StoreError> {
-        let mut missed = Vec::new();
+        let account = origin.cell.id;
+        let waiting = replay.waiting_after;
         let mut query = LogQuery {
-            after: Some(replay.after),
+            after: Some(replay.shown_after.map_or(waiting, |shown| shown.min(waiting))),
             before: Some(LogPosition(replay.upto.0.saturating_add(1))),
             limit: PAGE,
+            from_end: true,
             include_unarchived: true,
             ..LogQuery::default()
         };
+        let mut pages = Vec::new();
+        let mut read = 0_usize;
         loop {
-            let page = self.store.page(origin.cell.id, &query).await?;
-            query.after = page.entries.last().map(|entry| entry.position).or(query.after);
-            missed.extend(page.entries);
-            if page.complete || missed.len() >= REPLAY_MAX {
-                return Ok(missed);
+            let page = self.store.page(account, &query).await?;
+            query.before = page.entries.first().map(|entry| entry.position).or(query.before);
+            read = read.saturating_add(page.entries.len());
+            let due = page.entries.into_iter().filter(|entry| replay.is_due(entry, account));
+            pages.push(due.collect::<Vec<_>>());
+            if page.complete || read >= REPLAY_MAX {
+                return Ok(pages.into_iter().rev().flatten().collect());
             }
         }
     }

@@ -123,7 +123,9 @@ pub struct Copy<'a> {
 pub type Admit = fn(&Stanza, &Account, Side) -> Result<(), Refusal>;
 pub type Annotate = fn(&Element, &Settings) -> Child;
 pub type Record = fn(&Message, &Account, Side) -> Option<Keep>;
-pub type Apply = fn(&Message, &Account, Direction, &mut Vec<Write>);
+/// What the owner of a log allows of what was voted for.
+pub type Restrict = fn(Keep, &Message, &Account, Side) -> Keep;
+pub type Apply = fn(&MessageRecord, &Account, Direction, &mut Vec<Write>);
 pub type Deliver = fn(&MessageRecord, Direction, &Session) -> Option<Form>;
 pub type Stamp = fn(&mut Vec<u8>, &Copy<'_>);
 pub type Filter = fn(&Item, &Session) -> Option<Holding>;
@@ -256,6 +258,7 @@ pub struct Registry {
     pub(crate) admit: Vec<Admit>,
     pub(crate) annotate: Vec<Annotate>,
     pub(crate) record: Vec<Record>,
+    pub(crate) restrict: Vec<Restrict>,
     pub(crate) apply: Vec<Apply>,
     pub(crate) reflect: Vec<Deliver>,
     pub(crate) deliver: Vec<Deliver>,
@@ -351,6 +354,12 @@ impl Registry {
     /// nothing is kept.
     pub fn record(&mut self, handler: Record) -> &mut Self {
         self.record.push(handler);
+        self
+    }
+
+    /// Stage `record`, both sides, after the votes: what may the log keep of what was voted for?
+    pub fn restrict(&mut self, handler: Restrict) -> &mut Self {
+        self.restrict.push(handler);
         self
     }
 

@@ -47,8 +47,9 @@ impl Hub {
             let mut account = cell.lock();
             let devices = std::mem::take(&mut account.moved);
             let changed = account.devices.iter().filter(|device| devices.contains(&device.id));
-            let writes =
+            let mut writes: Vec<_> =
                 changed.map(|device| Write::Device { account: cell.id, device: device.clone() }).collect();
+            writes.extend(account.forget_delivered());
             last = last.max(self.commit(&mut account, writes));
         }
         last

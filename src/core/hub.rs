@@ -15,10 +15,36 @@ use crate::jid::{BareJid, FullJid};
 use crate::render::Renderer;
 use crate::seal::Seal;
 use crate::session::ConnectionInfo;
-use crate::storage::{Commit, Store, StoreError, Wake, Write};
+use crate::storage::{BoxFuture, Commit, Store, StoreError, Wake, Write};
 
 /// The accounts are kept in this many maps, so that threads seldom meet.
 const SHARDS: usize = 64;
+
+/// Whose messages an archive keeps (XEP-0441 §2.1.1).
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum ArchivePolicy {
+    /// Everybody's.
+    Always,
+    /// Those of contacts.
+    Roster,
+    /// Nobody's.
+    Never,
+}
+
+impl ArchivePolicy {
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Always => "always",
+            Self::Roster => "roster",
+            Self::Never => "never",
+        }
+    }
+
+    /// The policy of this name.
+    pub fn parse(text: &str) -> Option<Self> {
+        [Self::Always, Self::Roster, Self::Never].into_iter().find(|policy| policy.as_str() == text)
+    }
+}
 
 /// What the operator can set.
 #[derive(Clone, Debug)]
@@ -27,6 +53,8 @@ pub struct Settings {
     pub domains: Vec<BareJid>,
     /// How long a session without a connection can be resumed (XEP-0198 `max`).
     pub resume_for: Duration,
+    /// Devices that one account may have; with one more, that is forgotten which was seen longest ago.
+    pub devices_max: usize,
     /// Sessions that one account may have at a time.
     pub sessions_max: usize,
     /// How long an account stays in memory without a session.
@@ -35,6 +63,8 @@ pub struct Settings {
     pub outbox_bytes_max: usize,
     /// Devices that were not seen for so long are forgotten.
     pub forget_devices_after: Duration,
+    /// What the archive of an account keeps whose owner did not say.
+    pub archive: ArchivePolicy,
 }
 
 impl Default for Settings {
@@ -42,10 +72,12 @@ impl Default for Settings {
         Self {
             domains: Vec::new(),
             resume_for: Duration::from_secs(600),
-            sessions_max: 50,
+            devices_max: 64,
+            sessions_max: 64,
             keep_idle_for: Duration::from_secs(120),
             outbox_bytes_max: 1024 * 1024,
             forget_devices_after: Duration::from_secs(90 * 24 * 3600),
+            archive: ArchivePolicy::Always,
         }
     }
 }
@@ -98,7 +130,7 @@ pub struct Hub {
     pub registry: Registry,
     pub clock: Arc<dyn Clock>,
     pub random: Arc<dyn Random>,
-    pub settings: Settings,
+    pub settings: Arc<Settings>,
     pub counters: Counters,
     pub(crate) ids: Seal,
     pub(crate) session_ids: Seal,
@@ -139,7 +171,7 @@ impl Hub {
             registry,
             clock,
             random,
-            settings,
+            settings: Arc::new(settings),
             counters: Counters::default(),
             ids,
             session_ids,
@@ -186,7 +218,7 @@ impl Hub {
         }
         let Some(data) = self.store.load(jid, &self.registry.kinds).await? else { return Ok(None) };
         let sessions = data.sessions.clone();
-        let mut account = Account::new(data, &self.registry);
+        let mut account = Account::new(data, &self.registry, self.settings.clone());
         account.touched = self.clock.elapsed();
         let cell = Arc::new(Cell::new(account));
         self.restore_sessions(&cell, sessions);
@@ -254,6 +286,12 @@ impl Hub {
         let ticket = self.store.submit(Commit { writes, wake });
         account.last_ticket = ticket;
         ticket
+    }
+
+    /// Resolves when all that was recorded for an account until now can be read.
+    pub fn settled(&self, cell: &Cell) -> BoxFuture<'_, ()> {
+        let ticket = cell.lock().last_ticket;
+        self.store.wait(ticket)
     }
 
     /// Wakes the sessions of an account if what they wait for is durable already; else the journal does it.

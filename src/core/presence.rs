@@ -13,7 +13,7 @@ use crate::jid::{BareJid, FullJid, Jid};
 use crate::outbox::{Entry, Item};
 use crate::receive::{Receipt, error_reply};
 use crate::roster::{ITEMS_MAX, RosterItem};
-use crate::session::{CatchUp, Session};
+use crate::session::Session;
 use crate::stanza::{Header, NS_CLIENT, Presence, PresenceType, Stanza};
 use crate::storage::Write;
 use crate::subscription::{self, Announce, Outcome, SubscriptionKind};
@@ -94,7 +94,9 @@ impl Hub {
         }
         let contacts = subscribers(self, &account);
         let subscriptions = if initial { subscribed_to(&account) } else { Vec::new() };
-        let replay = initial.then(|| Self::start_catch_up(&mut account, origin.id)).flatten();
+        // XEP-0160 §2: a device of negative priority gets nothing that is meant for the account.
+        let is_served = priority.unwrap_or(0) >= 0;
+        let replay = is_served.then(|| Self::start_catch_up(&mut account, origin.id)).flatten();
         drop(account);
         for contact in contacts {
             self.send_presence(&contact, &element);
@@ -154,10 +156,11 @@ impl Hub {
         id: SessionId,
         element: &Element,
     ) -> (Vec<BareJid>, Vec<Jid>) {
+        let head = account.head;
         let Some(session) = account.session_mut(id) else { return Default::default() };
         let was_available = session.presence.take().is_some();
         let directed = std::mem::take(&mut session.directed);
-        session.catch_up = CatchUp::Before { early: Vec::new() };
+        session.stop_following(head);
         if !was_available {
             return (Vec::new(), directed);
         }

@@ -13,7 +13,6 @@ use crate::ids::Ticket;
 use crate::jid::Jid;
 use crate::outbox::{Entry, Item};
 use crate::road::Recipient;
-use crate::session::CatchUp;
 use crate::stanza::{Iq, IqType, Message, NS_CLIENT, Stanza};
 use crate::storage::{BoxFuture, StoreError};
 
@@ -202,8 +201,8 @@ impl Hub {
                 for item in before {
                     session.queue(Entry { item, ticket, covers: None }, &self.registry.filter);
                 }
-                if covers.is_some() && matches!(session.catch_up, CatchUp::Paging) {
-                    session.catch_up = CatchUp::Done;
+                if let Some(upto) = covers {
+                    session.paged_archive(upto);
                 }
                 session.queue(Entry { ticket, covers, ..Entry::stanza(result) }, &self.registry.filter);
                 for item in after {

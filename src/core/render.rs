@@ -23,16 +23,15 @@ pub enum Delay {
     Live,
     /// The copy comes later, so it says when it was recorded (XEP-0203).
     Late,
-    /// Somebody else says when it was recorded (XEP-0297 §4).
+    /// What is around it says when it was recorded (XEP-0297 §3.2).
     Elsewhere,
 }
 
 impl Renderer<'_> {
     /// Appends a copy for a device.
     pub fn copy(&self, out: &mut Vec<u8>, record: &MessageRecord, form: Form, device: &FullJid, late: bool) {
-        let delay = if late { Delay::Late } else { Delay::Live };
         let Form::Wrapped(wrapping) = form else {
-            return self.message(out, record, None, delay);
+            return self.message(out, record, None, if late { Delay::Late } else { Delay::Live });
         };
         let attributes = [
             ("from", Some(self.owner.as_str())),
@@ -42,7 +41,11 @@ impl Renderer<'_> {
         write_head(out, "message", &attributes);
         out.push(b'>');
         out.extend_from_slice(wrapping.open.as_bytes());
-        self.message(out, record, Some("jabber:client"), delay);
+        if late && let Some((place, _)) = record.place(self.account) {
+            // XEP-0297 §3.2: beside the forwarded message, not in it.
+            self.stamp(out, &Copy { owner: self.owner, id: None, delayed: Some(place.position.0) });
+        }
+        self.message(out, record, Some("jabber:client"), Delay::Elsewhere);
         out.extend_from_slice(wrapping.close.as_bytes());
         out.extend_from_slice(b"</message>");
     }
@@ -65,11 +68,15 @@ impl Renderer<'_> {
             let id = (place.keep == Keep::Archive).then(|| self.id(place.position));
             let delayed = (delay == Delay::Late).then_some(place.position.0);
             let copy = Copy { owner: self.owner, id: id.as_deref(), delayed };
-            for stamp in &self.registry.stamp {
-                stamp(out, &copy);
-            }
+            self.stamp(out, &copy);
         }
         out.extend_from_slice(b"</message>");
+    }
+
+    fn stamp(&self, out: &mut Vec<u8>, copy: &Copy<'_>) {
+        for stamp in &self.registry.stamp {
+            stamp(out, copy);
+        }
     }
 
     /// The archive id of a position in this account's log.

@@ -170,7 +170,9 @@ impl Road<'_> {
     /// Stage `record`: what a log keeps.
     fn keep(&self, account: &Account, side: Side) -> Keep {
         let mut votes = self.hub.registry.record.iter();
-        votes.find_map(|vote| vote(&self.message, account, side)).unwrap_or(Keep::Nothing)
+        let keep = votes.find_map(|vote| vote(&self.message, account, side)).unwrap_or(Keep::Nothing);
+        let restrictions = self.hub.registry.restrict.iter();
+        restrictions.fold(keep, |keep, restrict| restrict(keep, &self.message, account, side))
     }
 
     fn apply(
@@ -182,7 +184,7 @@ impl Road<'_> {
     ) {
         if record.place(account.id).is_some() {
             for apply in &self.hub.registry.apply {
-                apply(&self.message, account, direction, writes);
+                apply(record, account, direction, writes);
             }
         }
     }
@@ -351,7 +353,11 @@ fn place(account: &mut Account, keep: Keep, copies: &Copies, now: i64) -> Option
         session.is_managed().then(|| (*id, session.next_number()))
     };
     let deliveries = copies.iter().filter_map(numbered).collect();
-    Some(Place { account: account.id, position: account.advance(now), keep, deliveries })
+    let position = account.advance(now);
+    if keep == Keep::UntilDelivered {
+        account.waiting = Some(position);
+    }
+    Some(Place { account: account.id, position, keep, deliveries })
 }
 
 /// The queue entry for a recorded message.

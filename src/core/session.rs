@@ -52,17 +52,28 @@ pub(crate) struct Management {
 
 /// How far a session is with what its device missed.
 pub(crate) enum CatchUp {
-    /// No presence was sent yet. Copies of these entries reached the device all the same.
-    Before {
-        early: Vec<LogPosition>,
-    },
+    /// No presence was sent yet.
+    Before(Before),
     /// The device pages the archive. Until it did, nothing tells how far it has its log.
     Paging,
     /// The log is being read; what arrives meanwhile waits, so that the order is kept.
     Reading {
         arrived: Vec<Entry>,
+        /// The device pages the archive, and only what the archive does not show is read for it.
+        paging: bool,
     },
     Done,
+}
+
+/// What a device has of its log while it sends no presence.
+#[derive(Default)]
+pub(crate) struct Before {
+    /// Copies of these entries reached it all the same.
+    pub(crate) early: Vec<LogPosition>,
+    /// It was given everything up to here; without it, the device's cursor tells.
+    pub(crate) given: Option<LogPosition>,
+    /// It was shown the archive up to here.
+    pub(crate) paged: Option<LogPosition>,
 }
 
 /// One session of a device.
@@ -111,7 +122,7 @@ impl Session {
             held: Vec::new(),
             management: None,
             questions: VecDeque::new(),
-            catch_up: CatchUp::Before { early: Vec::new() },
+            catch_up: CatchUp::Before(Before::default()),
             last_ticket: Ticket::NONE,
             closing: None,
         }
@@ -255,9 +266,13 @@ impl Session {
     pub(crate) fn queue(&mut self, mut entry: Entry, filters: &[Filter]) {
         if let Item::Logged { position, .. } = &entry.item {
             match &mut self.catch_up {
-                CatchUp::Before { early } => early.push(*position),
+                // What came before it is still missing, so it does not move the cursor.
+                CatchUp::Before(before) => {
+                    before.early.push(*position);
+                    entry.covers = None;
+                }
                 CatchUp::Paging => entry.covers = None,
-                CatchUp::Reading { arrived } => return arrived.push(entry),
+                CatchUp::Reading { arrived, .. } => return arrived.push(entry),
                 CatchUp::Done => {}
             }
         }
@@ -270,6 +285,35 @@ impl Session {
         }
         self.release();
         self.outbox.push(entry);
+    }
+
+    /// The device takes its presence away: what comes from now on, it misses.
+    pub(crate) fn stop_following(&mut self, head: LogPosition) {
+        self.catch_up = match std::mem::replace(&mut self.catch_up, CatchUp::Done) {
+            CatchUp::Before(before) => CatchUp::Before(before),
+            CatchUp::Paging => CatchUp::Before(Before { given: Some(head), ..Before::default() }),
+            CatchUp::Reading { .. } => CatchUp::Before(Before::default()),
+            CatchUp::Done => {
+                CatchUp::Before(Before { given: Some(head), paged: Some(head), ..Before::default() })
+            }
+        };
+    }
+
+    /// While the device sends no presence: up to where it was given everything.
+    pub(crate) fn given(&self) -> Option<LogPosition> {
+        match &self.catch_up {
+            CatchUp::Before(before) => before.given,
+            CatchUp::Paging | CatchUp::Reading { .. } | CatchUp::Done => None,
+        }
+    }
+
+    /// The device was shown the archive up to its end.
+    pub(crate) fn paged_archive(&mut self, upto: LogPosition) {
+        match &mut self.catch_up {
+            CatchUp::Before(before) => before.paged = before.paged.max(Some(upto)),
+            CatchUp::Paging => self.catch_up = CatchUp::Done,
+            CatchUp::Reading { .. } | CatchUp::Done => {}
+        }
     }
 
     /// All that was held goes out, in the order of its arrival.

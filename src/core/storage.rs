@@ -84,6 +84,10 @@ pub trait Journal: Send + Sync {
     fn wait(&self, ticket: Ticket) -> BoxFuture<'_, ()>;
     /// Why commits fail at the moment, if they do.
     fn failing(&self) -> Option<String>;
+    /// Puts in order what can wait until the store is closed. Nothing is submitted after this.
+    fn close(&self) -> BoxFuture<'_, ()> {
+        Box::pin(std::future::ready(()))
+    }
 }
 
 /// Whether an account can be used.
