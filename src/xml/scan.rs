@@ -52,7 +52,7 @@ enum State {
     Declaration { question: bool },
     /// After `<!`.
     Bang,
-    /// After `<![` and so many bytes of `CDATA[`.
+    /// After `<![` and so many bytes of `CDATA`.
     CDataOpen(u8),
     /// In a CDATA section, after so many `]` (at most two).
     CData(u8),
@@ -78,6 +78,8 @@ enum State {
     EndName,
     /// After the name of an end tag.
     EndSpace,
+    /// After the unit.
+    Done(Unit),
 }
 
 /// The scanner. `Default` is ready for a unit.
@@ -99,8 +101,6 @@ impl Default for Scanner {
         Self { state: State::Before, at: 0, name: 0, attributes: 0, elements: 0, children: Vec::new() }
     }
 }
-
-const TAG_SYNTAX: XmlError = XmlError::NotWellFormed("a tag is malformed");
 
 #[expect(clippy::arithmetic_side_effects, reason = "counts and offsets of bytes that are held in memory")]
 impl Scanner {
@@ -132,8 +132,28 @@ impl Scanner {
         // What lies beyond the limit is not looked at, so that the same error comes at the same byte however the
         // input is cut.
         let window = bytes.get(..limits.element_bytes_max).unwrap_or(bytes);
-        while self.at < window.len() {
-            if let Some(unit) = self.step(window, expect, limits)? {
+        while let Some(byte) = self.skip(window, limits)? {
+            self.at += 1;
+            self.state = match self.state {
+                State::Before
+                | State::Text
+                | State::Markup
+                | State::Bang
+                | State::CDataOpen(_)
+                | State::CData(_) => self.content(byte, expect, limits)?,
+                State::Target(_) | State::Declaration { .. } => self.declaration(byte)?,
+                State::Name
+                | State::Space
+                | State::Slash
+                | State::AttrName
+                | State::Equals
+                | State::Quote
+                | State::Value(_)
+                | State::AfterValue => self.start_tag(byte, expect, limits)?,
+                State::EndOpen | State::EndName | State::EndSpace => self.end_tag(byte, expect)?,
+                State::Done(_) => self.state,
+            };
+            if let State::Done(unit) = self.state {
                 let length = self.at;
                 self.reset();
                 return Ok(Some((unit, length)));
@@ -145,26 +165,30 @@ impl Scanner {
         Ok(None)
     }
 
-    fn step(&mut self, window: &[u8], expect: Expect, limits: &Limits) -> Result<Option<Unit>, XmlError> {
-        // Runs of bytes that change nothing are skipped at once.
-        let rest = window.get(self.at..).unwrap_or_default();
-        let run = match self.state {
+    /// Skips the bytes that change nothing. The next one that does, if it is there already.
+    fn skip(&mut self, window: &[u8], limits: &Limits) -> Result<Option<u8>, XmlError> {
+        let Some(rest) = window.get(self.at..) else { return Ok(None) };
+        let length = match self.state {
             State::Text => memchr(b'<', rest),
             State::CData(0) => memchr(b']', rest),
             State::Value(quote) => memchr2(quote, b'<', rest),
-            State::Name | State::AttrName | State::EndName => rest.iter().position(|b| !chars::is_name(*b)),
-            _ => Some(0),
+            State::Name | State::AttrName | State::EndName => {
+                let length = rest.iter().position(|byte| !chars::is_name(*byte));
+                if self.at - self.name + length.unwrap_or(rest.len()) > limits.name_bytes_max {
+                    return Err(XmlError::TooBig { what: "name", limit: limits.name_bytes_max });
+                }
+                length
+            }
+            _ => return Ok(rest.first().copied()),
         };
-        self.at += run.unwrap_or(rest.len());
-        if matches!(self.state, State::Name | State::AttrName | State::EndName)
-            && self.at - self.name > limits.name_bytes_max
-        {
-            return Err(XmlError::TooBig { what: "name", limit: limits.name_bytes_max });
-        }
-        let Some(byte) = window.get(self.at).copied() else { return Ok(None) };
-        self.at += 1;
-        self.state = match (self.state, byte) {
-            (State::Before, b'<') | (State::Text, _) => State::Markup,
+        self.at += length.unwrap_or(rest.len());
+        Ok(window.get(self.at).copied())
+    }
+
+    /// Text, CDATA sections, and what begins with `<`.
+    fn content(&mut self, byte: u8, expect: Expect, limits: &Limits) -> Result<State, XmlError> {
+        Ok(match (self.state, byte) {
+            (State::Text, _) | (State::Before, b'<') => State::Markup,
             (State::Before, _) => return Err(XmlError::NotWellFormed("text outside of the root element")),
 
             (State::Markup, b'/') => State::EndOpen,
@@ -179,46 +203,44 @@ impl Scanner {
                 State::Name
             }
 
-            (State::Target(n), _) => match (n, byte) {
-                (0, b'x') | (1, b'm') | (2, b'l') => State::Target(n + 1),
-                (3, b' ' | b'\t' | b'\n' | b'\r') => State::Declaration { question: false },
-                _ => return Err(XmlError::RestrictedXml(Restricted::ProcessingInstruction)),
-            },
-            (State::Declaration { question: true }, b'>') => return Ok(Some(Unit::Declaration)),
-            (State::Declaration { .. }, _) => {
-                if self.at > DECLARATION_BYTES_MAX {
-                    return Err(XmlError::TooBig { what: "declaration", limit: DECLARATION_BYTES_MAX });
-                }
-                State::Declaration { question: byte == b'?' }
-            }
-
-            (State::Value(quote), _) if byte == quote => State::AfterValue,
-            (State::Value(_), _) => return Err(XmlError::NotWellFormed("a < in the value of an attribute")),
-
             (State::Bang, b'-') => return Err(XmlError::RestrictedXml(Restricted::Comment)),
             (State::Bang, b'D') => return Err(XmlError::RestrictedXml(Restricted::Doctype)),
             (State::Bang, b'[') if !self.children.is_empty() => State::CDataOpen(0),
-            (State::CDataOpen(n), _) if b"CDATA[".get(usize::from(n)) == Some(&byte) => {
-                if n == 5 {
-                    State::CData(0)
-                } else {
-                    State::CDataOpen(n + 1)
-                }
+            (State::CDataOpen(5), b'[') => State::CData(0),
+            (State::CDataOpen(n), _) if b"CDATA".get(usize::from(n)) == Some(&byte) => {
+                State::CDataOpen(n + 1)
             }
+
             (State::CData(2), b'>') => State::Text,
             (State::CData(n), b']') => State::CData(n.saturating_add(1).min(2)),
             (State::CData(_), _) => State::CData(0),
+            _ => return Err(XmlError::NotWellFormed("what follows a < is no tag")),
+        })
+    }
 
-            (State::Name | State::Space | State::AfterValue, b'/') => State::Slash,
-            (State::Slash, b'>') => return Ok(self.end_element(Unit::Empty, expect)),
-            (State::Name | State::Space | State::AfterValue, b'>') => {
-                if expect != Expect::Content {
-                    return Ok(Some(Unit::Start));
-                }
-                self.children.push(0);
-                State::Text
+    /// `<?xml …?>`, of which only the extent matters here.
+    fn declaration(&mut self, byte: u8) -> Result<State, XmlError> {
+        Ok(match (self.state, byte) {
+            (State::Target(0), b'x') => State::Target(1),
+            (State::Target(1), b'm') => State::Target(2),
+            (State::Target(2), b'l') => State::Target(3),
+            (State::Target(3), _) if chars::is_space(byte) => State::Declaration { question: false },
+            (State::Declaration { question: true }, b'>') => State::Done(Unit::Declaration),
+            (State::Declaration { .. }, _) if self.at > DECLARATION_BYTES_MAX => {
+                return Err(XmlError::TooBig { what: "declaration", limit: DECLARATION_BYTES_MAX });
             }
-            (State::Name | State::Space | State::AfterValue, _) if chars::is_space(byte) => State::Space,
+            (State::Declaration { .. }, _) => State::Declaration { question: byte == b'?' },
+            _ => return Err(XmlError::RestrictedXml(Restricted::ProcessingInstruction)),
+        })
+    }
+
+    fn start_tag(&mut self, byte: u8, expect: Expect, limits: &Limits) -> Result<State, XmlError> {
+        Ok(match (self.state, byte) {
+            (State::Value(quote), _) if byte == quote => State::AfterValue,
+            (State::Value(_), _) => return Err(XmlError::NotWellFormed("a < in the value of an attribute")),
+            (State::AttrName | State::Equals, b'=') => State::Quote,
+            (State::Quote, b'"' | b'\'') => State::Value(byte),
+            (State::Name | State::AfterValue | State::Space, _) if chars::is_space(byte) => State::Space,
             (State::Space, _) if chars::is_name(byte) => {
                 self.attributes += 1;
                 if self.attributes > limits.attributes_max {
@@ -228,29 +250,37 @@ impl Scanner {
                 self.name = self.at - 1;
                 State::AttrName
             }
-            (State::AttrName | State::Equals, b'=') => State::Quote,
+            (State::Name | State::AfterValue | State::Space, b'>') => {
+                if expect == Expect::Content {
+                    self.children.push(0);
+                    State::Text
+                } else {
+                    State::Done(Unit::Start)
+                }
+            }
+            (State::Name | State::AfterValue | State::Space, b'/') => State::Slash,
+            (State::Slash, b'>') if expect != Expect::Content => State::Done(Unit::Empty),
+            (State::Slash, b'>') => self.end_element(),
             (State::AttrName | State::Equals, _) if chars::is_space(byte) => State::Equals,
-            (State::Quote, b'"' | b'\'') => State::Value(byte),
             (State::Quote, _) if chars::is_space(byte) => State::Quote,
+            _ => return Err(XmlError::NotWellFormed("a start tag is malformed")),
+        })
+    }
 
+    fn end_tag(&mut self, byte: u8, expect: Expect) -> Result<State, XmlError> {
+        Ok(match (self.state, byte) {
             (State::EndOpen, _) if chars::is_name(byte) => {
                 self.name = self.at - 1;
                 State::EndName
             }
-            (State::EndName | State::EndSpace, b'>') => {
-                if self.children.pop().is_none() {
-                    return if expect == Expect::Content {
-                        Ok(Some(Unit::End))
-                    } else {
-                        Err(XmlError::NotWellFormed("an end tag without its start tag"))
-                    };
-                }
-                return Ok(self.end_element(Unit::Element, expect));
-            }
             (State::EndName | State::EndSpace, _) if chars::is_space(byte) => State::EndSpace,
-            _ => return Err(TAG_SYNTAX),
-        };
-        Ok(None)
+            (State::EndName | State::EndSpace, b'>') if self.children.pop().is_some() => self.end_element(),
+            (State::EndName | State::EndSpace, b'>') if expect == Expect::Content => State::Done(Unit::End),
+            (State::EndName | State::EndSpace, b'>') => {
+                return Err(XmlError::NotWellFormed("an end tag without its start tag"));
+            }
+            _ => return Err(XmlError::NotWellFormed("an end tag is malformed")),
+        })
     }
 
     fn begin_element(&mut self, limits: &Limits) -> Result<(), XmlError> {
@@ -271,13 +301,8 @@ impl Scanner {
         Ok(())
     }
 
-    /// After the last byte of an element: the unit that ends with it, if it is the outermost one.
-    fn end_element(&mut self, unit: Unit, expect: Expect) -> Option<Unit> {
-        self.state = State::Text;
-        match (self.children.is_empty(), expect) {
-            (true, Expect::Content) => Some(Unit::Element),
-            (true, _) => Some(unit),
-            (false, _) => None,
-        }
+    /// After the last byte of an element, which may be the outermost one.
+    fn end_element(&self) -> State {
+        if self.children.is_empty() { State::Done(Unit::Element) } else { State::Text }
     }
 }
