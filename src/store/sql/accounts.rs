@@ -1,0 +1,352 @@
+//! Accounts, their credentials, and all that an account has when somebody needs it.
+
+use std::fmt::Write as _;
+
+use sqlx::{AnyConnection, Connection as _};
+use unisono_core::ids::{AccountId, DeviceId, LogPosition, SessionId};
+use unisono_core::jid::BareJid;
+use unisono_core::storage::{
+    AccountData, AccountState, AccountSummary, Accounts, BoxFuture, DeviceRecord, Document,
+    RECENT_FINGERPRINTS, SessionRecord, StoreError,
+};
+
+use super::database::{Kind, composed};
+use super::documents::{flag, unpack_item};
+use super::error::read_error;
+use super::removal::remove_unreferenced;
+use super::tail::Tail;
+use super::{Shared, SqlStore, purge};
+use crate::pack::{Unpacker, storable};
+
+impl Accounts for SqlStore {
+    fn create<'a>(
+        &'a self,
+        jid: &'a BareJid,
+        credentials: &'a [(String, String)],
+        now_micros: i64,
+    ) -> BoxFuture<'a, Result<AccountId, StoreError>> {
+        const CREATE: &str = "INSERT INTO account (jid, state, created_at) VALUES ($1, 0, $2) \
+            ON CONFLICT (jid) DO NOTHING RETURNING id";
+        Box::pin(async move {
+            let mut writer = self.shared.writer.lock().await;
+            let mut transaction = writer.connection(&self.shared).await?.begin().await.map_err(read_error)?;
+            let create = sqlx::query_scalar::<_, i64>(CREATE).bind(jid.as_str()).bind(now_micros);
+            let id = create.fetch_optional(&mut *transaction).await.map_err(read_error)?;
+            let id = id.ok_or(StoreError::Exists)?;
+            put_credentials(&mut transaction, id, credentials).await.map_err(read_error)?;
+            transaction.commit().await.map_err(read_error)?;
+            Ok(AccountId(id))
+        })
+    }
+
+    fn load<'a>(
+        &'a self,
+        jid: &'a BareJid,
+        kinds: &'a [&'static str],
+    ) -> BoxFuture<'a, Result<Option<AccountData>, StoreError>> {
+        Box::pin(load(&self.shared, jid, kinds))
+    }
+
+    fn summary<'a>(&'a self, jid: &'a BareJid) -> BoxFuture<'a, Result<Option<AccountSummary>, StoreError>> {
+        const SUMMARY: &str = "SELECT id, jid, state, created_at FROM account WHERE jid = $1";
+        Box::pin(async move {
+            let mut reader = self.shared.database.reader().await?;
+            let query = sqlx::query_as::<_, SummaryRow>(SUMMARY).bind(jid.as_str());
+            let row = query.fetch_optional(&mut reader.connection).await.map_err(read_error);
+            reader.finish(row)?.map(summary).transpose()
+        })
+    }
+
+    fn list<'a>(
+        &'a self,
+        after: Option<&'a BareJid>,
+        limit: usize,
+    ) -> BoxFuture<'a, Result<Vec<AccountSummary>, StoreError>> {
+        const LIST: &str =
+            "SELECT id, jid, state, created_at FROM account WHERE jid > $1 ORDER BY jid LIMIT $2";
+        Box::pin(async move {
+            let mut reader = self.shared.database.reader().await?;
+            let query = sqlx::query_as::<_, SummaryRow>(LIST)
+                .bind(after.map_or("", BareJid::as_str))
+                .bind(i64::try_from(limit).unwrap_or(i64::MAX));
+            let rows = query.fetch_all(&mut reader.connection).await.map_err(read_error);
+            reader.finish(rows)?.into_iter().map(summary).collect()
+        })
+    }
+
+    fn credential<'a>(
+        &'a self,
+        jid: &'a BareJid,
+        family: &'a str,
+    ) -> BoxFuture<'a, Result<Option<(String, AccountState)>, StoreError>> {
+        const CREDENTIAL: &str = "SELECT credential.value, account.state FROM account \
+            JOIN credential ON credential.account = account.id WHERE jid = $1 AND family = $2";
+        Box::pin(async move {
+            let mut reader = self.shared.database.reader().await?;
+            let query = sqlx::query_as::<_, (String, i64)>(CREDENTIAL).bind(jid.as_str()).bind(family);
+            let row = query.fetch_optional(&mut reader.connection).await.map_err(read_error);
+            reader.finish(row)?.map(|(value, state)| Ok((value, account_state(state)?))).transpose()
+        })
+    }
+
+    fn set_credentials<'a>(
+        &'a self,
+        jid: &'a BareJid,
+        credentials: &'a [(String, String)],
+    ) -> BoxFuture<'a, Result<(), StoreError>> {
+        const FORGET: &str = "DELETE FROM credential WHERE account = $1";
+        Box::pin(async move {
+            let mut writer = self.shared.writer.lock().await;
+            let mut transaction = writer.connection(&self.shared).await?.begin().await.map_err(read_error)?;
+            let id = number_of(&mut transaction, jid).await?;
+            sqlx::query(FORGET).bind(id).execute(&mut *transaction).await.map_err(read_error)?;
+            put_credentials(&mut transaction, id, credentials).await.map_err(read_error)?;
+            transaction.commit().await.map_err(read_error)
+        })
+    }
+
+    fn set_state<'a>(
+        &'a self,
+        jid: &'a BareJid,
+        state: AccountState,
+    ) -> BoxFuture<'a, Result<(), StoreError>> {
+        const SET: &str = "UPDATE account SET state = $2 WHERE jid = $1";
+        Box::pin(async move {
+            let mut writer = self.shared.writer.lock().await;
+            let connection = writer.connection(&self.shared).await?;
+            let set = sqlx::query(SET).bind(jid.as_str()).bind(match state {
+                AccountState::Enabled => 0_i64,
+                AccountState::Disabled => 1,
+            });
+            let result = set.execute(connection).await.map_err(read_error)?;
+            if result.rows_affected() == 0 { Err(StoreError::NotFound) } else { Ok(()) }
+        })
+    }
+
+    fn delete<'a>(&'a self, jid: &'a BareJid) -> BoxFuture<'a, Result<(), StoreError>> {
+        Box::pin(delete(&self.shared, jid))
+    }
+
+    fn secret<'a>(&'a self, name: &'a str, make: [u8; 32]) -> BoxFuture<'a, Result<[u8; 32], StoreError>> {
+        Box::pin(async move {
+            let mut writer = self.shared.writer.lock().await;
+            secret(writer.connection(&self.shared).await?, name, make).await
+        })
+    }
+}
+
+type SummaryRow = (i64, String, i64, i64);
+
+fn summary((id, name, state, created_at): SummaryRow) -> Result<AccountSummary, StoreError> {
+    Ok(AccountSummary { id: AccountId(id), jid: jid(&name)?, state: account_state(state)?, created_at })
+}
+
+fn account_state(state: i64) -> Result<AccountState, StoreError> {
+    match state {
+        0 => Ok(AccountState::Enabled),
+        1 => Ok(AccountState::Disabled),
+        _ => Err(StoreError::Corrupt(format!("an account in state {state}"))),
+    }
+}
+
+/// An address that was stored.
+pub(super) fn jid(text: &str) -> Result<BareJid, StoreError> {
+    text.parse().map_err(|_| StoreError::Corrupt("an account or contact without a valid address".to_owned()))
+}
+
+async fn number_of(connection: &mut AnyConnection, jid: &BareJid) -> Result<i64, StoreError> {
+    const NUMBER: &str = "SELECT id FROM account WHERE jid = $1";
+    let query = sqlx::query_scalar(NUMBER).bind(jid.as_str());
+    query.fetch_optional(connection).await.map_err(read_error)?.ok_or(StoreError::NotFound)
+}
+
+async fn put_credentials(
+    connection: &mut AnyConnection,
+    account: i64,
+    credentials: &[(String, String)],
+) -> sqlx::Result<()> {
+    const PUT: &str = "INSERT INTO credential (account, family, value) VALUES ($1, $2, $3) \
+        ON CONFLICT (account, family) DO UPDATE SET value = excluded.value";
+    for (family, value) in credentials {
+        let put = sqlx::query(PUT)
+            .bind(account)
+            .bind(storable(family).into_owned())
+            .bind(storable(value).into_owned());
+        put.execute(&mut *connection).await?;
+    }
+    Ok(())
+}
+
+/// A secret, stored when it is first asked for.
+pub(super) async fn secret(
+    connection: &mut AnyConnection,
+    name: &str,
+    make: [u8; 32],
+) -> Result<[u8; 32], StoreError> {
+    const MAKE: &str = "INSERT INTO secret (name, value) VALUES ($1, $2) ON CONFLICT (name) DO NOTHING";
+    const SECRET: &str = "SELECT value FROM secret WHERE name = $1";
+    sqlx::query(MAKE)
+        .bind(name)
+        .bind(to_digits(&make))
+        .execute(&mut *connection)
+        .await
+        .map_err(read_error)?;
+    let query = sqlx::query_scalar::<_, String>(SECRET).bind(name);
+    let digits = query.fetch_one(connection).await.map_err(read_error)?;
+    from_digits(&digits).ok_or_else(|| StoreError::Corrupt(format!("the secret {name}")))
+}
+
+fn to_digits(secret: &[u8; 32]) -> String {
+    secret.iter().fold(String::new(), |mut digits, byte| {
+        // Writing to a string cannot fail.
+        let _ = write!(digits, "{byte:02x}");
+        digits
+    })
+}
+
+fn from_digits(digits: &str) -> Option<[u8; 32]> {
+    let mut secret = [0; 32];
+    for (byte, start) in secret.iter_mut().zip((0..64_usize).step_by(2)) {
+        *byte = u8::from_str_radix(digits.get(start..start.checked_add(2)?)?, 16).ok()?;
+    }
+    Some(secret)
+}
+
+/// What [`load`] reads in one row: number and state, the highest positions by the index of archived and of
+/// waiting entries, by delivery and by purging, then packed: roster, devices, sessions, recent
+/// fingerprints, documents.
+type LoadRow = (i64, i64, i64, i64, i64, i64, String, String, String, String, String);
+
+/// Account $1, watermark $2; the kinds of documents follow.
+fn load_sql(kinds: usize) -> String {
+    const LOAD: &str = "\
+        SELECT a.id, a.state, \
+        coalesce((SELECT position FROM log WHERE account = a.id ORDER BY position DESC LIMIT 1), 0), \
+        coalesce((SELECT position FROM waiting WHERE account = a.id ORDER BY position DESC LIMIT 1), 0), \
+        coalesce((SELECT delivered FROM mark WHERE account = a.id), 0), \
+        coalesce((SELECT purged FROM mark WHERE account = a.id), 0), \
+        coalesce((SELECT string_agg(concat(octet_length(jid), ':', jid, item), '') \
+            FROM roster WHERE account = a.id), ''), \
+        coalesce((SELECT string_agg(concat(id, ';', octet_length(key), ':', key, cursor, ';', \
+            pages_archive, ';', last_seen, ';'), '') FROM device WHERE account = a.id), ''), \
+        coalesce((SELECT string_agg(concat(id, ';', device, ';', octet_length(resource), ':', resource, \
+            handled, ';', coalesce(octet_length(snapshot), -1), ':', snapshot), '') \
+            FROM session WHERE account = a.id), ''), \
+        coalesce((SELECT string_agg(concat(fingerprint, ';'), '' ORDER BY position) FROM ( \
+            SELECT position, fingerprint FROM log \
+            WHERE account = a.id AND fingerprint <> 0 AND message <= $2 UNION ALL \
+            SELECT position, fingerprint FROM waiting \
+            WHERE account = a.id AND fingerprint <> 0 AND message <= $2 \
+            ORDER BY position DESC LIMIT {recent}) AS sent), ''), ";
+    const DOCUMENTS: &str = "\
+        coalesce((SELECT string_agg(concat(octet_length(kind), ':', kind, octet_length(key), ':', key, \
+            octet_length(value), ':', value), '') FROM document WHERE account = a.id AND kind IN ({kinds})), '')";
+    let named: Vec<String> = (3..kinds.saturating_add(3)).map(|number| format!("${number}")).collect();
+    let documents =
+        if kinds == 0 { "''".to_owned() } else { DOCUMENTS.replace("{kinds}", &named.join(", ")) };
+    let load = LOAD.replace("{recent}", &RECENT_FINGERPRINTS.to_string());
+    format!("{load}{documents} FROM account AS a WHERE a.jid = $1")
+}
+
+async fn load(
+    shared: &Shared,
+    jid: &BareJid,
+    kinds: &[&'static str],
+) -> Result<Option<AccountData>, StoreError> {
+    loop {
+        let watermark = shared.tail().watermark;
+        let mut reader = shared.database.reader().await?;
+        let query = sqlx::query_as(composed(load_sql(kinds.len()))).bind(jid.as_str()).bind(watermark);
+        let query = kinds.iter().fold(query, |query, kind| query.bind(*kind));
+        let row = query.fetch_optional(&mut reader.connection).await.map_err(read_error);
+        let Some(row) = reader.finish::<Option<LoadRow>>(row)? else { return Ok(None) };
+        let tail = shared.tail();
+        // What the indexer has moved meanwhile is in neither: read again.
+        if tail.watermark == watermark {
+            return data(jid, row, &tail).map(Some);
+        }
+    }
+}
+
+fn data(jid: &BareJid, row: LoadRow, tail: &Tail) -> Result<AccountData, StoreError> {
+    let (id, state, archived, waiting, delivered, purged, roster, devices, sessions, recent, documents) = row;
+    let id = AccountId(id);
+    let unindexed = tail.rows(id);
+    let last = unindexed.last().map_or(0, |row| row.position);
+    let mut recent = Unpacker::new(&recent).all(Unpacker::number)?;
+    recent.extend(unindexed.iter().map(|row| row.fingerprint).filter(|fingerprint| *fingerprint != 0));
+    recent.drain(..recent.len().saturating_sub(RECENT_FINGERPRINTS));
+    Ok(AccountData {
+        id,
+        jid: jid.clone(),
+        state: account_state(state)?,
+        head: LogPosition([archived, waiting, delivered, purged, last].into_iter().max().unwrap_or(0)),
+        roster: Unpacker::new(&roster).all(|packed| {
+            let contact = self::jid(packed.text()?)?;
+            unpack_item(contact, packed)
+        })?,
+        devices: Unpacker::new(&devices).all(device)?,
+        sessions: Unpacker::new(&sessions).all(|packed| session(packed, tail))?,
+        documents: Unpacker::new(&documents).all(document)?,
+        recent,
+    })
+}
+
+fn device(packed: &mut Unpacker<'_>) -> Result<DeviceRecord, StoreError> {
+    Ok(DeviceRecord {
+        id: DeviceId(packed.number()?),
+        key: packed.text()?.into(),
+        cursor: LogPosition(packed.number()?),
+        pages_archive: flag(packed)?,
+        last_seen: packed.number()?,
+    })
+}
+
+fn session(packed: &mut Unpacker<'_>, tail: &Tail) -> Result<SessionRecord, StoreError> {
+    let id = SessionId(packed.number()?);
+    Ok(SessionRecord {
+        id,
+        device: DeviceId(packed.number()?),
+        resource: packed.text()?.into(),
+        handled: packed.number::<u32>()?.max(tail.handled(id)),
+        snapshot: packed.text_or_none()?.map(ToOwned::to_owned),
+    })
+}
+
+fn document(packed: &mut Unpacker<'_>) -> Result<Document, StoreError> {
+    Ok(Document { kind: packed.text()?.into(), key: packed.text()?.into(), value: packed.text()?.to_owned() })
+}
+
+/// Removes an account: its log first, in steps, so that a failure half-way leaves an account that can be
+/// deleted again.
+async fn delete(shared: &Shared, jid: &BareJid) -> Result<(), StoreError> {
+    let id = {
+        let mut writer = shared.writer.lock().await;
+        number_of(writer.connection(shared).await?, jid).await?
+    };
+    purge::purge(shared, Some(AccountId(id)), LogPosition(i64::MAX)).await?;
+    let mut writer = shared.writer.lock().await;
+    let mut transaction = writer.connection(shared).await?.begin().await.map_err(read_error)?;
+    remove(&mut transaction, shared.database.kind, id).await.map_err(read_error)?;
+    transaction.commit().await.map_err(read_error)
+}
+
+/// Removes all of an account but its archived entries.
+async fn remove(connection: &mut AnyConnection, kind: Kind, account: i64) -> sqlx::Result<()> {
+    const WAITING: &str = "DELETE FROM waiting WHERE account = $1 RETURNING message";
+    const REST: [&str; 6] = [
+        "DELETE FROM mark WHERE account = $1",
+        "DELETE FROM session WHERE account = $1",
+        "DELETE FROM device WHERE account = $1",
+        "DELETE FROM document WHERE account = $1",
+        "DELETE FROM roster WHERE account = $1",
+        // And with it its credentials.
+        "DELETE FROM account WHERE id = $1",
+    ];
+    let messages: Vec<i64> = sqlx::query_scalar(WAITING).bind(account).fetch_all(&mut *connection).await?;
+    remove_unreferenced(connection, kind, &messages).await?;
+    for statement in REST {
+        sqlx::query(statement).bind(account).execute(&mut *connection).await?;
+    }
+    Ok(())
+}

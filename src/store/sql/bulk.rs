@@ -1,0 +1,124 @@
+//! One statement for many rows.
+
+use std::fmt::Write as _;
+use std::sync::{Arc, OnceLock};
+
+use sqlx::any::AnyArguments;
+use sqlx::query::Query;
+use sqlx::{Any, AnyConnection, AssertSqlSafe};
+
+use super::database::Kind;
+
+/// A query that waits for its values, which it owns.
+pub(super) type Binding = Query<'static, Any, AnyArguments>;
+
+/// How many rows a statement may have. A few sizes only, so that the statements stay prepared.
+const SIZES: [usize; 12] = [256, 128, 64, 32, 16, 8, 6, 5, 4, 3, 2, 1];
+
+/// A statement with a list of rows in it: `head ($1, $2), ($3, $4) tail`.
+pub(super) struct Bulk {
+    head: &'static str,
+    columns: usize,
+    tail: &'static str,
+    texts: [[OnceLock<Arc<str>>; SIZES.len()]; 2],
+}
+
+impl Bulk {
+    pub(super) const fn new(head: &'static str, columns: usize, tail: &'static str) -> Self {
+        let texts = [const { [const { OnceLock::new() }; SIZES.len()] }; 2];
+        Self { head, columns, tail, texts }
+    }
+
+    /// Runs the statement for all rows, in as few steps as possible. Returns how many rows it changed.
+    pub(super) async fn run<T>(
+        &self,
+        connection: &mut AnyConnection,
+        kind: Kind,
+        mut rows: &[T],
+        bind: impl Fn(Binding, &T) -> Binding,
+    ) -> sqlx::Result<u64> {
+        let mut changed: u64 = 0;
+        while let Some((size, now, later)) = next_step(rows) {
+            let query = sqlx::query(AssertSqlSafe(self.text(kind, size)));
+            let result = now.iter().fold(query, &bind).execute(&mut *connection).await?;
+            changed = changed.saturating_add(result.rows_affected());
+            rows = later;
+        }
+        Ok(changed)
+    }
+
+    fn text(&self, kind: Kind, size: usize) -> Arc<str> {
+        let texts = match kind {
+            Kind::Sqlite => self.texts.first(),
+            Kind::Postgres => self.texts.last(),
+        };
+        let compose = || Arc::from(self.compose(kind, SIZES.get(size).copied().unwrap_or(1)));
+        texts.and_then(|texts| texts.get(size)).map_or_else(compose, |text| text.get_or_init(compose).clone())
+    }
+
+    /// SQLite looks for the name of each parameter in a list, at each execution, so it gets nameless ones.
+    fn compose(&self, kind: Kind, rows: usize) -> String {
+        let mut text = String::from(self.head);
+        for row in 0..rows {
+            text.push_str(if row == 0 { "(" } else { ", (" });
+            for column in 0..self.columns {
+                text.push_str(if column == 0 { "" } else { ", " });
+                let number = row.saturating_mul(self.columns).saturating_add(column).saturating_add(1);
+                let _ = match kind {
+                    Kind::Sqlite => text.write_char('?'),
+                    Kind::Postgres => write!(text, "${number}"),
+                };
+            }
+            text.push(')');
+        }
+        text.push_str(self.tail);
+        text
+    }
+}
+
+/// The place of the next size in [`SIZES`], the rows that it takes, and the rest.
+fn next_step<T>(rows: &[T]) -> Option<(usize, &[T], &[T])> {
+    let place = SIZES.iter().position(|size| *size <= rows.len())?;
+    let (now, later) = rows.split_at_checked(*SIZES.get(place)?)?;
+    Some((place, now, later))
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(
+        clippy::unwrap_used,
+        clippy::expect_used,
+        clippy::indexing_slicing,
+        clippy::arithmetic_side_effects
+    )]
+
+    use super::*;
+
+    #[test]
+    fn each_database_gets_its_parameters() {
+        static BULK: Bulk = Bulk::new("INSERT INTO t (a, b) VALUES ", 2, " ON CONFLICT DO NOTHING");
+        let two = SIZES.iter().position(|size| *size == 2).unwrap();
+        assert_eq!(
+            &*BULK.text(Kind::Postgres, two),
+            "INSERT INTO t (a, b) VALUES ($1, $2), ($3, $4) ON CONFLICT DO NOTHING"
+        );
+        assert_eq!(
+            &*BULK.text(Kind::Sqlite, two),
+            "INSERT INTO t (a, b) VALUES (?, ?), (?, ?) ON CONFLICT DO NOTHING"
+        );
+    }
+
+    #[test]
+    fn the_steps_take_every_row_once_and_in_order() {
+        for rows in 0..1000 {
+            let all: Vec<usize> = (0..rows).collect();
+            let (mut rest, mut taken) = (all.as_slice(), Vec::new());
+            while let Some((size, now, later)) = next_step(rest) {
+                assert_eq!(now.len(), SIZES[size]);
+                taken.extend_from_slice(now);
+                rest = later;
+            }
+            assert_eq!(taken, all);
+        }
+    }
+}

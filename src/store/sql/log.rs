@@ -1,0 +1,132 @@
+//! The logs.
+
+use unisono_core::ids::{AccountId, LogPosition, SessionId};
+use unisono_core::storage::{BoxFuture, LogPage, LogQuery, Logs, StoreError};
+
+use super::database::Reader;
+use super::error::read_error;
+use super::index::Index;
+use super::tail::View;
+use super::{SqlStore, page, purge};
+
+/// Entries that are read in one step when a session is accounted for.
+const STEP: usize = 256;
+
+impl Logs for SqlStore {
+    fn page<'a>(
+        &'a self,
+        account: AccountId,
+        query: &'a LogQuery,
+    ) -> BoxFuture<'a, Result<LogPage, StoreError>> {
+        Box::pin(page::page(&self.shared, account, query))
+    }
+
+    fn bounds(
+        &self,
+        account: AccountId,
+    ) -> BoxFuture<'_, Result<Option<(LogPosition, LogPosition)>, StoreError>> {
+        Box::pin(async move {
+            let view = self.shared.tail().view(account, false);
+            let mut reader = self.shared.database.reader().await?;
+            let bounds = bounds(&mut reader, account, &view).await;
+            reader.finish(bounds)
+        })
+    }
+
+    fn received_by(
+        &self,
+        account: AccountId,
+        session: SessionId,
+        handled: u32,
+        after: LogPosition,
+    ) -> BoxFuture<'_, Result<Option<LogPosition>, StoreError>> {
+        Box::pin(async move {
+            let mut query =
+                LogQuery { after: Some(after), include_unarchived: true, limit: STEP, ..LogQuery::default() };
+            let mut received = None;
+            loop {
+                let page = page::page(&self.shared, account, &query).await?;
+                for entry in &page.entries {
+                    let place = entry.record.place(account).map(|(place, _)| place);
+                    let deliveries = place.into_iter().flat_map(|place| &place.deliveries);
+                    match deliveries.into_iter().find(|(to, _)| *to == session) {
+                        Some((_, number)) if *number > handled => return Ok(received),
+                        Some(_) => received = Some(entry.position),
+                        None => {}
+                    }
+                }
+                if page.complete {
+                    return Ok(received);
+                }
+                query.after = page.entries.last().map(|entry| entry.position);
+            }
+        })
+    }
+
+    fn gap(
+        &self,
+        account: AccountId,
+        position: LogPosition,
+        at_most: u64,
+    ) -> BoxFuture<'_, Result<u64, StoreError>> {
+        Box::pin(async move {
+            let view = self.shared.tail().view(account, true);
+            let mut reader = self.shared.database.reader().await?;
+            let gap = gap(&mut reader, account, &view, position, at_most).await;
+            reader.finish(gap)
+        })
+    }
+
+    fn purge(
+        &self,
+        account: Option<AccountId>,
+        before: LogPosition,
+    ) -> BoxFuture<'_, Result<u64, StoreError>> {
+        Box::pin(purge::purge(&self.shared, account, before))
+    }
+}
+
+async fn bounds(
+    reader: &mut Reader<'_>,
+    account: AccountId,
+    view: &View,
+) -> Result<Option<(LogPosition, LogPosition)>, StoreError> {
+    const BOUNDS: &str = "SELECT \
+        coalesce((SELECT position FROM log WHERE account = $1 AND message <= $2 \
+                  ORDER BY position LIMIT 1), 0), \
+        coalesce((SELECT position FROM log WHERE account = $1 AND message <= $2 \
+                  ORDER BY position DESC LIMIT 1), 0)";
+    let query = sqlx::query_as::<_, (i64, i64)>(BOUNDS).bind(account.0).bind(view.watermark);
+    let (first, last) = query.fetch_one(&mut reader.connection).await.map_err(read_error)?;
+    let indexed = (first != 0).then_some([first, last]).into_iter().flatten();
+    let mut all = indexed.chain(view.rows.iter().map(|row| row.position));
+    let first = all.next();
+    Ok(first.map(|first| (LogPosition(first), LogPosition(all.last().unwrap_or(first)))))
+}
+
+async fn gap(
+    reader: &mut Reader<'_>,
+    account: AccountId,
+    view: &View,
+    position: LogPosition,
+    at_most: u64,
+) -> Result<u64, StoreError> {
+    const WAITING: &str = "SELECT count(*) FROM (SELECT 1 AS one FROM waiting \
+        WHERE account = $1 AND message <= $2 AND position > $3 \
+        AND position > coalesce((SELECT delivered FROM mark WHERE account = $1), 0) LIMIT $4) AS w";
+    let connection = &mut reader.connection;
+    let waiting: i64 = sqlx::query_scalar(WAITING)
+        .bind(account.0)
+        .bind(view.watermark)
+        .bind(position.0)
+        .bind(i64::try_from(at_most).unwrap_or(i64::MAX))
+        .fetch_one(&mut *connection)
+        .await
+        .map_err(read_error)?;
+    let mut index = Index { connection, account, watermark: view.watermark, peer: None, unarchived: false };
+    let ordinals = index.ordinals(position.0).await?;
+    let archived = ordinals.count().saturating_sub(ordinals.upto());
+    let tail = view.rows.iter().filter(|row| row.position > position.0).count();
+    let gap = archived.saturating_add(waiting.unsigned_abs());
+    Ok(gap.saturating_add(u64::try_from(tail).unwrap_or(u64::MAX)).min(at_most))
+}

@@ -1,0 +1,55 @@
+//! The schema, and how it came to be. Migrations go forward only, each in a transaction of its own.
+
+use sqlx::{AnyConnection, Connection as _, Executor as _};
+use unisono_core::storage::StoreError;
+
+use super::database::Kind;
+use super::error::read_error;
+
+/// A step of the schema: its version, and its text for each database.
+struct Migration {
+    version: i64,
+    sqlite: &'static str,
+    postgres: &'static str,
+}
+
+/// All steps, oldest first. What is released stays as it is.
+const MIGRATIONS: [Migration; 1] = [Migration {
+    version: 1,
+    sqlite: include_str!("../migrations/sqlite/0001_start.sql"),
+    postgres: include_str!("../migrations/postgres/0001_start.sql"),
+}];
+
+const CREATE: &str = "CREATE TABLE IF NOT EXISTS schema_version (version BIGINT NOT NULL PRIMARY KEY)";
+const CURRENT: &str = "SELECT coalesce(max(version), 0) FROM schema_version";
+const REACHED: &str = "INSERT INTO schema_version (version) VALUES ($1)";
+
+/// Brings the schema up to date. A schema that is newer than this program is an error: an older program
+/// must not write into what it does not understand.
+pub(super) async fn migrate(connection: &mut AnyConnection, kind: Kind) -> Result<(), StoreError> {
+    connection.execute(CREATE).await.map_err(read_error)?;
+    let current: i64 = sqlx::query_scalar(CURRENT).fetch_one(&mut *connection).await.map_err(read_error)?;
+    let newest = MIGRATIONS.iter().map(|migration| migration.version).max().unwrap_or(0);
+    if current > newest {
+        let text = format!(
+            "its schema has version {current}, this program knows versions up to {newest}: use a newer program"
+        );
+        return Err(StoreError::Unavailable(text));
+    }
+    for migration in MIGRATIONS.iter().filter(|migration| migration.version > current) {
+        apply(connection, kind, migration).await.map_err(read_error)?;
+        tracing::info!(version = migration.version, "migrated the store");
+    }
+    Ok(())
+}
+
+async fn apply(connection: &mut AnyConnection, kind: Kind, migration: &Migration) -> sqlx::Result<()> {
+    let sql = match kind {
+        Kind::Sqlite => migration.sqlite,
+        Kind::Postgres => migration.postgres,
+    };
+    let mut transaction = connection.begin().await?;
+    transaction.execute(sqlx::raw_sql(sql)).await?;
+    sqlx::query(REACHED).bind(migration.version).execute(&mut *transaction).await?;
+    transaction.commit().await
+}

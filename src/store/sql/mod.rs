@@ -1,0 +1,143 @@
+//! The store on a database: one implementation for SQLite and PostgreSQL, in SQL that both speak.
+//!
+//! A commit appends messages to one table and does no more for their logs. The writer task
+//! ([`writer`]) drains the queue ([`queue`]), brings a batch into the form of one statement for each table
+//! ([`plan`]) and commits it. The indexer ([`indexer`]) fills the per-account index behind it; until then the
+//! entries are in the tail ([`tail`]), in memory. A reader merges both ([`page`]).
+
+mod accounts;
+mod bulk;
+mod commit;
+mod database;
+mod documents;
+mod error;
+mod index;
+mod indexer;
+mod log;
+mod migrations;
+mod page;
+mod plan;
+mod purge;
+mod queue;
+mod removal;
+mod retract;
+mod sessions;
+mod tail;
+mod writer;
+
+use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
+
+use sqlx::AnyConnection;
+use tokio::task::JoinHandle;
+use unisono_core::ids::Ticket;
+use unisono_core::storage::{BoxFuture, Commit, Journal, StoreError};
+
+use crate::durability::Durability;
+use crate::hash::Hasher;
+use database::Database;
+use error::read_error;
+use queue::Queue;
+use tail::Tail;
+use writer::Writer;
+
+/// A store on SQLite or PostgreSQL. Dropped without [`SqlStore::close`] it ends like a crash: what is not
+/// durable is gone.
+pub struct SqlStore {
+    shared: Arc<Shared>,
+    writer: std::sync::Mutex<Option<JoinHandle<()>>>,
+}
+
+struct Shared {
+    database: Database,
+    hasher: Hasher,
+    queue: Queue,
+    durability: Durability,
+    tail: RwLock<Tail>,
+    /// The one connection that writes. Whoever holds it writes alone.
+    writer: tokio::sync::Mutex<Writer>,
+}
+
+impl Shared {
+    fn tail(&self) -> RwLockReadGuard<'_, Tail> {
+        self.tail.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn tail_mut(&self) -> RwLockWriteGuard<'_, Tail> {
+        self.tail.write().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl SqlStore {
+    /// Opens `sqlite:PATH` (created if it is not there) or `postgres://…`, brings its schema up to date,
+    /// indexes what a crash left unindexed, and starts the writer on the current tokio runtime.
+    pub async fn open(url: &str) -> Result<Self, StoreError> {
+        let database = Database::find(url).await?;
+        let mut connection = database.connect_writer().await?;
+        migrations::migrate(&mut connection, database.kind).await?;
+        let mut key = [0; 32];
+        getrandom::fill(&mut key).map_err(|error| StoreError::Unavailable(error.to_string()))?;
+        let key = accounts::secret(&mut connection, "store.hash", key).await?;
+        let (watermark, newest) = extent(&mut connection).await?;
+        let next = newest.saturating_add(1);
+        let shared = Arc::new(Shared {
+            database,
+            hasher: Hasher::new(&key),
+            queue: Queue::default(),
+            durability: Durability::default(),
+            tail: RwLock::new(Tail::new(watermark, newest)),
+            writer: tokio::sync::Mutex::new(Writer { connection: Some(connection), next }),
+        });
+        indexer::index(&shared).await.map_err(error::CommitError::into_store)?;
+        let writer = tokio::spawn(writer::run(Arc::clone(&shared)));
+        Ok(Self { shared, writer: std::sync::Mutex::new(Some(writer)) })
+    }
+
+    /// Writes and indexes what waits, and closes all connections. While commits fail it gives up what
+    /// waits: none of it was acknowledged.
+    pub async fn close(&self) {
+        self.shared.queue.close();
+        let writer = self.writer.lock().unwrap_or_else(PoisonError::into_inner).take();
+        if let Some(writer) = writer
+            && let Err(error) = writer.await
+        {
+            tracing::error!(%error, "the writer of the store ended early");
+        }
+        self.shared.database.close().await;
+        writer::close(&self.shared).await;
+    }
+}
+
+impl Drop for SqlStore {
+    fn drop(&mut self) {
+        if let Some(writer) = self.writer.lock().unwrap_or_else(PoisonError::into_inner).take() {
+            writer.abort();
+        }
+    }
+}
+
+/// The watermark of the index, and the number of the last message. Numbers below the watermark are never
+/// given again, even if the messages are gone.
+async fn extent(connection: &mut AnyConnection) -> Result<(i64, i64), StoreError> {
+    const EXTENT: &str = "SELECT message, coalesce((SELECT max(id) FROM message), 0) FROM watermark";
+    let (watermark, last): (i64, i64) =
+        sqlx::query_as(EXTENT).fetch_one(connection).await.map_err(read_error)?;
+    Ok((watermark, last.max(watermark)))
+}
+
+impl Journal for SqlStore {
+    fn submit(&self, commit: Commit) -> Ticket {
+        self.shared.queue.push(commit)
+    }
+
+    fn durable(&self) -> Ticket {
+        self.shared.durability.durable()
+    }
+
+    fn wait(&self, ticket: Ticket) -> BoxFuture<'_, ()> {
+        self.shared.durability.wait(ticket)
+    }
+
+    fn failing(&self) -> Option<String> {
+        self.shared.queue.failing()
+    }
+}

@@ -1,0 +1,278 @@
+//! A batch of commits, brought into the form in which it is written: one statement for each table.
+//!
+//! Writes of one batch become visible together, so of several to one row only the last counts, and all
+//! that concern one table can be written together.
+
+use std::collections::BTreeMap;
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use unisono_core::ids::{AccountId, DeviceId, LogPosition, SessionId};
+use unisono_core::jid::BareJid;
+use unisono_core::record::{Keep, MessageRecord, Place};
+use unisono_core::roster::RosterItem;
+use unisono_core::storage::{Commit, DeviceRecord, SessionRecord, Write};
+
+use crate::hash::Hasher;
+use crate::record;
+
+/// What a batch writes.
+#[derive(Default)]
+pub(super) struct Plan<'a> {
+    pub(super) messages: Vec<NewMessage<'a>>,
+    pub(super) retractions: Vec<Retraction<'a>>,
+    pub(super) delivered: BTreeMap<AccountId, LogPosition>,
+    pub(super) roster: BTreeMap<(AccountId, &'a BareJid), &'a RosterItem>,
+    pub(super) documents: BTreeMap<(AccountId, &'a str, &'a str), Option<&'a str>>,
+    pub(super) devices: BTreeMap<DeviceId, (AccountId, &'a DeviceRecord)>,
+    /// Removed before `devices` and `sessions` are written, with all their sessions.
+    pub(super) devices_removed: BTreeSet<DeviceId>,
+    pub(super) sessions: BTreeMap<SessionId, (AccountId, &'a SessionRecord, u32)>,
+    /// Removed before `sessions` are written.
+    pub(super) sessions_ended: BTreeSet<SessionId>,
+    pub(super) handled: BTreeMap<SessionId, u32>,
+}
+
+/// A row of `message`.
+pub(super) struct NewMessage<'a> {
+    pub(super) id: i64,
+    pub(super) sender: i64,
+    pub(super) sent_at: i64,
+    pub(super) recipient: i64,
+    pub(super) received_at: i64,
+    pub(super) flags: i64,
+    pub(super) sent_to: i64,
+    pub(super) received_from: i64,
+    pub(super) stanza: i64,
+    pub(super) fingerprint: i64,
+    record: &'a Arc<MessageRecord>,
+    /// The payload after a retraction in the same batch.
+    payload: Option<&'a str>,
+}
+
+/// [`Write::Retract`], with its hashes.
+#[derive(Clone, Copy)]
+pub(super) struct Retraction<'a> {
+    pub(super) account: AccountId,
+    pub(super) peer: &'a BareJid,
+    pub(super) from: &'a BareJid,
+    pub(super) id: &'a str,
+    pub(super) payload: &'a str,
+    pub(super) peer_hash: i64,
+    pub(super) stanza: i64,
+}
+
+const SENDER_WAITS: i64 = 1;
+const RECIPIENT_WAITS: i64 = 2;
+const TO_ONESELF: i64 = 4;
+
+impl<'a> Plan<'a> {
+    /// Plans a batch. The messages are numbered from `next` on.
+    pub(super) fn new(batch: impl IntoIterator<Item = &'a Commit>, hasher: Hasher, next: i64) -> Self {
+        let mut plan = Self::default();
+        for write in batch.into_iter().flat_map(|commit| &commit.writes) {
+            plan.add(write, hasher, next);
+        }
+        plan
+    }
+
+    fn add(&mut self, write: &'a Write, hasher: Hasher, next: i64) {
+        match write {
+            Write::Message(record) => self.add_message(record, hasher, next),
+            Write::Retract { account, peer, from, id, payload } => {
+                let (peer_hash, stanza) = (hasher.hash(peer.as_str()), hasher.hash(id));
+                let retraction = Retraction { account: *account, peer, from, id, payload, peer_hash, stanza };
+                for message in self.messages.iter_mut().filter(|m| retraction.concerns(m.record)) {
+                    message.payload = Some(payload);
+                }
+                self.retractions.push(retraction);
+            }
+            Write::Delivered { account, upto } => {
+                let known = self.delivered.entry(*account).or_insert(*upto);
+                *known = (*known).max(*upto);
+            }
+            Write::RosterItem { account, item } => {
+                self.roster.insert((*account, &item.jid), item);
+            }
+            Write::Document { account, kind, key, value } => {
+                self.documents.insert((*account, kind, key), value.as_deref());
+            }
+            Write::Device { account, device } => {
+                self.devices.insert(device.id, (*account, device));
+            }
+            Write::DeviceRemoved { device } => {
+                self.devices.remove(device);
+                self.sessions.retain(|_, (_, session, _)| session.device != *device);
+                self.devices_removed.insert(*device);
+            }
+            Write::Session { account, session } => {
+                let before = self.sessions.get(&session.id).map_or(0, |(_, _, handled)| *handled);
+                let handled = session.handled.max(before);
+                self.sessions.insert(session.id, (*account, session, handled));
+            }
+            Write::SessionHandled { session, handled } => self.add_handled(*session, *handled),
+            Write::SessionEnded { session } => {
+                self.sessions.remove(session);
+                self.handled.remove(session);
+                self.sessions_ended.insert(*session);
+            }
+        }
+    }
+
+    fn add_message(&mut self, record: &'a Arc<MessageRecord>, hasher: Hasher, next: i64) {
+        let number = i64::try_from(self.messages.len()).unwrap_or(i64::MAX);
+        let message = NewMessage::new(record, next.saturating_add(number), hasher);
+        match message.session() {
+            // No log has it, so there is no row to carry the number of its session.
+            Some((session, handled)) if !message.is_in_a_log() => self.add_handled(session, handled),
+            _ if message.is_in_a_log() => self.messages.push(message),
+            _ => {}
+        }
+    }
+
+    fn add_handled(&mut self, session: SessionId, handled: u32) {
+        let known = match self.sessions.get_mut(&session) {
+            Some((_, _, known)) => known,
+            None => self.handled.entry(session).or_default(),
+        };
+        *known = handled.max(*known);
+    }
+}
+
+impl<'a> NewMessage<'a> {
+    fn new(record: &'a Arc<MessageRecord>, id: i64, hasher: Hasher) -> Self {
+        let (sent, received) = (kept(record.sent.as_ref()), kept(record.received.as_ref()));
+        let (from, to) = (record.from.to_bare(), record.to.to_bare());
+        let waits = |place: Option<&Place>, flag| {
+            if place.is_some_and(|place| place.keep == Keep::UntilDelivered) { flag } else { 0 }
+        };
+        let to_oneself = if record.sent.is_none() && from == to { TO_ONESELF } else { 0 };
+        Self {
+            id,
+            sender: sent.map_or(0, |place| place.account.0),
+            sent_at: sent.map_or(0, |place| place.position.0),
+            recipient: received.map_or(0, |place| place.account.0),
+            received_at: received.map_or(0, |place| place.position.0),
+            flags: waits(sent, SENDER_WAITS) | waits(received, RECIPIENT_WAITS) | to_oneself,
+            sent_to: sent.map_or(0, |_| hasher.hash(to.as_str())),
+            received_from: received.map_or(0, |_| hasher.hash(from.as_str())),
+            stanza: record.id.as_deref().map_or(0, |id| hasher.hash(id)),
+            fingerprint: record.fingerprint,
+            record,
+            payload: None,
+        }
+    }
+
+    pub(super) fn packed(&self) -> String {
+        record::encode(self.record, self.payload)
+    }
+
+    /// The session that sent it, and how many stanzas it had sent with this one.
+    pub(super) fn session(&self) -> Option<(SessionId, u32)> {
+        self.record.origin.and_then(|origin| origin.session)
+    }
+
+    pub(super) fn sender_waits(&self) -> bool {
+        self.flags & SENDER_WAITS != 0
+    }
+
+    pub(super) fn recipient_waits(&self) -> bool {
+        self.flags & RECIPIENT_WAITS != 0
+    }
+
+    pub(super) fn is_to_oneself(&self) -> bool {
+        self.flags & TO_ONESELF != 0
+    }
+
+    fn is_in_a_log(&self) -> bool {
+        self.sender != 0 || self.recipient != 0
+    }
+}
+
+impl Retraction<'_> {
+    /// Whether this is one of the messages to be replaced.
+    pub(super) fn concerns(&self, record: &MessageRecord) -> bool {
+        record.id.as_deref() == Some(self.id)
+            && record.from.to_bare() == *self.from
+            && record.place(self.account).is_some_and(|(place, direction)| {
+                place.keep != Keep::Nothing && record.peer(direction).to_bare() == *self.peer
+            })
+    }
+}
+
+fn kept(place: Option<&Place>) -> Option<&Place> {
+    place.filter(|place| place.keep != Keep::Nothing)
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(
+        clippy::unwrap_used,
+        clippy::expect_used,
+        clippy::indexing_slicing,
+        clippy::arithmetic_side_effects
+    )]
+
+    use super::*;
+
+    const HASHER_KEY: [u8; 32] = [7; 32];
+
+    fn plan(commits: &[Commit]) -> Plan<'_> {
+        Plan::new(commits, Hasher::new(&HASHER_KEY), 1)
+    }
+
+    fn commit(writes: Vec<Write>) -> Commit {
+        Commit { writes, wake: Vec::new() }
+    }
+
+    fn session(id: i64, device: i64, handled: u32) -> Write {
+        let (id, device) = (SessionId(id), DeviceId(device));
+        let session = SessionRecord { id, device, resource: "r".into(), handled, snapshot: None };
+        Write::Session { account: AccountId(1), session }
+    }
+
+    fn device(id: i64, cursor: i64) -> Write {
+        let device = DeviceRecord {
+            id: DeviceId(id),
+            key: "k".into(),
+            cursor: LogPosition(cursor),
+            pages_archive: false,
+            last_seen: 0,
+        };
+        Write::Device { account: AccountId(1), device }
+    }
+
+    #[test]
+    fn of_several_writes_to_one_row_the_last_counts() {
+        let commits = [commit(vec![device(1, 5), device(1, 6)]), commit(vec![device(2, 1), device(1, 7)])];
+        let plan = plan(&commits);
+        assert_eq!(plan.devices.len(), 2);
+        assert_eq!(plan.devices[&DeviceId(1)].1.cursor, LogPosition(7));
+    }
+
+    #[test]
+    fn what_is_removed_and_written_again_is_both() {
+        let removed = || Write::DeviceRemoved { device: DeviceId(1) };
+        let commits = [commit(vec![device(1, 5), session(10, 1, 3), removed(), device(1, 6)])];
+        let plan_ = plan(&commits);
+        assert!(plan_.devices_removed.contains(&DeviceId(1)));
+        assert_eq!(plan_.devices[&DeviceId(1)].1.cursor, LogPosition(6));
+        assert!(plan_.sessions.is_empty());
+
+        let ended = Write::SessionEnded { session: SessionId(10) };
+        let commits = [commit(vec![session(10, 1, 3), ended, session(10, 1, 1)])];
+        let plan = plan(&commits);
+        assert!(plan.sessions_ended.contains(&SessionId(10)));
+        assert_eq!(plan.sessions[&SessionId(10)].2, 1);
+    }
+
+    #[test]
+    fn the_number_of_handled_stanzas_never_falls() {
+        let handled = |handled| Write::SessionHandled { session: SessionId(10), handled };
+        let commits =
+            [commit(vec![handled(5), handled(4)]), commit(vec![session(11, 1, 7), session(11, 1, 6)])];
+        let plan = plan(&commits);
+        assert_eq!(plan.handled[&SessionId(10)], 5);
+        assert_eq!(plan.sessions[&SessionId(11)].2, 7);
+    }
+}

@@ -1,0 +1,227 @@
+//! The writer: drains the commit queue, one transaction for all that waits, in order.
+//!
+//! What fails is tried again until it works, and nothing later overtakes it. If the database refuses what
+//! a commit says rather than failing itself, the batch is taken apart, and the one commit that cannot be
+//! stored stops the writer: its ticket never becomes durable, nor does any later one, so nothing of it is
+//! acknowledged or delivered, and [`Journal::failing`](unisono_core::storage::Journal::failing) says why
+//! until the operator restarts the server. To go on without it would be to lose it in silence.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use sqlx::{AnyConnection, Connection as _};
+use tokio::time::{Instant, sleep, timeout};
+use unisono_core::ids::Ticket;
+use unisono_core::storage::{Commit, StoreError};
+
+use super::Shared;
+use super::commit;
+use super::error::{CommitError, with_causes};
+use super::indexer;
+use super::plan::Plan;
+use crate::durability::wake_all;
+
+/// A commit in the queue.
+pub(super) type Queued = (Ticket, Commit);
+
+/// After how many messages the index is brought up to date.
+const INDEX_EVERY: u64 = 20_000;
+/// After how much quiet it is.
+const INDEX_IDLE: Duration = Duration::from_secs(2);
+const RETRY_MIN: Duration = Duration::from_millis(50);
+const RETRY_MAX: Duration = Duration::from_secs(2);
+
+/// The writing side of a store: one connection, and the number of the next message.
+pub(super) struct Writer {
+    /// None after a failure: the next one who writes connects again.
+    pub(super) connection: Option<AnyConnection>,
+    pub(super) next: i64,
+}
+
+impl Writer {
+    /// The connection, made anew if there is none.
+    pub(super) async fn connection(&mut self, shared: &Shared) -> Result<&mut AnyConnection, StoreError> {
+        let connection = match self.connection.take() {
+            Some(connection) => connection,
+            None => shared.database.connect_writer().await?,
+        };
+        Ok(self.connection.insert(connection))
+    }
+
+    /// After a failure: keeps the connection if it answers and has left its transaction behind.
+    pub(super) async fn recover(&mut self) {
+        if let Some(mut connection) = self.connection.take()
+            && connection.ping().await.is_ok()
+            && !connection.is_in_transaction()
+        {
+            self.connection = Some(connection);
+        }
+    }
+}
+
+/// What becomes of the writer after a batch.
+#[derive(PartialEq, Eq)]
+enum Outcome {
+    Committed,
+    Ends,
+}
+
+/// Runs until the store is closed, or a commit cannot be stored.
+pub(super) async fn run(shared: Arc<Shared>) {
+    loop {
+        let batch = shared.queue.take();
+        if batch.is_empty() {
+            if shared.queue.is_closing() {
+                break;
+            }
+            rest(&shared).await;
+        } else if commit_in_order(&shared, batch).await == Outcome::Ends {
+            return;
+        } else if shared.tail().unindexed() >= INDEX_EVERY {
+            index(&shared).await;
+        }
+    }
+    index(&shared).await;
+}
+
+/// Waits for work, and indexes when there is none for a while.
+async fn rest(shared: &Shared) {
+    let is_settled = shared.tail().is_settled();
+    if is_settled {
+        shared.queue.arrived().await;
+    } else if timeout(INDEX_IDLE, shared.queue.arrived()).await.is_err() {
+        index(shared).await;
+    }
+}
+
+/// Brings the index up to date. A failure costs nothing but memory and the time of the next start.
+async fn index(shared: &Shared) {
+    if let Err(error) = indexer::index(shared).await {
+        tracing::warn!(error = error.text(), "cannot index the logs; will try again");
+    }
+}
+
+/// Commits a batch, whole or in parts. Returns when all of it is durable, or nothing more ever will be.
+async fn commit_in_order(shared: &Shared, batch: Vec<Queued>) -> Outcome {
+    let mut parts = vec![batch];
+    while let Some(part) = parts.pop() {
+        let mut retry = Retry::default();
+        loop {
+            match attempt(shared, &part, retry.is_retry()).await {
+                Ok(()) => break,
+                Err(CommitError::Inherent(text)) if retry.was_inherent && part.len() <= 1 => {
+                    stop(shared, &part, &text);
+                    return Outcome::Ends;
+                }
+                // The last part of the stack is the next in order.
+                Err(CommitError::Inherent(_)) if retry.was_inherent => {
+                    parts.extend(part.into_iter().rev().map(|queued| vec![queued]));
+                    break;
+                }
+                Err(error) => {
+                    report(shared, &error);
+                    if shared.queue.is_closing() {
+                        let lost = shared.queue.waiting().saturating_add(part.len());
+                        tracing::error!(lost, "the store closes with commits that it could not write");
+                        return Outcome::Ends;
+                    }
+                    retry.pause(&error).await;
+                }
+            }
+        }
+    }
+    Outcome::Committed
+}
+
+/// How a part was tried so far.
+#[derive(Default)]
+struct Retry {
+    pause: Option<Duration>,
+    was_inherent: bool,
+}
+
+impl Retry {
+    fn is_retry(&self) -> bool {
+        self.pause.is_some()
+    }
+
+    async fn pause(&mut self, error: &CommitError) {
+        let pause = self.pause.map_or(RETRY_MIN, |pause| pause.saturating_mul(2).min(RETRY_MAX));
+        self.was_inherent = matches!(error, CommitError::Inherent(_));
+        self.pause = Some(pause);
+        sleep(pause).await;
+    }
+}
+
+/// Tries to commit a part, and tells all who wait for it.
+async fn attempt(shared: &Shared, part: &[Queued], is_retry: bool) -> Result<(), CommitError> {
+    let started = Instant::now();
+    let mut writer = shared.writer.lock().await;
+    let plan = Plan::new(part.iter().map(|(_, commit)| commit), shared.hasher, writer.next);
+    let connection = writer.connection(shared).await?;
+    // A connection that broke during COMMIT leaves open whether it worked.
+    let is_done = is_retry && is_durable(connection, &plan).await?;
+    if !is_done && let Err(error) = transact(shared, connection, &plan).await {
+        writer.recover().await;
+        return Err(error);
+    }
+    let count = i64::try_from(plan.messages.len()).unwrap_or(i64::MAX);
+    writer.next = writer.next.saturating_add(count);
+    drop(writer);
+
+    shared.tail_mut().publish(&plan);
+    if shared.queue.set_failing(None) {
+        tracing::info!("commits work again");
+    }
+    metrics::histogram!("unisono_store_commit_seconds").record(started.elapsed());
+    metrics::counter!("unisono_store_messages_total").increment(count.cast_unsigned());
+    if let Some((ticket, _)) = part.last() {
+        shared.durability.advance(*ticket);
+    }
+    wake_all(part.iter().flat_map(|(_, commit)| &commit.wake).cloned().collect());
+    Ok(())
+}
+
+/// Whether the messages of a plan are stored: then all of its transaction is.
+async fn is_durable(connection: &mut AnyConnection, plan: &Plan<'_>) -> Result<bool, CommitError> {
+    const COUNT: &str = "SELECT count(*) FROM message WHERE id = $1";
+    let Some(last) = plan.messages.last() else { return Ok(false) };
+    let count: i64 = sqlx::query_scalar(COUNT).bind(last.id).fetch_one(connection).await?;
+    Ok(count > 0)
+}
+
+async fn transact(
+    shared: &Shared,
+    connection: &mut AnyConnection,
+    plan: &Plan<'_>,
+) -> Result<(), CommitError> {
+    let mut transaction = connection.begin().await?;
+    commit::write(&mut transaction, shared.database.kind, shared.hasher, plan, &shared.tail).await?;
+    transaction.commit().await?;
+    Ok(())
+}
+
+/// Logs once when commits begin to fail, not at each try.
+fn report(shared: &Shared, error: &CommitError) {
+    metrics::counter!("unisono_store_commit_failures_total").increment(1);
+    if shared.queue.set_failing(Some(error.text().to_owned())) {
+        tracing::error!(error = error.text(), "cannot commit; nothing is acknowledged until it works");
+    }
+}
+
+/// The end: see the module.
+fn stop(shared: &Shared, part: &[Queued], text: &str) {
+    metrics::counter!("unisono_store_commits_refused_total").increment(1);
+    let ticket = part.first().map_or(0, |(ticket, _)| ticket.0);
+    shared.queue.set_failing(Some(format!("stopped at a commit that the database refuses: {text}")));
+    tracing::error!(ticket, error = text, "the database refuses a commit; nothing is stored any more");
+}
+
+/// Ends the connection of the writer.
+pub(super) async fn close(shared: &Shared) {
+    if let Some(connection) = shared.writer.lock().await.connection.take()
+        && let Err(error) = connection.close().await
+    {
+        tracing::warn!(error = with_causes(&error), "cannot close the store");
+    }
+}
