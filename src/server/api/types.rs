@@ -29,7 +29,7 @@ pub struct VersionInfo {
     pub started_at: String,
     /// The domains that it serves.
     pub domains: Vec<String>,
-    /// The addresses that it listens at, with the ports that it really has.
+    /// What it listens for and where, with the ports that it really has: `starttls [::]:5222`.
     pub listen: Vec<String>,
 }
 

@@ -1,0 +1,122 @@
+//! From the arguments to the exit code.
+
+use std::ffi::OsString;
+use std::io::{self, Write};
+use std::os::unix::fs::MetadataExt;
+
+use clap::Parser;
+use clap::error::ErrorKind;
+
+use super::admin::Admin;
+use super::args::{Cli, Command, Global};
+use super::backend::Backend;
+use super::client::{ApiClient, ConnectError};
+use super::exit::Exit;
+use super::failure::Failure;
+use super::output::{Report, Style};
+use crate::config::{Config, Loaded, StoreUrl, load};
+
+/// Runs one command and prints how it ends. The first argument is the name of the program.
+pub fn run(arguments: impl IntoIterator<Item = OsString>, backend: &dyn Backend) -> Exit {
+    let arguments: Vec<OsString> = arguments.into_iter().collect();
+    match Cli::try_parse_from(&arguments) {
+        Ok(cli) => {
+            let style = cli.global.style();
+            let end = cli.run(backend);
+            style.print(&end, &mut io::stdout().lock(), &mut io::stderr().lock())
+        }
+        Err(error) => usage(&error, &arguments),
+    }
+}
+
+/// Help and version were asked for; everything else is a mistake.
+fn usage(error: &clap::Error, arguments: &[OsString]) -> Exit {
+    if matches!(error.kind(), ErrorKind::DisplayHelp | ErrorKind::DisplayVersion) {
+        // A reader that went away does not need the rest.
+        let _ = error.print();
+        return Exit::Ok;
+    }
+    if arguments.iter().any(|argument| argument == "--json") {
+        let text = error.to_string();
+        let message = text.lines().next().unwrap_or_default().trim_start_matches("error: ");
+        let style = Style { json: true, quiet: false };
+        return style.print(&Err(Failure::usage(message)), &mut io::stdout(), &mut io::stderr());
+    }
+    let _ = error.print();
+    Exit::Usage
+}
+
+impl Cli {
+    fn run(self, backend: &dyn Backend) -> Result<Report, Failure> {
+        let Self { global, command } = self;
+        let context = Context { global: &global, backend };
+        match command {
+            Command::Serve(command) => command.run(&context),
+            Command::Init(command) => command.run(&context),
+            Command::Completions(command) => Ok(command.run()),
+            Command::Check(command) => wait(command.run(&context)),
+            Command::User(command) => wait(command.run(&context)),
+            Command::Session(command) => wait(command.run(&context)),
+            Command::Sync(command) => wait(command.run(&context)),
+            Command::Version(command) => wait(command.run(&context)),
+        }
+    }
+}
+
+/// Runs a command on this thread. A thread that still reads from a terminal is left behind.
+fn wait(command: impl Future<Output = Result<Report, Failure>>) -> Result<Report, Failure> {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .map_err(|error| Failure::failed(format!("cannot start: {error}")))?;
+    let end = runtime.block_on(command);
+    runtime.shutdown_background();
+    end
+}
+
+/// What every command gets.
+pub(crate) struct Context<'a> {
+    pub(crate) global: &'a Global,
+    pub(crate) backend: &'a dyn Backend,
+}
+
+impl Context<'_> {
+    /// The configuration.
+    pub(crate) fn load(&self) -> Result<Loaded, Failure> {
+        Ok(load(self.global.config.as_deref(), &self.global.set)?)
+    }
+
+    /// The running server, or the store if none runs.
+    pub(crate) async fn admin(&self) -> Result<Box<dyn Admin>, Failure> {
+        let config = self.load()?.config;
+        match ApiClient::connect(&config.admin.socket).await {
+            Ok(client) => Ok(Box::new(client)),
+            Err(ConnectError::NoServer) => {
+                owner_of_store(&config)?;
+                self.backend.open(&config).await
+            }
+            Err(error) => Err(Failure::unreachable(error.to_string())),
+        }
+    }
+}
+
+/// The superuser would leave files behind that the server's own user cannot write.
+fn owner_of_store(config: &Config) -> Result<(), Failure> {
+    let StoreUrl::Sqlite(file) = &config.store.url else { return Ok(()) };
+    let Ok(owner) = std::fs::metadata(file).map(|metadata| metadata.uid()) else { return Ok(()) };
+    if owner != 0 && rustix::process::geteuid().is_root() {
+        let file = file.display();
+        return Err(Failure::failed(format!(
+            "no server runs, and {file} belongs to another user; start the server, or run this command \
+             as that user: sudo -u '#{owner}' unisono …"
+        )));
+    }
+    Ok(())
+}
+
+/// Asks a question on the terminal.
+pub(crate) fn say(text: &str) {
+    // Nobody to read the question is nobody to answer it: the next read says so.
+    let mut err = io::stderr().lock();
+    let _ = err.write_all(text.as_bytes()).and_then(|()| err.flush());
+}

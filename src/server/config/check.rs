@@ -1,0 +1,168 @@
+//! What the keys say together, and the ranges of numbers.
+
+use std::collections::BTreeSet;
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use super::keys::Config;
+use super::load::Places;
+use super::problem::Problem;
+use super::setting::Text;
+use super::units::Size;
+
+/// RFC 6120 §13.12: a server must accept stanzas of this size.
+const STANZA_BYTES_MIN: Size = Size::bytes(10_000);
+/// A stanza is held in memory as a whole.
+const STANZA_BYTES_MAX: Size = Size::kib(64 * 1024);
+
+/// All problems that need no look at the machine.
+pub(crate) fn problems(config: &Config, places: &Places) -> Vec<Problem> {
+    let mut checks = Checks { places, problems: Vec::new() };
+    checks.domains(config);
+    checks.listeners(config);
+    checks.certificates(config);
+    checks.limits(config);
+    checks.admins(config);
+    checks.problems
+}
+
+struct Checks<'a> {
+    places: &'a Places,
+    problems: Vec<Problem>,
+}
+
+impl Checks<'_> {
+    fn require(&mut self, right: bool, key: &str, message: impl FnOnce() -> String) {
+        if !right {
+            self.problems.push(self.places.problem(key, &message()));
+        }
+    }
+
+    fn domains(&mut self, config: &Config) {
+        let domains = &config.server.domains;
+        self.require(!domains.is_empty(), "server.domains", || "at least one domain is needed".to_owned());
+        self.unique(domains, "server.domains");
+    }
+
+    fn listeners(&mut self, config: &Config) {
+        let listen = &config.listen;
+        let none = listen.starttls.is_empty() && listen.direct_tls.is_empty();
+        self.require(!none, "listen.starttls", || {
+            "with neither starttls nor direct_tls no client can connect".to_owned()
+        });
+        let all = [
+            ("listen.starttls", listen.starttls.as_slice()),
+            ("listen.direct_tls", listen.direct_tls.as_slice()),
+            ("metrics.listen", config.metrics.listen.as_slice()),
+            ("admin.listen", config.admin.listen.as_slice()),
+        ];
+        let mut seen: BTreeSet<SocketAddr> = BTreeSet::new();
+        for (key, addresses) in all {
+            for address in addresses {
+                let free = address.port() == 0 || seen.insert(*address);
+                self.require(free, key, || format!("\"{address}\" is listed twice"));
+            }
+        }
+        for (key, address) in
+            [("metrics.listen", config.metrics.listen), ("admin.listen", config.admin.listen)]
+        {
+            let loopback = address.is_none_or(|address| address.ip().is_loopback());
+            self.require(loopback, key, || {
+                "only a loopback address such as \"127.0.0.1:9522\" is safe here: there is no TLS and no login"
+                    .to_owned()
+            });
+        }
+    }
+
+    fn certificates(&mut self, config: &Config) {
+        let certificates = &config.tls.certificate;
+        for (index, certificate) in certificates.iter().enumerate() {
+            let key = format!("tls.certificate[{index}].domains");
+            for domain in &certificate.domains {
+                let served = config.server.domains.contains(domain);
+                self.require(served, &key, || format!("\"{domain}\" is not in server.domains"));
+            }
+        }
+        for domain in &config.server.domains {
+            let count = certificates.iter().filter(|certificate| certificate.is_for(domain)).count();
+            let key = "tls.certificate";
+            self.require(count > 0 || certificates.is_empty(), key, || {
+                format!(
+                    "no certificate is for \"{domain}\"; add one, or take the domain out of server.domains"
+                )
+            });
+            self.require(count < 2, key, || {
+                format!("{count} certificates are for \"{domain}\"; one is needed")
+            });
+        }
+    }
+
+    fn limits(&mut self, config: &Config) {
+        let limits = &config.limits;
+        let seconds = Duration::from_secs;
+        self.range(
+            "limits.stanza_bytes_before_auth",
+            limits.stanza_bytes_before_auth,
+            STANZA_BYTES_MIN,
+            STANZA_BYTES_MAX,
+        );
+        self.range("limits.stanza_bytes", limits.stanza_bytes, STANZA_BYTES_MIN, STANZA_BYTES_MAX);
+        self.range("limits.outbox_bytes", limits.outbox_bytes, limits.stanza_bytes, Size::kib(u32::MAX));
+        self.range("limits.auth_timeout", limits.auth_timeout, seconds(1), seconds(300));
+        self.range("limits.idle_timeout", limits.idle_timeout, seconds(10), seconds(86_400));
+        self.range("limits.resume_timeout", limits.resume_timeout, seconds(0), seconds(30 * 86_400));
+        self.range("limits.connections_before_auth", limits.connections_before_auth, 1, u32::MAX);
+        self.range("limits.unfinished_stanzas", limits.unfinished_stanzas, 1, 100_000);
+        self.range("limits.devices_per_account", limits.devices_per_account, 1, 100_000);
+        self.range("archive.retention_days", config.archive.retention_days, 0, 36_500);
+    }
+
+    fn range<T: PartialOrd + Shown + Copy>(&mut self, key: &str, value: T, least: T, most: T) {
+        self.require(value >= least && value <= most, key, || {
+            format!("{} is out of range: from {} to {}", value.shown(), least.shown(), most.shown())
+        });
+    }
+
+    fn admins(&mut self, config: &Config) {
+        for jid in &config.accounts.admins {
+            let ours = config.server.domains.iter().any(|domain| domain.as_str() == jid.domain());
+            self.require(ours, "accounts.admins", || {
+                format!(
+                    "\"{jid}\" is not an account of this server: \"{}\" is not in server.domains",
+                    jid.domain()
+                )
+            });
+        }
+        self.unique(&config.accounts.admins, "accounts.admins");
+    }
+
+    fn unique<T: Ord + std::fmt::Display>(&mut self, values: &[T], key: &str) {
+        let mut seen = BTreeSet::new();
+        for value in values {
+            self.require(seen.insert(value), key, || format!("\"{value}\" is listed twice"));
+        }
+    }
+}
+
+/// How a message shows a limit: as it would be written.
+trait Shown {
+    fn shown(&self) -> String;
+}
+
+impl Shown for u32 {
+    fn shown(&self) -> String {
+        self.to_string()
+    }
+}
+
+impl Shown for Size {
+    fn shown(&self) -> String {
+        format!("\"{self}\"")
+    }
+}
+
+impl Shown for Duration {
+    fn shown(&self) -> String {
+        format!("\"{}\"", self.text())
+    }
+}

@@ -1,0 +1,269 @@
+//! Every key of the configuration: its name, type, default and documentation. This is the only place
+//! where a key is written; structs, parser and `unisono init` follow it (see `schema.rs`).
+
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::path::PathBuf;
+use std::time::Duration;
+
+use toml::Spanned;
+use toml::de::DeValue;
+use unisono_core::jid::BareJid;
+
+use super::domain::Domain;
+use super::read::Reader;
+use super::sample;
+use super::schema::{configuration, section};
+use super::setting::{Setting, list_toml, words};
+use super::store_url::StoreUrl;
+use super::units::Size;
+
+configuration! {
+    /// Everything that can be configured. [`Config::default`] is what an empty file gives.
+    Config {
+        server: Server,
+        store: Store,
+        listen: Listen,
+        tls: Tls,
+        limits: Limits,
+        archive: Archive,
+        log: Log,
+        metrics: Metrics,
+        admin: Admin,
+        accounts: Accounts,
+    }
+}
+
+section! {
+    /// Who this server is, and where it keeps what it knows.
+    Server {
+        /// The domains of this server: the part behind the @ of its users' addresses.
+        domains: Vec<Domain> = vec![localhost()];
+        /// The directory of the database, certificates made by the server and its control socket.
+        /// Created at the first start. Relative paths start at the directory of this file.
+        data_dir: PathBuf = PathBuf::from("unisono-data");
+    }
+}
+
+section! {
+    /// The database.
+    Store {
+        /// "sqlite:FILE" (a relative file is in data_dir) or "postgres://USER:PASSWORD@HOST/DATABASE".
+        /// A file that holds a password should be readable for the server alone.
+        url: StoreUrl = StoreUrl::Sqlite("unisono.db".into());
+    }
+}
+
+section! {
+    /// Where clients connect. "[::]" means all addresses of this machine, IPv4 included; where it has
+    /// no IPv6, "0.0.0.0" takes its place. Port 0 takes any free port.
+    Listen {
+        /// Connections that begin in the clear and must change to TLS (STARTTLS).
+        starttls: Vec<SocketAddr> = vec![SocketAddr::from((Ipv6Addr::UNSPECIFIED, 5222))];
+        /// Connections with TLS from the first byte (XEP-0368).
+        direct_tls: Vec<SocketAddr> = vec![SocketAddr::from((Ipv6Addr::UNSPECIFIED, 5223))];
+    }
+}
+
+section! {
+    /// Certificates. Without any, the server makes one itself in data_dir/tls: enough to try it, but
+    /// clients will ask whether to trust it. Changed files are read again without a restart.
+    Tls {
+        /// One [[tls.certificate]] for each certificate:
+        certificate: Vec<Certificate> = Vec::new();
+    }
+}
+
+section! {
+    /// A certificate and its key, as PEM files.
+    Certificate {
+        /// The domains that it is for. Left out, it is for all domains of this server.
+        domains: Vec<Domain> = Vec::new();
+        /// The certificate, followed by its intermediate certificates.
+        cert: PathBuf = PathBuf::new();
+        /// Its private key.
+        key: PathBuf = PathBuf::new();
+    }
+}
+
+section! {
+    /// What one client, or all of them together, may use.
+    Limits {
+        /// The largest stanza before the login. At least "10KB" (RFC 6120).
+        stanza_bytes_before_auth: Size = Size::bytes(10_000);
+        /// The largest stanza after the login. At least "10KB".
+        stanza_bytes: Size = Size::kib(256);
+        /// Connections from one address that have not logged in yet. 0: no limit.
+        connections_per_ip_before_auth: u32 = 64;
+        /// All connections that have not logged in yet.
+        connections_before_auth: u32 = 10_000;
+        /// The time from the connection to a finished login.
+        auth_timeout: Duration = Duration::from_secs(10);
+        /// A client that is silent for so long is asked for a sign of life; without one its connection
+        /// ends, and its session waits to be resumed.
+        idle_timeout: Duration = Duration::from_secs(900);
+        /// Stanzas of one client that are in work at the same time. With so many unfinished, the server
+        /// stops reading from that client until one of them is recorded.
+        unfinished_stanzas: u32 = 64;
+        /// The devices that an account can have. With one more, the one seen longest ago is forgotten.
+        devices_per_account: u32 = 64;
+        /// How long a session without a connection can be resumed (XEP-0198).
+        resume_timeout: Duration = Duration::from_secs(600);
+        /// What may wait in memory for one device. A device further behind is disconnected; it loses
+        /// nothing, as it gets the rest from its log when it comes back. At least stanza_bytes.
+        outbox_bytes: Size = Size::kib(1024);
+    }
+}
+
+section! {
+    /// The archive of messages (XEP-0313).
+    Archive {
+        /// What is kept for users who chose nothing: "always" all messages, "roster" those with
+        /// people in the contact list, "never" none (messages still wait for devices to fetch them).
+        policy: ArchivePolicy = ArchivePolicy::Always;
+        /// After so many days a message is deleted. 0: never.
+        retention_days: u32 = 0;
+    }
+}
+
+section! {
+    /// The log, written to the standard error output. It never holds passwords or message texts.
+    Log {
+        /// "error", "warn", "info", "debug" or "trace".
+        level: LogLevel = LogLevel::Info;
+        /// "text" for people or "json" for programs.
+        format: LogFormat = LogFormat::Text;
+    }
+}
+
+section! {
+    /// Numbers for Prometheus.
+    Metrics {
+        /// A loopback address to answer GET /metrics at, or "off".
+        listen: Option<SocketAddr> = Some(SocketAddr::from((Ipv4Addr::LOCALHOST, 9522)));
+    }
+}
+
+section! {
+    /// Administration. The commands of `unisono` reach a running server through its socket.
+    Admin {
+        /// The Unix socket. A relative path is in data_dir.
+        socket: PathBuf = PathBuf::from("unisono.sock");
+        /// A loopback address to offer the same HTTP API at, or "off". Whoever can connect to this
+        /// address controls the server.
+        listen: Option<SocketAddr> = None;
+    }
+}
+
+section! {
+    /// Accounts with special rights.
+    Accounts {
+        /// Who may administer this server with an XMPP client, as a list of addresses such as
+        /// "admin@example.org".
+        admins: Vec<BareJid> = Vec::new();
+    }
+}
+
+words! {
+    /// Which messages the archive keeps for a user who chose nothing (XEP-0313 §6).
+    ArchivePolicy {
+        /// All messages.
+        Always = "always",
+        /// Messages with contacts of the roster.
+        Roster = "roster",
+        /// No message.
+        Never = "never",
+    }
+}
+
+words! {
+    /// How much the log tells.
+    LogLevel {
+        /// What failed.
+        Error = "error",
+        /// And what looks wrong.
+        Warn = "warn",
+        /// And what the server does.
+        Info = "info",
+        /// And how it does it.
+        Debug = "debug",
+        /// And every step.
+        Trace = "trace",
+    }
+}
+
+words! {
+    /// What a line of the log looks like.
+    LogFormat {
+        /// For people.
+        Text = "text",
+        /// One JSON object a line.
+        Json = "json",
+    }
+}
+
+impl Config {
+    /// Puts what lives in `data_dir` there.
+    pub(crate) fn settle(&mut self) {
+        let data_dir = &self.server.data_dir;
+        self.store.url.settle(data_dir);
+        self.admin.socket = data_dir.join(&self.admin.socket);
+    }
+
+    /// The directory of the certificate that the server makes itself.
+    pub fn own_tls_dir(&self) -> PathBuf {
+        self.server.data_dir.join("tls")
+    }
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        let mut config = Self::unsettled();
+        config.settle();
+        config
+    }
+}
+
+impl Certificate {
+    /// Whether this certificate is for `domain`.
+    pub fn is_for(&self, domain: &Domain) -> bool {
+        self.domains.is_empty() || self.domains.contains(domain)
+    }
+}
+
+/// A `[[tls.certificate]]`, or an element of an inline list.
+impl Setting for Certificate {
+    fn read(value: &Spanned<DeValue<'_>>, reader: &mut Reader<'_>) -> Option<Self> {
+        let DeValue::Table(table) = value.get_ref() else {
+            return reader.expected(value, "a table with cert and key");
+        };
+        let mut certificate = Self::default();
+        reader.table(&mut certificate, table);
+        for missing in ["cert", "key"] {
+            if !table.keys().any(|key| key.get_ref() == missing) {
+                reader.refuse::<()>(value, &format!("\"{missing}\" is missing"));
+            }
+        }
+        Some(certificate)
+    }
+
+    fn toml(&self) -> String {
+        let (domains, cert, key) = (list_toml(&self.domains), self.cert.toml(), self.key.toml());
+        format!("{{ domains = {domains}, cert = {cert}, key = {key} }}")
+    }
+
+    fn show_list(list: &[Self], _: &str, mark: &str) -> String {
+        let example = [Self {
+            domains: Domain::new("example.org").into_iter().collect(),
+            cert: "/etc/unisono/fullchain.pem".into(),
+            key: "/etc/unisono/privkey.pem".into(),
+        }];
+        let list = if list.is_empty() { &example } else { list };
+        let tables = list.iter().map(|one| format!("{mark}[[tls.certificate]]\n{}", sample::keys(one, mark)));
+        tables.collect()
+    }
+}
+
+#[expect(clippy::expect_used, reason = "a constant, proven right by every test that reads a default")]
+fn localhost() -> Domain {
+    Domain::new("localhost").expect("localhost is a domain name")
+}
