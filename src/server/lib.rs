@@ -1,1 +1,8 @@
-//! The `unisono` binary.
+//! The server: configuration, command line, wiring.
+
+pub mod api {
+    pub mod types;
+}
+pub mod cli;
+pub mod config;
+pub mod tls_default;
