@@ -202,6 +202,38 @@ fn what_is_not_well_formed_ends_the_stream() {
     }
 }
 
+/// So that nobody can make the reader wait for the rest of what is wrong already.
+#[test]
+fn wrong_syntax_is_seen_at_its_first_wrong_byte() {
+    for (good, wrong) in [
+        ("<", "<> &;=\"'"),
+        ("<a", "<&;'\"="),
+        ("<a ", "<&;'\"="),
+        ("<a b", "<&;'\"/>"),
+        ("<a b ", "<&;'\"/>c"),
+        ("<a b=", "<&;=/>c"),
+        ("<a b= ", "<&;=/>c"),
+        ("<a b='", "<"),
+        ("<a b=\"", "<"),
+        ("<a b=''", "<&;'\"=c"),
+        ("<a/", "<&;'\"= /c"),
+        ("</", "<&;'\"= />"),
+        ("</a", "<&;'\"=/"),
+        ("</a ", "<&;'\"=/a"),
+        ("<!", "<a[ >d"),
+        ("<a><!", "<a >d"),
+        ("<a><![", "<c D>["),
+        ("<a><![CDAT", "<a [>"),
+        ("<a><![CDATA", "<A ]>"),
+    ] {
+        assert_eq!(outcome(format!("{OPEN}{good}"), &Limits::default()).1, Ok(false), "{good}");
+        for byte in wrong.chars() {
+            let found = error(format!("{OPEN}{good}{byte}"));
+            assert!(matches!(found, XmlError::NotWellFormed(_)), "{good}{byte} {found}");
+        }
+    }
+}
+
 #[test]
 fn restricted_xml_ends_the_stream() {
     use Restricted::{Comment, Doctype, Entity, ProcessingInstruction};
@@ -384,6 +416,8 @@ fn limits_hold_at_the_byte_that_passes_them() {
         ),
     ] {
         assert_eq!(outcome(&bad, limits).1, Err(want), "{bad}");
+        let (_, before) = outcome(&bad.as_bytes()[..bad.len() - 1], limits);
+        assert_eq!(before, Ok(false), "{bad} was wrong before its last byte");
     }
 }
 
@@ -399,6 +433,35 @@ fn no_depth_overflows_the_stack() {
     let copy = element.to_builder().attr("b", "c").build().to_builder().without_attr("b").build();
     assert_eq!(&copy, element);
     assert!(format!("{element:?}").len() > max * 7);
+}
+
+#[test]
+fn a_root_tells_what_it_declares() {
+    let mut reader = StreamReader::new(Limits::default());
+    let mut input =
+        BytesMut::from("<z:r xmlns:z='1' xmlns='2' xmlns:b='3' xmlns:a='4' to='x'><a:c/><b:c/><z:c/><c/>");
+    let Ok(Some(StreamEvent::Open(header))) = reader.next(&mut input) else { panic!("no header") };
+    assert_eq!((header.prefix(), header.default_ns()), (Some("z"), "2"));
+    assert_eq!(header.prefixes().collect::<Vec<_>>(), [("a", "4"), ("b", "3"), ("z", "1")]);
+    assert_eq!(
+        ["a", "b", "z", "c", ""].map(|prefix| header.ns_of(prefix)),
+        [Some("4"), Some("3"), Some("1"), None, None]
+    );
+    assert!(header.element().is("r", "1") && header.element().attr("to") == Some("x"));
+    for want in ["4", "3", "1", "2"] {
+        let Ok(Some(StreamEvent::Element(element))) = reader.next(&mut input) else { panic!("no element") };
+        assert_eq!(element.ns(), want);
+    }
+}
+
+#[test]
+fn an_empty_root_is_opened_and_closed() {
+    let mut reader = StreamReader::new(Limits::default());
+    let mut input = BytesMut::from("<r/>");
+    assert!(matches!(reader.next(&mut input), Ok(Some(StreamEvent::Open(_)))));
+    assert!(!reader.is_idle(), "its end is still to be told");
+    assert_eq!(reader.next(&mut input), Ok(Some(StreamEvent::Close)));
+    assert!(reader.is_idle());
 }
 
 #[test]
