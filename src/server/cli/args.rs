@@ -65,7 +65,7 @@ pub(crate) enum Command {
 pub(crate) fn account(text: &str) -> Result<BareJid, String> {
     let jid: BareJid = text.parse().map_err(|error| format!("{error}"))?;
     if jid.local().is_none() {
-        return Err(format!("an account is needed, such as alice@{jid}"));
+        return Err("an account is needed, such as alice@example.org".to_owned());
     }
     Ok(jid)
 }

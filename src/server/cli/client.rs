@@ -60,7 +60,9 @@ impl ApiClient {
         match UnixStream::connect(socket).await {
             Ok(_) => Ok(Self { socket: socket.to_owned() }),
             Err(error) => Err(match error.kind() {
-                io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused => ConnectError::NoServer,
+                io::ErrorKind::NotFound | io::ErrorKind::NotADirectory | io::ErrorKind::ConnectionRefused => {
+                    ConnectError::NoServer
+                }
                 io::ErrorKind::PermissionDenied => ConnectError::Forbidden(socket.to_owned()),
                 _ => ConnectError::Other { socket: socket.to_owned(), error },
             }),

@@ -21,6 +21,8 @@ mod serve;
 mod session;
 mod sync;
 mod table;
+#[cfg(test)]
+mod tests;
 mod user;
 mod version;
 

@@ -47,7 +47,8 @@ fn usage(error: &clap::Error, arguments: &[OsString]) -> Exit {
 }
 
 impl Cli {
-    fn run(self, backend: &dyn Backend) -> Result<Report, Failure> {
+    /// Runs the command.
+    pub(crate) fn run(self, backend: &dyn Backend) -> Result<Report, Failure> {
         let Self { global, command } = self;
         let context = Context { global: &global, backend };
         match command {

@@ -37,7 +37,7 @@ pub(crate) struct Kick {
 fn of_account(text: &str) -> Result<Jid, String> {
     let jid: Jid = text.parse().map_err(|error| format!("{error}"))?;
     if jid.local().is_none() {
-        return Err(format!("an account is needed, such as alice@{}", jid.domain()));
+        return Err("an account is needed, such as alice@example.org".to_owned());
     }
     Ok(jid)
 }

@@ -92,7 +92,7 @@ mod tests {
 
     use super::super::Status;
     use super::*;
-    use crate::config::{Certificate, load};
+    use crate::config::Certificate;
 
     #[test]
     fn each_fault_of_a_certificate_is_told() {
@@ -144,7 +144,7 @@ mod tests {
             std::fs::write(path(&format!("{name}.pem")), pair.certificate_pem).unwrap();
             std::fs::write(path(&format!("{name}.key")), pair.key_pem).unwrap();
         }
-        let mut config = load(None, &[]).unwrap().config;
+        let mut config = Config::default();
         assert_eq!(check(&config)[0].status, Status::Ok);
         for (cert, key, status, detail) in [
             ("a.pem", "a.key", Status::Warning, "is self-signed"),
