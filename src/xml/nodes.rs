@@ -52,3 +52,29 @@ impl PartialEq for Nodes {
 }
 
 impl Eq for Nodes {}
+
+#[cfg(test)]
+mod tests {
+    #![allow(
+        clippy::unwrap_used,
+        clippy::expect_used,
+        clippy::indexing_slicing,
+        clippy::arithmetic_side_effects
+    )]
+
+    use super::*;
+
+    #[test]
+    fn a_single_node_needs_no_memory_of_its_own() {
+        let text = |text: &str| Node::Text(text.into());
+        for (count, is_one) in [(0, false), (1, true), (2, false)] {
+            let all = [text("a"), text("b"), text("c")];
+            let mut stack = all.to_vec();
+            let nodes = Nodes::split_off(&mut stack, 3 - count);
+            assert_eq!((&*nodes, matches!(nodes, Nodes::One(_))), (&all[3 - count..], is_one));
+            assert_eq!(stack, all[..3 - count]);
+            assert_eq!(nodes, Nodes::from(nodes.to_vec()));
+        }
+        assert!(matches!(Nodes::from(vec![text("a")]), Nodes::One(_)));
+    }
+}

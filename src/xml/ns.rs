@@ -43,3 +43,21 @@ impl PartialEq for Ns {
 }
 
 impl Eq for Ns {}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_long_namespace_is_shared_and_a_short_one_needs_no_memory() {
+        for (name, is_shared) in
+            [("", false), ("jabber:client", false), ("http://jabber.org/protocol/muc#user", true)]
+        {
+            let ns = Ns::from(name);
+            let copy = ns.clone();
+            assert_eq!((ns.as_str(), &ns), (name, &copy));
+            assert_eq!(std::ptr::eq(ns.as_str(), copy.as_str()), is_shared, "{name}");
+            assert_eq!(ns, Ns::from(CompactString::from(name)), "however it is held");
+        }
+    }
+}
