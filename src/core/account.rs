@@ -86,7 +86,8 @@ pub struct Account {
 }
 
 impl Account {
-    pub(crate) fn new(data: AccountData, registry: &Registry, settings: Arc<Settings>) -> Self {
+    /// An account as the store has it.
+    pub fn new(data: AccountData, registry: &Registry, settings: Arc<Settings>) -> Self {
         let roster_version = data.roster.iter().map(|item| item.version).max().unwrap_or(0);
         let states = data
             .documents

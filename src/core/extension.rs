@@ -440,6 +440,13 @@ impl Registry {
         self.stream_features.iter().map(move |feature| feature(hub))
     }
 
+    /// Stage `record`: what the log of an account keeps of a message.
+    pub fn keep(&self, message: &Message, account: &Account, side: Side) -> Keep {
+        let mut votes = self.record.iter();
+        let keep = votes.find_map(|vote| vote(message, account, side)).unwrap_or(Keep::Nothing);
+        self.restrict.iter().fold(keep, |keep, restrict| restrict(keep, message, account, side))
+    }
+
     /// The handler of a nonza.
     pub fn nonza_handler(&self, element: &Element) -> Option<Nonza> {
         self.nonzas.iter().find(|((ns, name), _)| element.is(name, ns)).map(|(_, handler)| *handler)

@@ -169,10 +169,7 @@ impl Road<'_> {
 
     /// Stage `record`: what a log keeps.
     fn keep(&self, account: &Account, side: Side) -> Keep {
-        let mut votes = self.hub.registry.record.iter();
-        let keep = votes.find_map(|vote| vote(&self.message, account, side)).unwrap_or(Keep::Nothing);
-        let restrictions = self.hub.registry.restrict.iter();
-        restrictions.fold(keep, |keep, restrict| restrict(keep, &self.message, account, side))
+        self.hub.registry.keep(&self.message, account, side)
     }
 
     fn apply(

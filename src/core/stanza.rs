@@ -37,6 +37,14 @@ kinds! {
     /// RFC 6121 §5.2.2.
     MessageType { Normal = "normal", Chat = "chat", Groupchat = "groupchat", Headline = "headline", Error = "error" }
 }
+
+impl MessageType {
+    /// Whether messages of this type are what people write to each other (XEP-0313 §6.1.1, XEP-0160 §3).
+    pub fn is_conversation(self) -> bool {
+        matches!(self, Self::Normal | Self::Chat)
+    }
+}
+
 kinds! {
     /// RFC 6121 §4.7.1.
     PresenceType {
