@@ -2,22 +2,35 @@
 
 pub mod xep0004_forms;
 pub mod xep0012_last_activity;
+pub mod xep0013_offline_retrieval;
 pub mod xep0030_disco;
 pub mod xep0049_private_xml;
 pub mod xep0054_vcard;
+pub mod xep0059_result_sets;
 pub mod xep0085_chat_states;
 pub mod xep0092_version;
 pub mod xep0115_caps;
+pub mod xep0160_offline;
 pub mod xep0184_receipts;
 pub mod xep0191_blocking;
 pub mod xep0198_stream_management;
 pub mod xep0199_ping;
 pub mod xep0202_time;
+pub mod xep0203_delay;
 pub mod xep0280_carbons;
+pub mod xep0297_forwarding;
+pub mod xep0308_correction;
+pub mod xep0313_mam;
 pub mod xep0333_markers;
 pub mod xep0334_hints;
 pub mod xep0352_csi;
 pub mod xep0359_stanza_ids;
+pub mod xep0380_encryption;
+pub mod xep0424_retraction;
+pub mod xep0428_fallback;
+pub mod xep0441_mam_preferences;
+pub mod xep0444_reactions;
+pub mod xep0461_replies;
 
 #[cfg(test)]
 mod testing;
@@ -30,23 +43,37 @@ pub const ALL: &[&dyn Extension] = &[
     &xep0191_blocking::Blocking,
     // First at `annotate`: forged ids and copies are gone before anyone reads one.
     &xep0359_stanza_ids::StanzaIds,
+    &xep0203_delay::Delay,
     &xep0280_carbons::Carbons,
-    // At `record`, what the sender asks for comes before what the kind of message suggests.
-    &xep0334_hints::Hints,
-    &xep0333_markers::Markers,
-    &xep0184_receipts::Receipts,
+    // At `record`, typing is never kept; then comes what the sender asks for, before what the kind of message suggests.
     &xep0085_chat_states::ChatStates,
+    &xep0334_hints::Hints,
+    &xep0184_receipts::Receipts,
+    &xep0308_correction::Correction,
+    &xep0333_markers::Markers,
+    &xep0380_encryption::Encryption,
+    &xep0424_retraction::Retraction,
+    &xep0428_fallback::Fallback,
+    &xep0444_reactions::Reactions,
+    &xep0461_replies::Replies,
+    // After all that know what a message carries: what people write is shown, the rest waits.
+    &xep0313_mam::Archive,
+    &xep0160_offline::Offline,
+    &xep0441_mam_preferences::ArchivePreferences,
     // At `filter`.
     &xep0352_csi::ClientState,
     // Requests, and what streams agree on.
     &xep0198_stream_management::StreamManagement,
     &xep0004_forms::Forms,
     &xep0012_last_activity::LastActivity,
+    &xep0013_offline_retrieval::OfflineRetrieval,
     &xep0030_disco::Disco,
     &xep0049_private_xml::PrivateXml,
     &xep0054_vcard::VCards,
+    &xep0059_result_sets::ResultSets,
     &xep0092_version::Version,
     &xep0115_caps::Caps,
     &xep0199_ping::Ping,
     &xep0202_time::EntityTime,
+    &xep0297_forwarding::Forwarding,
 ];

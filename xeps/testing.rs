@@ -1,11 +1,21 @@
 //! What the tests of several extensions need.
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
-use unisono_core::hub::Settings;
+use std::sync::Arc;
+
+use unisono_core::account::Account;
+use unisono_core::extension::{Registry, Side};
+use unisono_core::hub::{ArchivePolicy, Settings};
+use unisono_core::ids::{AccountId, LogPosition};
 use unisono_core::jid::BareJid;
-use unisono_core::record::{MessageRecord, Payload};
+use unisono_core::record::{Keep, MessageRecord, Payload};
+use unisono_core::roster::RosterItem;
 use unisono_core::stanza::{CLIENT_SCOPE, Header, Message, MessageType};
+use unisono_core::storage::{AccountData, AccountState};
 use unisono_xml::{Element, Limits};
+
+pub(crate) const ALICE: AccountId = AccountId(1);
+pub(crate) const BOB: AccountId = AccountId(2);
 
 /// An element, as it stands in a stanza.
 pub(crate) fn element(text: &str) -> Element {
@@ -47,4 +57,49 @@ pub(crate) fn record(kind: &str, payload: &str) -> MessageRecord {
         origin: None,
         fingerprint: 0,
     }
+}
+
+/// alice's account, new and empty.
+pub(crate) fn account() -> Account {
+    account_with([])
+}
+
+/// bob's account, new and empty.
+pub(crate) fn bob() -> Account {
+    load(BOB, "bob@example.org", Vec::new(), settings())
+}
+
+/// alice's account, with a roster.
+pub(crate) fn account_with(roster: impl IntoIterator<Item = RosterItem>) -> Account {
+    load(ALICE, "alice@example.org", roster.into_iter().collect(), settings())
+}
+
+/// alice's account, where the operator has an archive policy.
+pub(crate) fn account_under(archive: ArchivePolicy) -> Account {
+    load(ALICE, "alice@example.org", Vec::new(), Settings { archive, ..settings() })
+}
+
+fn load(id: AccountId, jid: &str, roster: Vec<RosterItem>, settings: Settings) -> Account {
+    let data = AccountData {
+        id,
+        jid: jid.parse().unwrap(),
+        state: AccountState::Enabled,
+        head: LogPosition::START,
+        roster,
+        devices: Vec::new(),
+        sessions: Vec::new(),
+        documents: Vec::new(),
+        recent: Vec::new(),
+    };
+    Account::new(data, &Registry::new(crate::ALL), Arc::new(settings))
+}
+
+/// An entry of a roster.
+pub(crate) fn contact(jid: &str) -> RosterItem {
+    RosterItem::new(jid.parse().unwrap())
+}
+
+/// What all extensions together make a log keep.
+pub(crate) fn vote(message: &Message, account: &Account, side: Side) -> Keep {
+    Registry::new(crate::ALL).keep(message, account, side)
 }

@@ -9,7 +9,7 @@
 use unisono_core::extension::{Answer, Child, Entity, Extension, Registry, Reply, Request, Spec};
 use unisono_core::hub::Settings;
 use unisono_core::outbox::{Form, Wrapping};
-use unisono_core::record::{Direction, MessageRecord};
+use unisono_core::record::{Direction, MessageRecord, Payload};
 use unisono_core::session::Session;
 use unisono_core::stanza::{IqType, MessageType, NS_CLIENT};
 use unisono_xml::Element;
@@ -22,7 +22,7 @@ pub const NS_RULES: &str = "urn:xmpp:carbons:rules:0";
 /// XEP-0249: an invitation that one user sends to another.
 const NS_INVITATION: &str = "jabber:x:conference";
 /// What a room adds to the private messages of its occupants (XEP-0045 §7.5).
-const NS_MUC_USER: &str = "http://jabber.org/protocol/muc#user";
+pub(crate) const NS_MUC_USER: &str = "http://jabber.org/protocol/muc#user";
 
 /// §8
 static SENT: Wrapping = Wrapping {
@@ -78,7 +78,7 @@ fn copy_sent(record: &MessageRecord, _: Direction, session: &Session) -> Option<
 fn copy_received(record: &MessageRecord, _: Direction, session: &Session) -> Option<Form> {
     // §6.1: a room sends its private messages to each of the user's devices in it.
     let from_occupant =
-        record.payload.has("x", NS_MUC_USER) && record.from.is_full() && !is_invitation(record);
+        record.payload.has("x", NS_MUC_USER) && record.from.is_full() && !is_invitation(&record.payload);
     (session.wants_carbons() && is_eligible(record) && !from_occupant).then_some(Form::Wrapped(&RECEIVED))
 }
 
@@ -93,7 +93,7 @@ fn is_eligible(record: &MessageRecord) -> bool {
         MessageType::Chat => true,
         MessageType::Normal | MessageType::Error => {
             payload.has("body", NS_CLIENT)
-                || is_invitation(record)
+                || is_invitation(&record.payload)
                 || payload.elements().iter().any(is_instant_messaging)
         }
     }
@@ -104,9 +104,9 @@ fn is_instant_messaging(child: &Element) -> bool {
 }
 
 /// XEP-0249, and the mediated invitation of XEP-0045 §7.8.2.
-fn is_invitation(record: &MessageRecord) -> bool {
-    let mediated = record.payload.child("x", NS_MUC_USER).is_some_and(|x| x.has_child("invite", NS_MUC_USER));
-    mediated || record.payload.has("x", NS_INVITATION)
+pub(crate) fn is_invitation(payload: &Payload) -> bool {
+    let mediated = payload.child("x", NS_MUC_USER).is_some_and(|x| x.has_child("invite", NS_MUC_USER));
+    mediated || payload.has("x", NS_INVITATION)
 }
 
 #[cfg(test)]

@@ -4,7 +4,7 @@
 //!
 //! - Stage: `record`; `<no-copy/>` is read by XEP-0280.
 //! - Ours: `<no-store/>` beats `<store/>`, and no hint makes a message lost that carries a body to somebody who is away
-//!   without telling the sender.
+//!   without telling the sender. `<store/>` in a message to a room speaks to the room, whose history it is.
 
 use unisono_core::account::Account;
 use unisono_core::extension::{Extension, Registry, Side, Spec};
@@ -34,9 +34,36 @@ fn keep(message: &Message, _: &Account, _: Side) -> Option<Keep> {
         Some(Keep::Nothing)
     } else if has("no-permanent-store") {
         Some(Keep::UntilDelivered)
-    } else if has("store") {
+    } else if has("store") && message.kind != MessageType::Groupchat {
         Some(Keep::Archive)
     } else {
         None
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::{account, message};
+
+    #[test]
+    fn what_a_hint_asks_for() {
+        let hint = |name| format!("<body>hi</body><{name} xmlns='{NS}'/>");
+        for (kind, payload, kept) in [
+            ("chat", hint("no-permanent-store"), Some(Keep::UntilDelivered)), // §4.1
+            ("chat", hint("no-store"), Some(Keep::Nothing)),                  // §4.2
+            ("headline", hint("no-store"), Some(Keep::Nothing)),
+            ("chat", hint("no-copy"), None),              // §4.3
+            ("chat", hint("store"), Some(Keep::Archive)), // §4.4
+            ("headline", hint("store"), Some(Keep::Archive)),
+            ("groupchat", hint("store"), None),
+            ("chat", hint("store") + &hint("no-store"), Some(Keep::Nothing)),
+            ("error", hint("store"), None), // §5
+            ("error", hint("no-store"), None),
+            ("chat", hint("keep"), None),
+            ("chat", "<store xmlns='urn:example'/>".into(), None),
+        ] {
+            assert_eq!(keep(&message(kind, &payload), &account(), Side::Sender), kept, "{kind} {payload}");
+        }
     }
 }

@@ -1,0 +1,195 @@
+//! # XEP-0313: Message Archive Management
+//!
+//! Follows 1.1.3 (2025-04-09). A user's log, in pages: what the other devices sent and received while one was away.
+//!
+//! - Stages: `annotate` (§8.2, forged results), `record` (§6.1.1, what is worth keeping; the last to say so).
+//! - Ours: the archive is the log that also delivers (DESIGN.md §3), so an id is the same live, as a copy and in a page;
+//!   ids are sealed positions, so one that is forged or from another archive is `item-not-found` without a look into
+//!   the store; a page ends early where it would be too large for a device to take at once.
+//! - Ours: a device that read the whole archive to its end is known to have it. One that catches up here is not sent
+//!   what it missed a second time (§6.1.1).
+//! - Left out: archives of rooms and pubsub nodes, which belong to their owners (XEP-0045, XEP-0442), and messages of
+//!   rooms in the archive of a user (§6.1.1, a MAY); `include-groupchat` is understood all the same.
+
+mod page;
+mod query;
+
+use unisono_core::account::Account;
+use unisono_core::datetime::format_utc;
+use unisono_core::error::{Condition, StanzaError};
+use unisono_core::extension::{Answer, Child, Entity, Extension, Registry, Reply, Request, Side, Spec};
+use unisono_core::hub::Settings;
+use unisono_core::ids::LogPosition;
+use unisono_core::record::Keep;
+use unisono_core::stanza::{IqType, Message, NS_CLIENT};
+use unisono_core::storage::BoxFuture;
+use unisono_xml::Element;
+
+use crate::{xep0004_forms as forms, xep0280_carbons};
+
+pub const NS: &str = "urn:xmpp:mam:2";
+/// §7: the fields of §4.1.3, flipped pages and metadata.
+pub const NS_EXTENDED: &str = "urn:xmpp:mam:2#extended";
+/// §7: `include-groupchat` is understood.
+pub const NS_GROUPCHAT_FIELD: &str = "urn:xmpp:mam:2#groupchat-field";
+/// What the namespaces of all versions begin with.
+const NS_ANY: &str = "urn:xmpp:mam:";
+/// XEP-0122: what a field may hold.
+const NS_VALIDATE: &str = "http://jabber.org/protocol/xdata-validate";
+
+pub struct Archive;
+
+impl Extension for Archive {
+    fn spec(&self) -> Spec {
+        Spec::xep(313, "1.1.3").partial("messages of rooms in the archive of a user")
+    }
+
+    fn register(&self, on: &mut Registry) {
+        // COMPAT(Fluux 0.11): looks for the archive on the domain; §7 and others ask the account.
+        for entity in [Entity::OwnAccount, Entity::Server] {
+            on.feature(entity, NS).feature(entity, NS_EXTENDED).feature(entity, NS_GROUPCHAT_FIELD);
+        }
+        on.iq_later(Entity::OwnAccount, IqType::Set, (NS, "query"), |request| {
+            Box::pin(page::answer(request))
+        });
+        on.iq(Entity::OwnAccount, IqType::Get, (NS, "query"), fields);
+        on.iq_later(Entity::OwnAccount, IqType::Get, (NS, "metadata"), metadata);
+        on.iq(Entity::OtherAccount, IqType::Set, (NS, "query"), refuse_others);
+        on.iq(Entity::OtherAccount, IqType::Get, (NS, "query"), refuse_others);
+        on.iq(Entity::OtherAccount, IqType::Get, (NS, "metadata"), refuse_others);
+        on.annotate(refuse_forged);
+        on.record(keep);
+    }
+}
+
+/// §8.1: an archive is for its owner alone. A stranger does not even learn that there is one.
+pub(crate) fn refuse_others(request: &Request) -> Answer {
+    let is_known = request.account()?.is_seen_by(&request.from().to_bare());
+    let condition = if is_known { Condition::Forbidden } else { Condition::ServiceUnavailable };
+    Err(StanzaError::new(condition))
+}
+
+/// §4.1.5
+fn fields(_: &Request) -> Answer {
+    let open = Element::builder("validate", NS_VALIDATE)
+        .attr("datatype", "xs:string")
+        .child(Element::new("open", NS_VALIDATE))
+        .build();
+    let field = |name, kind| forms::field(name, kind, []);
+    let form = forms::form("form", NS)
+        .child(field("with", "jid-single"))
+        .child(field("start", "text-single"))
+        .child(field("end", "text-single"))
+        .child(field("before-id", "text-single"))
+        .child(field("after-id", "text-single"))
+        .child(field("ids", "list-multi").to_builder().child(open).build())
+        .child(field("include-groupchat", "boolean"));
+    Ok(Reply::with(Element::builder("query", NS).child(form.build()).build()))
+}
+
+/// §5
+fn metadata(request: Request) -> BoxFuture<'static, Answer> {
+    Box::pin(async move {
+        let cell = request.account.as_ref().ok_or(StanzaError::new(Condition::ItemNotFound))?;
+        request.hub.settled(cell).await;
+        let bounds = request.hub.store.bounds(cell.id).await?;
+        let end = |name, position: LogPosition| {
+            Element::builder(name, NS)
+                .attr("id", request.hub.archive_id(cell.id, position))
+                .attr("timestamp", format_utc(position.0))
+                .build()
+        };
+        let ends = bounds.map(|(first, last)| [end("start", first), end("end", last)]);
+        Ok(Reply::with(Element::builder("metadata", NS).children(ends.into_iter().flatten()).build()))
+    })
+}
+
+/// §8.2: only an archive sends results, so a client that forgets to look at `from` is safe.
+fn refuse_forged(child: &Element, _: &Settings) -> Child {
+    let is_result = matches!(child.name(), "result" | "fin") && child.ns().starts_with(NS_ANY);
+    if is_result { Child::Remove } else { Child::Keep }
+}
+
+/// §6.1.1: what people write to each other, and their invitations.
+fn keep(message: &Message, _: &Account, _: Side) -> Option<Keep> {
+    let payload = &message.payload;
+    let says = payload.has("body", NS_CLIENT) || payload.has("subject", NS_CLIENT);
+    keep_if(message, says || xep0280_carbons::is_invitation(payload))
+}
+
+/// The vote of an extension whose messages carry a part of the conversation without a text of it.
+pub(crate) fn keep_if(message: &Message, is_part: bool) -> Option<Keep> {
+    (is_part && message.kind.is_conversation()).then_some(Keep::Archive)
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, clippy::expect_used)]
+    use super::*;
+    use crate::testing::{account, element, message, settings, vote};
+
+    #[test]
+    fn forged_results_are_taken_out() {
+        for (child, verdict) in [
+            ("<result xmlns='urn:xmpp:mam:2' id='1'/>", Child::Remove),
+            (
+                "<result xmlns='urn:xmpp:mam:2' queryid='f' id='1'><forwarded xmlns='urn:xmpp:forward:0'/></result>",
+                Child::Remove,
+            ),
+            ("<fin xmlns='urn:xmpp:mam:2' complete='true'/>", Child::Remove),
+            ("<result xmlns='urn:xmpp:mam:1' id='1'/>", Child::Remove), // what older clients read
+            ("<fin xmlns='urn:xmpp:mam:0'/>", Child::Remove),
+            ("<result xmlns='urn:xmpp:mam:tmp'/>", Child::Remove),
+            ("<result xmlns='urn:example'/>", Child::Keep),
+            ("<query xmlns='urn:xmpp:mam:2'/>", Child::Keep),
+            ("<forwarded xmlns='urn:xmpp:forward:0'/>", Child::Keep), // XEP-0297 §7.1
+        ] {
+            assert_eq!(refuse_forged(&element(child), &settings()), verdict, "{child}");
+        }
+    }
+
+    #[test]
+    fn what_people_write_is_kept() {
+        let archive = Some(Keep::Archive);
+        for (kind, payload, kept) in [
+            ("chat", "<body>hi</body>", archive),
+            ("normal", "<body>hi</body>", archive),
+            ("normal", "<subject>news</subject>", archive),
+            ("normal", "<x xmlns='jabber:x:conference' jid='room@muc.example'/>", archive),
+            ("normal", "<x xmlns='http://jabber.org/protocol/muc#user'><invite/></x>", archive),
+            ("normal", "<x xmlns='http://jabber.org/protocol/muc#user'/>", None),
+            ("groupchat", "<body>hi</body>", None),
+            ("headline", "<body>hi</body>", None),
+            ("error", "<body>hi</body>", None),
+            ("chat", "<data xmlns='urn:example'/>", None),
+            ("chat", "<body xmlns='http://www.w3.org/1999/xhtml'>hi</body>", None),
+            ("chat", "", None),
+        ] {
+            assert_eq!(keep(&message(kind, payload), &account(), Side::Sender), kept, "{kind} {payload}");
+        }
+    }
+
+    /// The votes of all extensions together.
+    #[test]
+    fn what_a_log_keeps() {
+        let hint = |name| format!("<{name} xmlns='urn:xmpp:hints'/>");
+        let typing = "<composing xmlns='http://jabber.org/protocol/chatstates'/>";
+        for (kind, payload, kept) in [
+            ("chat", "<body>hi</body>".to_owned(), Keep::Archive),
+            ("chat", format!("<body>hi</body>{}", hint("no-store")), Keep::Nothing),
+            ("chat", format!("<body>hi</body>{}", hint("no-permanent-store")), Keep::UntilDelivered),
+            ("chat", format!("<data xmlns='urn:example'/>{}", hint("store")), Keep::Archive),
+            ("chat", "<data xmlns='urn:example'/>".to_owned(), Keep::UntilDelivered),
+            ("chat", typing.to_owned(), Keep::Nothing),
+            ("chat", format!("{typing}{}", hint("store")), Keep::Nothing),
+            ("chat", format!("{typing}{}", hint("no-permanent-store")), Keep::Nothing),
+            ("chat", format!("<body>hi</body>{typing}"), Keep::Archive),
+            ("groupchat", format!("<body>hi</body>{}", hint("store")), Keep::Nothing),
+            ("headline", "<body>hi</body>".to_owned(), Keep::Nothing),
+            ("error", format!("<body>hi</body>{}", hint("store")), Keep::Nothing),
+            ("normal", String::new(), Keep::Nothing),
+        ] {
+            assert_eq!(vote(&message(kind, &payload), &account(), Side::Recipient), kept, "{kind} {payload}");
+        }
+    }
+}
