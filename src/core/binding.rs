@@ -136,8 +136,10 @@ impl Hub {
         idle.sort_unstable();
         let too_many = account.devices.len().saturating_sub(self.settings.devices_max);
         let by_rank = idle.iter().enumerate();
-        let old: Vec<_> =
-            by_rank.filter(|(rank, (seen, _))| *rank < too_many || *seen < before).map(|(_, (_, id))| *id).collect();
+        let old: Vec<_> = by_rank
+            .filter(|(rank, (seen, _))| *rank < too_many || *seen < before)
+            .map(|(_, (_, id))| *id)
+            .collect();
         account.devices.retain(|device| !old.contains(&device.id));
         old.into_iter().map(|device| Write::DeviceRemoved { device }).collect()
     }
