@@ -202,7 +202,7 @@ impl<'a> Tree<'a> {
             Some(prefix) => self.bindings.resolve(prefix)?,
             None => self.bindings.default_ns(),
         };
-        let attrs = self.attrs.drain(..).collect();
+        let attrs = if self.attrs.is_empty() { Box::default() } else { self.attrs.drain(..).collect() };
         Ok(Open { name: name.into(), ns, attrs, bindings: outside, nodes: self.nodes.len() })
     }
 
