@@ -46,6 +46,12 @@ impl Device {
         self.seen.front()
     }
 
+    /// Whether the server has closed the stream, as far as has arrived.
+    pub(super) fn has_ended(&mut self, values: &Values) -> bool {
+        self.peek(values);
+        self.seen.iter().any(|incoming| matches!(incoming, Incoming::Close | Incoming::End(_)))
+    }
+
     /// Forgets all that has arrived; an end of the connection is an error.
     pub(super) fn drain(&mut self, values: &Values) -> Result<()> {
         while self.peek(values).is_some() {
@@ -99,26 +105,43 @@ impl Device {
         patterns: &[Pattern],
         values: &mut Values,
     ) -> Result<()> {
-        let mut missing: Vec<&Pattern> = patterns.iter().collect();
-        while let Some(first) = missing.first() {
-            let incoming = self.next(values).await;
-            let Some(Incoming::Element(element) | Incoming::Open(element)) = &incoming else {
-                return Err(anyhow!("expected {first}, {}", describe(incoming.as_ref())));
-            };
-            let found = missing.iter().position(|pattern| pattern.matches(element, values).is_ok());
-            let Some(found) = found else {
-                // The pattern of the same name tells more than the first one.
-                let results = missing.iter().map(|p| (p, p.matches(element, values)));
-                let best = results.filter_map(|(p, result)| result.err().map(|why| (p, why)));
-                let (pattern, why) = best
-                    .min_by_key(|(_, why)| why.starts_with("it is "))
-                    .ok_or_else(|| anyhow!("nothing was expected"))?;
-                return Err(anyhow!("expected {pattern}, got {element}: {why}"));
-            };
+        let mut missing = patterns.to_vec();
+        while !missing.is_empty() {
+            let found = self.receive_choice(&missing, values).await?;
             missing.remove(found);
-            self.note(element);
         }
         Ok(())
+    }
+
+    /// The next element must match one of the patterns.
+    pub(super) async fn receive_one_of(&mut self, patterns: &[Pattern], values: &mut Values) -> Result<()> {
+        self.receive_choice(patterns, values).await.map(|_| ())
+    }
+
+    /// Which of the patterns the next element matches.
+    async fn receive_choice(&mut self, patterns: &[Pattern], values: &mut Values) -> Result<usize> {
+        let incoming = self.next(values).await;
+        let Some(Incoming::Element(element) | Incoming::Open(element)) = &incoming else {
+            let wanted: Vec<String> = patterns.iter().map(Pattern::to_string).collect();
+            bail!("expected {}, {}", wanted.join(" or "), describe(incoming.as_ref()));
+        };
+        let mut misses = Vec::new();
+        for (at, pattern) in patterns.iter().enumerate() {
+            match pattern.matches(element, values) {
+                Ok(()) => {
+                    self.note(element);
+                    return Ok(at);
+                }
+                Err(why) => misses.push((pattern, why)),
+            }
+        }
+        // The pattern that comes nearest tells most: same name, then same attributes of the stanza.
+        let own_attribute = format!(" of <{}> is ", element.name);
+        misses.sort_by_key(|(_, why)| (why.starts_with("it is "), why.contains(&own_attribute)));
+        match misses.first() {
+            Some((pattern, why)) => bail!("expected {pattern}, got {element}: {why}"),
+            None => bail!("expected nothing, got {element}"),
+        }
     }
 
     pub(super) async fn expect_close(&mut self, values: &Values) -> Result<()> {

@@ -6,7 +6,7 @@ use anyhow::{Context as _, Error, Result, anyhow, bail};
 
 use super::stage::Stage;
 use crate::client::Identity;
-use crate::script::{Action, Comparison, DeviceName, Level, Script, Template};
+use crate::script::{Action, Choice, Comparison, DeviceName, Level, Pattern, Script, Template};
 use crate::xml::escape;
 
 /// A step that did not go as the script says.
@@ -33,6 +33,9 @@ impl Stage {
             }
             self.refresh_counters();
             self.act(&step.action).await.map_err(fail)?;
+            if self.is_over {
+                break;
+            }
         }
         Ok(())
     }
@@ -50,15 +53,12 @@ impl Stage {
                 self.device(device)?.login.connection.send_raw(bytes);
                 Ok(())
             }
-            Action::Receive { device, patterns, in_order } => {
-                let mut values = std::mem::take(&mut self.values);
-                let result = match self.device(device) {
-                    Ok(device) if *in_order => device.receive(patterns, &mut values).await,
-                    Ok(device) => device.receive_in_any_order(patterns, &mut values).await,
-                    Err(error) => Err(error),
-                };
-                self.values = values;
-                result
+            Action::Receive { device, times, patterns, choice } => {
+                for n in 1..=*times {
+                    self.count(n, *times);
+                    self.receive(device, patterns, *choice).await?;
+                }
+                Ok(())
             }
             Action::ReceiveNothing(device) => self.expect_nothing(device).await,
             Action::Ignore { device, patterns } => {
@@ -74,7 +74,11 @@ impl Stage {
                 Ok(())
             }
             Action::StartTls(device) => self.device(device)?.login.start_tls().await,
-            Action::Handshake(device) => self.device(device)?.login.shake_hands().await,
+            Action::Handshake { device, may_fail } => {
+                let result = self.device(device)?.login.shake_hands().await;
+                self.is_over = result.is_err() && *may_fail;
+                if self.is_over { Ok(()) } else { result }
+            }
             Action::Try { device, mechanism, has_wrong_password } => {
                 self.try_mechanism(device, mechanism, *has_wrong_password).await
             }
@@ -102,11 +106,28 @@ impl Stage {
         }
     }
 
+    /// `{n}` is the number of the turn where there are several.
+    fn count(&mut self, n: u32, times: u32) {
+        if times > 1 {
+            self.values.insert("n".to_owned(), n.to_string());
+        }
+    }
+
+    async fn receive(&mut self, device: &DeviceName, patterns: &[Pattern], choice: Choice) -> Result<()> {
+        let mut values = std::mem::take(&mut self.values);
+        let result = match (self.device(device), choice) {
+            (Ok(device), Choice::InOrder) => device.receive(patterns, &mut values).await,
+            (Ok(device), Choice::AnyOrder) => device.receive_in_any_order(patterns, &mut values).await,
+            (Ok(device), Choice::OneOf) => device.receive_one_of(patterns, &mut values).await,
+            (Err(error), _) => Err(error),
+        };
+        self.values = values;
+        result
+    }
+
     fn send(&mut self, device: &DeviceName, times: u32, text: &Template) -> Result<()> {
         for n in 1..=times {
-            if times > 1 {
-                self.values.insert("n".to_owned(), n.to_string());
-            }
+            self.count(n, times);
             let bytes = text.fill(&self.values, escape).map_err(Error::msg)?;
             let xml = String::from_utf8(bytes).context("only raw sending can send other bytes")?;
             self.device(device)?.login.connection.send(&xml)?;

@@ -39,6 +39,8 @@ pub(super) struct Stage {
     pub(super) values: Values,
     /// Connections that prepare subscriptions, by account.
     pub(super) helpers: HashMap<String, Login>,
+    /// The server took a way that is allowed and that the rest of the script does not follow.
+    pub(super) is_over: bool,
     ping_count: u32,
 }
 
@@ -67,6 +69,7 @@ impl Stage {
             memories: BTreeMap::new(),
             values: Values::new(),
             helpers: HashMap::new(),
+            is_over: false,
             ping_count: 0,
         };
         stage.name_everything(script);

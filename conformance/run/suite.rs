@@ -171,7 +171,7 @@ mod tests {
             eprintln!("{path}:{}: {}", error.line, error.message);
         }
         assert!(errors.is_empty(), "{} scripts are not understood", errors.len());
-        assert!(entries.len() >= 3, "{} scripts", entries.len());
+        assert!(entries.len() >= 120, "{} scripts", entries.len());
     }
 
     #[test]

@@ -10,6 +10,6 @@ mod value;
 
 pub(crate) use parse::{ParseError, parse};
 pub(crate) use pattern::Pattern;
-pub(crate) use steps::{Action, Comparison, Connect, DeviceName, Level, Need, Place, Script, Step};
+pub(crate) use steps::{Action, Choice, Comparison, Connect, DeviceName, Level, Need, Place, Script, Step};
 pub(crate) use template::Template;
 pub(crate) use value::Values;

@@ -5,7 +5,9 @@ use std::collections::BTreeSet;
 use super::block::{Statement, statements};
 use super::pattern::Variable;
 use super::steps::is_account;
-use super::{Action, Comparison, Connect, DeviceName, Level, Need, Pattern, Place, Script, Step, Template};
+use super::{
+    Action, Choice, Comparison, Connect, DeviceName, Level, Need, Pattern, Place, Script, Step, Template,
+};
 use crate::xml;
 
 #[derive(Debug, PartialEq, Eq)]
@@ -167,17 +169,19 @@ impl Parser {
                 let text = self.template(line, block(statement)?)?;
                 Ok(Action::SendRaw { device, text })
             }
-            ["receives:"] => {
-                Ok(Action::Receive { device, patterns: self.patterns(statement)?, in_order: true })
+            ["receives:"] => self.receive(device, 1, Choice::InOrder, statement),
+            ["receives", times, "times:"] => {
+                let times = times.parse().map_err(|_| format!("{times} is no number"))?;
+                self.receive(device, times, Choice::InOrder, statement)
             }
-            ["receives", "in", "any", "order:"] => {
-                Ok(Action::Receive { device, patterns: self.patterns(statement)?, in_order: false })
-            }
+            ["receives", "in", "any", "order:"] => self.receive(device, 1, Choice::AnyOrder, statement),
+            ["receives", "one", "of:"] => self.receive(device, 1, Choice::OneOf, statement),
             ["receives", "nothing", "more"] => Ok(Action::ReceiveNothing(device)),
             ["ignores:"] => Ok(Action::Ignore { device, patterns: self.patterns(statement)? }),
             ["opens", "a", "stream"] => Ok(Action::OpenStream(device)),
             ["starts", "tls"] => Ok(Action::StartTls(device)),
-            ["shakes", "hands"] => Ok(Action::Handshake(device)),
+            ["shakes", "hands"] => Ok(Action::Handshake { device, may_fail: false }),
+            ["shakes", "hands", "or", "is", "refused"] => Ok(Action::Handshake { device, may_fail: true }),
             ["tries", mechanism, how @ ..] => {
                 let has_wrong_password = match how {
                     [] => false,
@@ -226,6 +230,19 @@ impl Parser {
         }
         self.devices.insert(device.clone());
         Ok(Action::Connect(device, connect))
+    }
+
+    fn receive(
+        &mut self,
+        device: DeviceName,
+        times: u32,
+        choice: Choice,
+        statement: &Statement<'_>,
+    ) -> Result<Action, String> {
+        if times > 1 {
+            self.captured.insert("n".to_owned());
+        }
+        Ok(Action::Receive { device, times, patterns: self.patterns(statement)?, choice })
     }
 
     fn send(
@@ -400,8 +417,8 @@ mod tests {
         let Action::Connect(device, connect) = &script.steps[2].action else { panic!() };
         assert_eq!((device.account(), device.resource()), ("alice", "phone"));
         assert!(connect.has_carbons && connect.wants_roster && connect.priority == Some(-1));
-        let Action::Receive { patterns, in_order, .. } = &script.steps[5].action else { panic!() };
-        assert!(*in_order && patterns.len() == 1);
+        let Action::Receive { patterns, choice, .. } = &script.steps[5].action else { panic!() };
+        assert!(*choice == Choice::InOrder && patterns.len() == 1);
     }
 
     #[test]

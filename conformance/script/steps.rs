@@ -68,8 +68,9 @@ pub(crate) enum Action {
     },
     Receive {
         device: DeviceName,
+        times: u32,
         patterns: Vec<Pattern>,
-        in_order: bool,
+        choice: Choice,
     },
     ReceiveNothing(DeviceName),
     Ignore {
@@ -79,8 +80,11 @@ pub(crate) enum Action {
     OpenStream(DeviceName),
     /// `<starttls/>`, `<proceed/>` and the handshake.
     StartTls(DeviceName),
-    /// The handshake alone.
-    Handshake(DeviceName),
+    /// The handshake alone. `may_fail`: the server may also refuse it; then the script is over.
+    Handshake {
+        device: DeviceName,
+        may_fail: bool,
+    },
     /// SASL up to the server's last word, which is left to be received.
     Try {
         device: DeviceName,
@@ -96,6 +100,17 @@ pub(crate) enum Action {
         comparison: Comparison,
         right: Template,
     },
+}
+
+/// How what arrives is held against several patterns.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Choice {
+    /// Element after element, pattern after pattern.
+    InOrder,
+    /// As many elements as patterns, each pattern once.
+    AnyOrder,
+    /// One element, which matches one of the patterns.
+    OneOf,
 }
 
 /// How far a connection goes before the script takes over.
@@ -200,7 +215,7 @@ impl Action {
             | Self::Ignore { device, .. }
             | Self::OpenStream(device)
             | Self::StartTls(device)
-            | Self::Handshake(device)
+            | Self::Handshake { device, .. }
             | Self::Try { device, .. }
             | Self::CloseStream(device)
             | Self::Drop(device)
