@@ -228,10 +228,11 @@ impl Outbox {
         self.entries.iter()
     }
 
-    /// Takes the queue up again after a restart of the server.
+    /// Takes the queue up again after a restart of the server. Any of the entries may have been written, until
+    /// [`rewind`](Self::rewind) begins anew.
     pub fn restore(acknowledged: u32, entries: Vec<Entry>) -> Self {
         let fresh_bytes = entries.iter().map(Entry::fresh_bytes).fold(0, usize::saturating_add);
-        Self { entries: entries.into(), written: 0, acknowledged, counted: true, fresh_bytes }
+        Self { written: entries.len(), entries: entries.into(), acknowledged, counted: true, fresh_bytes }
     }
 
     /// Positions without content from the write cursor on, as many as one page reads.
@@ -348,8 +349,23 @@ mod tests {
     #[test]
     fn numbers_wrap_as_the_specification_says() {
         let mut outbox = Outbox::restore(u32::MAX, vec![entry(0, 1), entry(0, 2)]);
+        outbox.rewind();
         assert_eq!(write_all(&mut outbox, 0), 2);
         assert_eq!(outbox.acknowledge(1), Ok(Some(LogPosition(2))));
+    }
+
+    #[test]
+    fn after_a_restart_a_client_may_have_any_of_it() {
+        let restored = || Outbox::restore(7, vec![entry(0, 1), entry(0, 2)]);
+        for (handled, covers, left) in
+            [(7, None, 2), (8, Some(LogPosition(1)), 1), (9, Some(LogPosition(2)), 0)]
+        {
+            let mut outbox = restored();
+            assert_eq!(outbox.acknowledge(handled), Ok(covers));
+            outbox.rewind();
+            assert_eq!(write_all(&mut outbox, 0), left);
+        }
+        assert_eq!(restored().acknowledge(10), Err(HandledTooHigh { handled: 10, sent: 9 }));
     }
 
     #[test]
@@ -360,6 +376,7 @@ mod tests {
             covers: Some(LogPosition(n)),
         };
         let mut outbox = Outbox::restore(0, vec![at(1), at(2)]);
+        outbox.rewind();
         let Next::Read(asked) = outbox.next(Ticket(0)) else { panic!("wants to read") };
         assert_eq!(asked, [LogPosition(1), LogPosition(2)]);
         outbox.fill(&[], &asked); // both were purged
