@@ -2,7 +2,8 @@
 
 /// Bounds on what one stream, or one call of [`Element::parse`](crate::Element::parse), accepts.
 ///
-/// Each holds while the input is scanned: reading ends with the byte that passes it.
+/// Each holds while the input is scanned, so that reading ends with the byte that passes it; only
+/// `namespaces_max` is looked at when the element is whole, while its tree is built.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Limits {
     /// Bytes of one first-level element, or of the root's start tag, as received, from `<` to `>`.
