@@ -1,8 +1,16 @@
 //! The server: configuration, command line, wiring.
 
 pub mod api {
+    //! Administration over HTTP, and the same without a server.
+    pub mod local;
+    pub mod router;
     pub mod types;
 }
 pub mod cli;
 pub mod config;
+mod logging;
+mod metrics;
+pub mod serve;
+mod system;
 pub mod tls_default;
+pub mod wiring;

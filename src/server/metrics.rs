@@ -16,14 +16,20 @@ use unisono_core::hub::Hub;
 const SECONDS: [f64; 12] = [0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.25, 0.5, 1.0, 5.0];
 
 /// Makes the counters of all crates readable.
-pub fn install() -> Result<PrometheusHandle, BuildError> {
+pub(crate) fn install() -> Result<PrometheusHandle, BuildError> {
     let builder = PrometheusBuilder::new();
     let builder = builder.set_buckets_for_metric(Matcher::Suffix("_seconds".to_owned()), &SECONDS)?;
     let handle = builder.install_recorder()?;
     describe_counter!("unisono_stanzas_total", "stanzas received from devices");
     describe_counter!("unisono_messages_recorded_total", "messages recorded in a log");
-    describe_counter!("unisono_duplicates_suppressed_total", "messages sent again that were not recorded again");
-    describe_counter!("unisono_gap_total", "entries that a device should have had and the log lost; must be 0");
+    describe_counter!(
+        "unisono_duplicates_suppressed_total",
+        "messages sent again that were not recorded again"
+    );
+    describe_counter!(
+        "unisono_gap_total",
+        "entries that a device should have had and the log lost; must be 0"
+    );
     describe_counter!("unisono_resumptions_total", "sessions that clients asked to resume");
     describe_gauge!("unisono_sessions", "sessions in memory");
     describe_gauge!("unisono_accounts", "accounts in memory");
@@ -33,13 +39,13 @@ pub fn install() -> Result<PrometheusHandle, BuildError> {
 }
 
 /// Answers `GET /metrics` at an address until the future of the listener is dropped.
-pub async fn serve(listener: TcpListener, handle: PrometheusHandle, hub: Arc<Hub>) -> std::io::Result<()> {
+pub(crate) async fn serve(listener: TcpListener, handle: PrometheusHandle, hub: Arc<Hub>) -> std::io::Result<()> {
     let router = Router::new().route("/metrics", get(render)).with_state((handle, hub));
     axum::serve(listener, router).await
 }
 
 /// Listens at the address for metrics.
-pub async fn listen(address: SocketAddr) -> std::io::Result<TcpListener> {
+pub(crate) async fn listen(address: SocketAddr) -> std::io::Result<TcpListener> {
     TcpListener::bind(address).await
 }
 
@@ -50,7 +56,8 @@ async fn render(State((handle, hub)): State<(PrometheusHandle, Arc<Hub>)>) -> St
 
 /// What the hub knows.
 fn observe(hub: &Hub) {
-    let total = |name: &'static str, value: &AtomicU64| counter!(name).absolute(value.load(Ordering::Relaxed));
+    let total =
+        |name: &'static str, value: &AtomicU64| counter!(name).absolute(value.load(Ordering::Relaxed));
     total("unisono_stanzas_total", &hub.counters.stanzas);
     total("unisono_messages_recorded_total", &hub.counters.recorded);
     total("unisono_duplicates_suppressed_total", &hub.counters.duplicates);
@@ -63,7 +70,8 @@ fn observe(hub: &Hub) {
     gauge!("unisono_sessions", "state" => "connected").set(as_number(overview.connected));
     gauge!("unisono_sessions", "state" => "detached").set(as_number(overview.detached));
     for (quantile, share) in [("0.5", 0.5), ("0.99", 0.99), ("1", 1.0)] {
-        gauge!("unisono_device_cursor_lag_seconds", "quantile" => quantile).set(overview.lag(share).as_secs_f64());
+        gauge!("unisono_device_cursor_lag_seconds", "quantile" => quantile)
+            .set(overview.lag(share).as_secs_f64());
     }
     gauge!("unisono_store_failing").set(f64::from(u8::from(hub.store.failing().is_some())));
 }

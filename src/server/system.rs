@@ -5,13 +5,13 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use unisono_core::clock::{Clock, Random};
 
 /// The clocks of the machine.
-pub struct SystemClock {
+pub(crate) struct SystemClock {
     started: Instant,
 }
 
 impl SystemClock {
     /// Clocks that begin to count now.
-    pub fn start() -> Self {
+    pub(crate) fn start() -> Self {
         Self { started: Instant::now() }
     }
 }
@@ -28,10 +28,13 @@ impl Clock for SystemClock {
 }
 
 /// The randomness of the operating system.
-pub struct SystemRandom;
+pub(crate) struct SystemRandom;
 
 impl Random for SystemRandom {
-    #[expect(clippy::expect_used, reason = "a system without randomness cannot run a server; no input reaches this")]
+    #[expect(
+        clippy::expect_used,
+        reason = "a system without randomness cannot run a server; no input reaches this"
+    )]
     fn fill(&self, bytes: &mut [u8]) {
         getrandom::fill(bytes).expect("the operating system has randomness");
     }

@@ -85,7 +85,8 @@ impl Admin for LocalAdmin {
     fn version(&self) -> Answer<'_, VersionInfo> {
         Box::pin(async {
             let running = self.running.as_ref();
-            let running = running.ok_or_else(|| ApiError::new(ErrorCode::NotFound, "no server is running"))?;
+            let running =
+                running.ok_or_else(|| ApiError::new(ErrorCode::NotFound, "no server is running"))?;
             Ok(VersionInfo {
                 version: env!("CARGO_PKG_VERSION").to_owned(),
                 started_at: format_utc(running.started_at).into(),
@@ -115,7 +116,10 @@ impl Admin for LocalAdmin {
     fn add_user<'a>(&'a self, jid: &'a BareJid, password: &'a Secret) -> Answer<'a, UserInfo> {
         Box::pin(async move {
             if jid.local().is_none() {
-                return Err(ApiError::new(ErrorCode::InvalidRequest, format!("{jid} has no name before the @")));
+                return Err(ApiError::new(
+                    ErrorCode::InvalidRequest,
+                    format!("{jid} has no name before the @"),
+                ));
             }
             if !self.hub.serves(jid.domain()) {
                 let text = format!("{} is not a domain of this server", jid.domain());
@@ -124,7 +128,9 @@ impl Admin for LocalAdmin {
             let credentials = self.credentials(password).await?;
             let now = self.hub.clock.now_micros();
             self.hub.store.create(jid, &credentials, now).await.map_err(|error| match error {
-                StoreError::Exists => ApiError::new(ErrorCode::AlreadyExists, format!("{jid} is there already")),
+                StoreError::Exists => {
+                    ApiError::new(ErrorCode::AlreadyExists, format!("{jid} is there already"))
+                }
                 other => refused(other),
             })?;
             self.user(jid).await
@@ -220,7 +226,10 @@ fn describe(account: &Account, session: &Session) -> SessionInfo {
         device: device.map(|device| device.key.to_string()).unwrap_or_default(),
         state: if session.is_connected() { DeviceState::Connected } else { DeviceState::Detached },
         address: connection.map(|connection| connection.address.clone()),
-        connected_at: format_utc(connection.map_or_else(|| device.map_or(0, |device| device.last_seen), |c| c.since)).into(),
+        connected_at: format_utc(
+            connection.map_or_else(|| device.map_or(0, |device| device.last_seen), |c| c.since),
+        )
+        .into(),
         tls: connection.map(|connection| connection.tls.clone()).filter(|tls| !tls.is_empty()),
         stream_management: match (session.is_managed(), session.is_resumable()) {
             (false, _) => StreamManagement::Off,
@@ -254,7 +263,9 @@ fn report(health: DeviceHealth, head: i64) -> DeviceReport {
 }
 
 fn parse_bare(text: &str) -> Result<BareJid, ApiError> {
-    let jid = text.parse().map_err(|error| ApiError::new(ErrorCode::InvalidRequest, format!("\"{text}\" is not a JID: {error}")))?;
+    let jid = text.parse().map_err(|error| {
+        ApiError::new(ErrorCode::InvalidRequest, format!("\"{text}\" is not a JID: {error}"))
+    })?;
     Ok(jid)
 }
 

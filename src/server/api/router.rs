@@ -57,7 +57,11 @@ async fn user(State(admin): State<Shared>, Path(jid): Path<String>) -> Response 
     ok(async { admin.user(&bare(&jid)?).await }.await)
 }
 
-async fn change_user(State(admin): State<Shared>, Path(jid): Path<String>, body: axum::body::Bytes) -> Response {
+async fn change_user(
+    State(admin): State<Shared>,
+    Path(jid): Path<String>,
+    body: axum::body::Bytes,
+) -> Response {
     let result = async {
         let change: UserChange = parse(&body)?;
         admin.set_state(&bare(&jid)?, change.state).await
@@ -69,7 +73,11 @@ async fn delete_user(State(admin): State<Shared>, Path(jid): Path<String>) -> Re
     done(async { admin.delete_user(&bare(&jid)?).await }.await)
 }
 
-async fn set_password(State(admin): State<Shared>, Path(jid): Path<String>, body: axum::body::Bytes) -> Response {
+async fn set_password(
+    State(admin): State<Shared>,
+    Path(jid): Path<String>,
+    body: axum::body::Bytes,
+) -> Response {
     let result = async {
         let new: NewPassword = parse(&body)?;
         admin.set_password(&bare(&jid)?, &new.password).await
@@ -87,7 +95,9 @@ async fn sessions(State(admin): State<Shared>, Query(query): Query<Whose>) -> Re
 
 async fn kick(State(admin): State<Shared>, Query(query): Query<Whose>) -> Response {
     let result = async {
-        let jid = query.jid.ok_or_else(|| ApiError::new(ErrorCode::InvalidRequest, "the parameter jid is missing"))?;
+        let jid = query
+            .jid
+            .ok_or_else(|| ApiError::new(ErrorCode::InvalidRequest, "the parameter jid is missing"))?;
         let jid: Jid = jid.parse().map_err(|_| not_a_jid(&jid))?;
         admin.kick(&jid).await
     };
@@ -103,11 +113,15 @@ fn bare(text: &str) -> Result<BareJid, ApiError> {
 }
 
 fn not_a_jid(text: &str) -> ApiError {
-    ApiError::new(ErrorCode::InvalidRequest, format!("\"{text}\" is not an address such as alice@example.org"))
+    ApiError::new(
+        ErrorCode::InvalidRequest,
+        format!("\"{text}\" is not an address such as alice@example.org"),
+    )
 }
 
 fn parse<'a, T: Deserialize<'a>>(body: &'a [u8]) -> Result<T, ApiError> {
-    serde_json::from_slice(body).map_err(|error| ApiError::new(ErrorCode::InvalidRequest, format!("the body is wrong: {error}")))
+    serde_json::from_slice(body)
+        .map_err(|error| ApiError::new(ErrorCode::InvalidRequest, format!("the body is wrong: {error}")))
 }
 
 fn ok<T: Serialize>(result: Result<T, ApiError>) -> Response {

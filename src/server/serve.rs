@@ -1,0 +1,277 @@
+//! The server put together: store, hub, streams, administration, metrics; and taken apart again when it stops.
+
+use std::io;
+use std::net::SocketAddr;
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use axum::Router;
+use tokio::net::UnixListener;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+use unisono_core::extension::Registry;
+use unisono_core::hub::{Hub, Settings};
+use unisono_core::ids::LogPosition;
+use unisono_core::jid::BareJid;
+use unisono_core::storage::Store;
+use unisono_net::sasl::Policy;
+use unisono_net::tls::CertStore;
+use unisono_net::{C2s, Limits, Security};
+
+use crate::api::local::{LocalAdmin, Running};
+use crate::api::router::router;
+use crate::cli::{Admin, Failure};
+use crate::config::{ArchivePolicy, Config, Loaded};
+use crate::system::{SystemClock, SystemRandom};
+use crate::{logging, metrics, tls_default};
+
+/// How long connections have to take their leave when the server stops.
+const GRACE: Duration = Duration::from_secs(10);
+/// How often certificates are looked at.
+const CERTIFICATES_EVERY: Duration = Duration::from_secs(60);
+/// How often the archive is cleared of what is older than it should be.
+const RETENTION_EVERY: Duration = Duration::from_secs(3600);
+
+/// Runs the server until it is told to stop.
+pub fn serve(loaded: &Loaded) -> Result<(), Failure> {
+    logging::start(&loaded.config.log);
+    raise_descriptor_limit();
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+        .map_err(|error| Failure::failed(format!("cannot start: {error}")))?;
+    let end = runtime.block_on(run(&loaded.config));
+    runtime.shutdown_timeout(Duration::from_secs(1));
+    end
+}
+
+/// Opens the hub on the configured store.
+pub async fn open_hub(config: &Config) -> Result<Arc<Hub>, Failure> {
+    let store = open_store(config).await?;
+    let registry = Registry::new(unisono_xeps::ALL);
+    let (clock, random) = (Arc::new(SystemClock::start()), Arc::new(SystemRandom));
+    let hub = Hub::open(store, registry, clock, random, settings(config)).await;
+    hub.map_err(|error| Failure::unreachable(format!("cannot use the store {}: {error}", config.store.url)))
+}
+
+async fn open_store(config: &Config) -> Result<Arc<dyn Store>, Failure> {
+    let store = unisono_store::open(&config.store.url.expose()).await;
+    store
+        .map_err(|error| Failure::unreachable(format!("cannot open the store {}: {error}", config.store.url)))
+}
+
+fn settings(config: &Config) -> Settings {
+    Settings {
+        domains: config.server.domains.iter().map(|domain| BareJid::from(domain.clone())).collect(),
+        resume_for: config.limits.resume_timeout,
+        devices_max: config.limits.devices_per_account as usize,
+        outbox_bytes_max: usize::try_from(config.limits.outbox_bytes.get()).unwrap_or(usize::MAX),
+        archive: match config.archive.policy {
+            ArchivePolicy::Always => unisono_core::hub::ArchivePolicy::Always,
+            ArchivePolicy::Roster => unisono_core::hub::ArchivePolicy::Roster,
+            ArchivePolicy::Never => unisono_core::hub::ArchivePolicy::Never,
+        },
+        ..Settings::default()
+    }
+}
+
+async fn run(config: &Config) -> Result<(), Failure> {
+    let handle = metrics::install().map_err(|error| Failure::failed(format!("cannot count: {error}")))?;
+    let hub = open_hub(config).await?;
+    let restored = hub
+        .restore()
+        .await
+        .map_err(|error| Failure::unreachable(format!("cannot read the store: {error}")))?;
+    let certs = Arc::new(certificates(config)?);
+    let c2s = C2s::new(hub.clone(), certs.clone(), limits(config), Policy::default()).await;
+    let c2s = c2s.map_err(|error| Failure::unreachable(format!("cannot use the store: {error}")))?;
+
+    let mut listening = Vec::new();
+    for (name, addresses, security) in [
+        ("starttls", &config.listen.starttls, Security::StartTls),
+        ("direct_tls", &config.listen.direct_tls, Security::DirectTls),
+    ] {
+        for address in addresses {
+            let at = c2s.listen(*address, security).map_err(|error| cannot_listen(*address, &error))?;
+            tracing::info!(%at, security = name, "listening for clients");
+            listening.push(format!("{name} {at}"));
+        }
+    }
+    let stop = CancellationToken::new();
+    let tasks = TaskTracker::new();
+    if let Some(address) = config.metrics.listen {
+        let listener = metrics::listen(address).await.map_err(|error| cannot_listen(address, &error))?;
+        listening.push(format!("metrics {}", listener.local_addr().unwrap_or(address)));
+        spawn_until(&tasks, &stop, metrics::serve(listener, handle, hub.clone()));
+    }
+    let started_at = hub.clock.now_micros();
+    let running = Running { started_at, listen: listening.clone() };
+    offer_api(config, LocalAdmin::running(hub.clone(), running), &tasks, &stop).await?;
+    spawn_until(&tasks, &stop, housekeeping(hub.clone(), certs, config.archive.retention_days));
+    tracing::info!(domains = ?hub.settings.domains, restored, "the server runs");
+    announce_ready(&listening);
+
+    wait_for_signal().await;
+    tracing::info!("stopping");
+    let left = c2s.stop(GRACE).await;
+    if left > 0 {
+        tracing::warn!(left, "connections were not done in time");
+    }
+    stop.cancel();
+    tasks.close();
+    tasks.wait().await;
+    let _ = std::fs::remove_file(&config.admin.socket);
+    save(&hub).await;
+    tracing::info!("stopped");
+    Ok(())
+}
+
+/// Sessions are saved; a store that does not take them is not waited for for ever.
+async fn save(hub: &Hub) {
+    if tokio::time::timeout(GRACE, hub.save()).await.is_err() {
+        let reason = hub.store.failing().unwrap_or_else(|| "it is too slow".to_owned());
+        tracing::error!(reason, "the store did not take the last changes; nothing of them was acknowledged");
+    }
+    hub.store.close().await;
+}
+
+fn cannot_listen(address: SocketAddr, error: &io::Error) -> Failure {
+    let hint = match error.kind() {
+        io::ErrorKind::AddrInUse => "; is another server running?",
+        io::ErrorKind::PermissionDenied => "; ports below 1024 need a privilege",
+        _ => "",
+    };
+    Failure::failed(format!("cannot listen at {address}: {error}{hint}"))
+}
+
+/// One line on the standard output, for whoever started the server and waits for its ports.
+fn announce_ready(listening: &[String]) {
+    use std::io::Write;
+    let mut out = io::stdout().lock();
+    // Who does not read it does not need it.
+    let _ = writeln!(out, "ready: {}", listening.join(", ")).and_then(|()| out.flush());
+}
+
+async fn wait_for_signal() {
+    let (Ok(mut terminate), Ok(mut interrupt)) =
+        (signal(SignalKind::terminate()), signal(SignalKind::interrupt()))
+    else {
+        return std::future::pending().await;
+    };
+    tokio::select! {
+        _ = terminate.recv() => {}
+        _ = interrupt.recv() => {}
+    }
+}
+
+fn limits(config: &Config) -> Limits {
+    let limits = &config.limits;
+    let bytes = |size: crate::config::Size| usize::try_from(size.get()).unwrap_or(usize::MAX);
+    let unlimited = |count: u32| if count == 0 { usize::MAX } else { count as usize };
+    Limits {
+        early_stanza_bytes_max: bytes(limits.stanza_bytes_before_auth),
+        stanza_bytes_max: bytes(limits.stanza_bytes),
+        authenticate_within: limits.auth_timeout,
+        unauthenticated_max: unlimited(limits.connections_before_auth),
+        unauthenticated_per_address_max: unlimited(limits.connections_per_ip_before_auth),
+        window: limits.unfinished_stanzas as usize,
+        idle_after: limits.idle_timeout,
+        ..Limits::default()
+    }
+}
+
+/// The configured certificates, or the one that the server makes itself.
+fn certificates(config: &Config) -> Result<CertStore, Failure> {
+    let now = SystemTime::now();
+    let (files, made) =
+        tls_default::certificates(config, now).map_err(|error| Failure::failed(error.to_string()))?;
+    if let Some(reason) = made {
+        tracing::info!(%reason, directory = %config.own_tls_dir().display(), "made a self-signed certificate");
+    }
+    CertStore::load(files, now)
+        .map_err(|error| Failure::failed(format!("cannot use the certificate: {error}")))
+}
+
+/// What has to be done from time to time.
+async fn housekeeping(hub: Arc<Hub>, certs: Arc<CertStore>, retention_days: u32) {
+    let mut second = tokio::time::interval(Duration::from_secs(1));
+    let mut certificates = tokio::time::interval(CERTIFICATES_EVERY);
+    let mut retention = tokio::time::interval(RETENTION_EVERY);
+    loop {
+        tokio::select! {
+            _ = second.tick() => hub.sweep(),
+            _ = certificates.tick() => {
+                let certs = certs.clone();
+                let _ = tokio::task::spawn_blocking(move || certs.reload_if_changed(SystemTime::now())).await;
+            }
+            _ = retention.tick(), if retention_days > 0 => purge(&hub, retention_days).await,
+        }
+    }
+}
+
+/// Forgets what is older than the archive should keep.
+async fn purge(hub: &Hub, days: u32) {
+    let age = i64::from(days).saturating_mul(24 * 3600 * 1_000_000);
+    let before = LogPosition(hub.clock.now_micros().saturating_sub(age));
+    match hub.store.purge(None, before).await {
+        Ok(0) => {}
+        Ok(entries) => tracing::info!(entries, "deleted what the archive need not keep"),
+        Err(error) => tracing::error!(%error, "cannot clear the archive"),
+    }
+}
+
+/// The administration API, on the socket and where it is configured.
+async fn offer_api(
+    config: &Config,
+    admin: LocalAdmin,
+    tasks: &TaskTracker,
+    stop: &CancellationToken,
+) -> Result<(), Failure> {
+    let router = router(Arc::new(admin) as Arc<dyn Admin>);
+    let socket = &config.admin.socket;
+    let listener = bind_socket(socket).map_err(|error| {
+        Failure::failed(format!("cannot offer the control socket {}: {error}", socket.display()))
+    })?;
+    let on_socket: Router = router.clone();
+    spawn_until(tasks, stop, async move { axum::serve(listener, on_socket).await });
+    if let Some(address) = config.admin.listen {
+        let listener = metrics::listen(address).await.map_err(|error| cannot_listen(address, &error))?;
+        spawn_until(tasks, stop, async move { axum::serve(listener, router).await });
+    }
+    Ok(())
+}
+
+/// A socket that a server left behind when it was killed makes way; one that is in use does not.
+fn bind_socket(path: &Path) -> io::Result<UnixListener> {
+    if std::os::unix::net::UnixStream::connect(path).is_ok() {
+        return Err(io::Error::new(io::ErrorKind::AddrInUse, "a server answers there already"));
+    }
+    let _ = std::fs::remove_file(path);
+    let listener = UnixListener::bind(path)?;
+    std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o600))?;
+    Ok(listener)
+}
+
+/// A task that ends when the server stops.
+fn spawn_until<T: 'static>(
+    tasks: &TaskTracker,
+    stop: &CancellationToken,
+    work: impl Future<Output = T> + Send + 'static,
+) {
+    let stop = stop.clone();
+    tasks.spawn(async move {
+        let _ = stop.run_until_cancelled(work).await;
+    });
+}
+
+/// Every connection is a descriptor.
+fn raise_descriptor_limit() {
+    use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+    let Rlimit { maximum, .. } = getrlimit(Resource::Nofile);
+    if let Err(error) = setrlimit(Resource::Nofile, Rlimit { current: maximum, maximum }) {
+        tracing::warn!(%error, "cannot raise the limit of open files");
+    }
+}
