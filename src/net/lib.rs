@@ -1,4 +1,24 @@
 //! Where sockets end.
+//!
+//! A client's connection is accepted by `listener`, counted by `admission`, and has one task (`connection`), which
+//! brings it to a bound resource (`arrival`, by the rules of `negotiation`) and serves its stream (`stream`).
+
+mod admission;
+mod arrival;
+mod connection;
+mod error;
+mod limits;
+mod listener;
+mod negotiation;
+mod panic;
+mod server;
+mod signal;
+mod stream;
 
 pub mod sasl;
 pub mod tls;
+
+pub use error::{Said, StreamError};
+pub use limits::{EARLY_STANZA_BYTES_MAX, Limits};
+pub use negotiation::Security;
+pub use server::C2s;

@@ -1,0 +1,393 @@
+//! What happens to a connection until a resource is bound: the I/O of [`crate::negotiation`].
+
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::BytesMut;
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
+use tokio::time::{Instant, sleep_until, timeout, timeout_at};
+use tokio_rustls::server::TlsStream;
+use unisono_core::extension::{NonzaReply, NonzaRequest, StreamState};
+use unisono_core::hub::{Connection, SessionRef};
+use unisono_core::jid::BareJid;
+use unisono_core::session::ConnectionInfo;
+use unisono_core::storage::{AccountState, Wake};
+use unisono_xml::Element;
+
+use crate::admission::Place;
+use crate::error::StreamError;
+use crate::negotiation::{Action, Answer, Input, Negotiation, Security, Unreadable};
+use crate::sasl::{Authenticated, Cost, Credentials, Hash, Standing};
+use crate::server::{C2s, Registered};
+use crate::signal::Notice;
+use crate::stream::{Held, Peer, Stream};
+use crate::tls;
+
+/// Bytes that are read at a time; a whole negotiation is a few of these.
+const READ_BYTES: usize = 2048;
+/// Bytes that are thrown away, and the time in which they may come, before a connection with an error is closed. Closed
+/// at once, it would be reset, and the error might never be seen.
+const LINGER_BYTES: usize = 64 * 1024;
+const LINGER: Duration = Duration::from_secs(2);
+
+pub(crate) struct Arrival {
+    c2s: Arc<C2s>,
+    registered: Registered,
+    peer: SocketAddr,
+    place: Option<Place>,
+    /// `None` only while a thread that may block has it.
+    negotiation: Option<Box<Negotiation>>,
+    incoming: BytesMut,
+    tls: String,
+    session: Option<Held>,
+}
+
+/// How far a negotiation came.
+enum Reached {
+    StartTls { domain: BareJid },
+    Bound,
+}
+
+/// Why it came no further.
+enum Stopped {
+    /// The peer closed or the connection broke.
+    Gone(io::Error),
+    /// The client closed its stream.
+    Closed,
+    Error(StreamError),
+}
+
+impl From<io::Error> for Stopped {
+    fn from(error: io::Error) -> Self {
+        Self::Gone(error)
+    }
+}
+
+impl From<StreamError> for Stopped {
+    fn from(error: StreamError) -> Self {
+        Self::Error(error)
+    }
+}
+
+impl Arrival {
+    pub(crate) fn new(c2s: Arc<C2s>, registered: Registered, peer: SocketAddr, place: Place) -> Self {
+        let negotiation = Box::new(Negotiation::new(Arc::clone(&c2s.terms), Instant::now()));
+        Self {
+            c2s,
+            registered,
+            peer,
+            place: Some(place),
+            negotiation: Some(negotiation),
+            incoming: BytesMut::new(),
+            tls: String::new(),
+            session: None,
+        }
+    }
+
+    /// Brings the connection to a bound stream, or to its end.
+    pub(crate) async fn run<IO>(mut self, mut io: IO, security: Security) -> Option<Stream<TlsStream<IO>>>
+    where
+        IO: AsyncRead + AsyncWrite + Unpin,
+    {
+        let domain = match security {
+            Security::DirectTls => None,
+            Security::StartTls => match self.negotiate(&mut io).await {
+                Ok(Reached::StartTls { domain }) => Some(domain),
+                Ok(Reached::Bound) => return None,
+                Err(stopped) => return self.end(&mut io, stopped).await,
+            },
+        };
+        let mut stream = self.secure(io, domain.as_ref()).await?;
+        match self.negotiate(stream.as_mut()).await {
+            Ok(Reached::Bound) => self.into_stream(stream),
+            Ok(Reached::StartTls { .. }) => None,
+            Err(stopped) => self.end(stream.as_mut(), stopped).await,
+        }
+    }
+
+    /// The TLS handshake. If it fails there is nobody to tell (RFC 6120 §5.4.3.2).
+    async fn secure<IO>(&mut self, io: IO, domain: Option<&BareJid>) -> Option<Box<TlsStream<IO>>>
+    where
+        IO: AsyncRead + AsyncWrite + Unpin,
+    {
+        let signal = Arc::clone(&self.registered.signal);
+        let certs = Arc::clone(&self.c2s.certs);
+        let handshake = tls::accept(&certs, domain.map(BareJid::as_str), io);
+        let secured = tokio::select! {
+            biased;
+            () = signal.stopped() => return None,
+            result = timeout_at(self.deadline(), handshake) => match result {
+                Ok(Ok(secured)) => secured,
+                Ok(Err(error)) => {
+                    tracing::debug!(connection = self.registered.number(), peer = %self.peer, %error, "cannot make the TLS handshake");
+                    return None;
+                }
+                Err(_elapsed) => {
+                    tracing::debug!(connection = self.registered.number(), peer = %self.peer, "too slow to make the TLS handshake");
+                    return None;
+                }
+            },
+        };
+        let stream = Box::new(secured.stream);
+        self.tls = describe(stream.get_ref().1);
+        let negotiation = self.negotiation.as_mut()?;
+        negotiation.handle(Instant::now(), Input::Secured(secured.bindings)).ok()?;
+        Some(stream)
+    }
+
+    async fn negotiate<S>(&mut self, stream: &mut S) -> Result<Reached, Stopped>
+    where
+        S: AsyncRead + AsyncWrite + Unpin,
+    {
+        loop {
+            while let Some(action) =
+                self.negotiation.as_mut().and_then(|negotiation| negotiation.poll_action())
+            {
+                if let Some(reached) = self.act(stream, action).await? {
+                    return Ok(reached);
+                }
+            }
+            let wants_input = self.negotiation.as_ref().is_some_and(|negotiation| negotiation.wants_input());
+            if wants_input {
+                self.incoming.reserve(READ_BYTES);
+            }
+            tokio::select! {
+                biased;
+                notice = self.registered.signal.notice() => if notice == Notice::Stop {
+                    return Err(StreamError::Shutdown.into());
+                },
+                () = sleep_until(self.deadline()) => self.handle(Input::Time)?,
+                count = stream.read_buf(&mut self.incoming), if wants_input => {
+                    if count? == 0 {
+                        return Err(io::Error::from(io::ErrorKind::UnexpectedEof).into());
+                    }
+                    self.read()?;
+                }
+            }
+        }
+    }
+
+    fn read(&mut self) -> Result<(), StreamError> {
+        let mut incoming = std::mem::take(&mut self.incoming);
+        let result = self.handle(Input::Bytes(&mut incoming));
+        if !incoming.is_empty() {
+            self.incoming = incoming;
+        }
+        result
+    }
+
+    fn handle(&mut self, input: Input<'_>) -> Result<(), StreamError> {
+        let span =
+            tracing::debug_span!("negotiation", connection = self.registered.number(), peer = %self.peer);
+        let _entered = span.enter();
+        let negotiation = self.negotiation.as_mut().ok_or(StreamError::Internal)?;
+        negotiation.handle(Instant::now(), input)?;
+        if negotiation.is_authenticated() {
+            self.place = None;
+        }
+        Ok(())
+    }
+
+    async fn act<S>(&mut self, stream: &mut S, action: Action) -> Result<Option<Reached>, Stopped>
+    where
+        S: AsyncWrite + Unpin,
+    {
+        match action {
+            Action::Send(bytes) => {
+                let sending = async {
+                    stream.write_all(&bytes).await?;
+                    stream.flush().await
+                };
+                timeout_at(self.deadline(), sending).await.map_err(|_| StreamError::TooSlow("read"))??;
+            }
+            Action::StartTls { domain } => return Ok(Some(Reached::StartTls { domain })),
+            Action::Ask { account, hash, cost } => {
+                let found = self.credentials(&account, hash).await;
+                self.verify(found, cost).await?;
+            }
+            Action::Bind { peer, resource } => {
+                let connection = self.connection();
+                let bound = self.c2s.hub.bind(peer.account(), resource.as_deref(), connection).await;
+                let bound = bound.map(|session| self.hold(session));
+                self.handle(Input::Bound(bound))?;
+            }
+            Action::Nonza { peer, element } => {
+                let answer = self.answer(&peer, element).await;
+                self.handle(Input::Answered(answer))?;
+            }
+            Action::Proceed => return Ok(Some(Reached::Bound)),
+            Action::Close => return Err(Stopped::Closed),
+        }
+        // What is pipelined behind an answer was read already.
+        self.read()?;
+        Ok(None)
+    }
+
+    /// Reads a credential. One that cannot be understood is an account without it.
+    async fn credentials(&self, account: &BareJid, hash: Hash) -> Result<Option<Credentials>, Unreadable> {
+        let found = match self.c2s.hub.store.credential(account, hash.family()).await {
+            Ok(found) => found,
+            Err(error) => {
+                tracing::error!(%account, %error, "cannot read a credential");
+                return Err(Unreadable);
+            }
+        };
+        let Some((text, state)) = found else { return Ok(None) };
+        let standing = match state {
+            AccountState::Enabled => Standing::Active,
+            AccountState::Disabled => Standing::Disabled,
+        };
+        match text.parse() {
+            Ok(keys) => Ok(Some(Credentials { keys, standing })),
+            Err(error) => {
+                tracing::error!(%account, %error, "cannot understand a stored credential");
+                Ok(None)
+            }
+        }
+    }
+
+    /// Hands a credential in. Where that means to hash a password, it happens on a thread that may block, and only as
+    /// many at a time as there are processors.
+    async fn verify(
+        &mut self,
+        found: Result<Option<Credentials>, Unreadable>,
+        cost: Cost,
+    ) -> Result<(), StreamError> {
+        if cost == Cost::Cheap {
+            return self.handle(Input::Credentials(found));
+        }
+        let c2s = Arc::clone(&self.c2s);
+        let _permit = c2s.hashing.acquire().await.map_err(|_| StreamError::Internal)?;
+        let mut negotiation = self.negotiation.take().ok_or(StreamError::Internal)?;
+        let span =
+            tracing::debug_span!("negotiation", connection = self.registered.number(), peer = %self.peer);
+        let hashing = tokio::task::spawn_blocking(move || {
+            let _entered = span.enter();
+            let result = negotiation.handle(Instant::now(), Input::Credentials(found));
+            (negotiation, result)
+        });
+        let (negotiation, result) = hashing.await.map_err(|_| StreamError::Internal)?;
+        if negotiation.is_authenticated() {
+            self.place = None;
+        }
+        self.negotiation = Some(negotiation);
+        result
+    }
+
+    async fn answer(&mut self, peer: &Authenticated<BareJid>, element: Element) -> Option<Answer> {
+        let hub = Arc::clone(&self.c2s.hub);
+        let handler = hub.registry.nonza_handler(&element)?;
+        let account = peer.account().clone();
+        let stream = StreamState::Authenticated { account, connection: self.connection() };
+        let NonzaReply { write, session, error } = handler(NonzaRequest { hub, element, stream }).await;
+        let resumed = session.is_some();
+        if let Some(session) = session {
+            self.hold(session);
+        }
+        let error = error.map(|(condition, detail)| StreamError::Extension(condition, detail));
+        Some(Answer { write, resumed, error })
+    }
+
+    fn connection(&self) -> Connection {
+        let info = ConnectionInfo {
+            address: self.peer.to_string(),
+            tls: self.tls.clone(),
+            since: self.c2s.hub.clock.now_micros(),
+        };
+        let wake: Arc<dyn Wake> = self.registered.signal.clone();
+        Connection { number: self.registered.number(), wake, info }
+    }
+
+    /// Keeps a session, so that it is let go of whatever happens.
+    fn hold(&mut self, session: SessionRef) -> unisono_core::jid::FullJid {
+        let jid = session.jid.clone();
+        self.session = Some(Held::new(Arc::clone(&self.c2s.hub), session));
+        jid
+    }
+
+    fn deadline(&self) -> Instant {
+        self.negotiation.as_ref().map_or_else(Instant::now, |negotiation| negotiation.poll_timeout())
+    }
+
+    fn into_stream<IO>(self, io: Box<TlsStream<IO>>) -> Option<Stream<TlsStream<IO>>>
+    where
+        IO: AsyncRead + AsyncWrite + Unpin,
+    {
+        let (reader, lang) = self.negotiation?.into_reader();
+        let peer = Peer { c2s: self.c2s, registered: self.registered, address: self.peer };
+        Some(Stream::new(peer, io, reader, lang, self.incoming, self.session?))
+    }
+
+    /// Ends the stream with its last words, if there is somebody to hear them.
+    async fn end<S, T>(mut self, stream: &mut S, stopped: Stopped) -> Option<T>
+    where
+        S: AsyncRead + AsyncWrite + Unpin,
+    {
+        let number = self.registered.number();
+        let last_words = match &stopped {
+            Stopped::Gone(error) => {
+                tracing::debug!(connection = number, peer = %self.peer, %error, "connection lost before its stream was bound");
+                return None;
+            }
+            Stopped::Closed => Vec::new(),
+            Stopped::Error(error) => {
+                note(error, number, self.peer);
+                self.negotiation.as_mut().map(|negotiation| negotiation.last_words(error)).unwrap_or_default()
+            }
+        };
+        close(stream, &last_words, self.c2s.terms.limits.close_within).await;
+        None
+    }
+}
+
+/// Logs and counts the error that a stream ends by.
+pub(crate) fn note(error: &StreamError, connection: u64, peer: SocketAddr) {
+    let condition = error.condition();
+    metrics::counter!("unisono_client_stream_errors_total", "condition" => condition.as_str()).increment(1);
+    if error.is_theirs() {
+        tracing::info!(connection, %peer, condition = condition.as_str(), %error, "stream ends by an error");
+    } else {
+        tracing::debug!(connection, %peer, condition = condition.as_str(), %error, "stream ends");
+    }
+}
+
+/// Writes what is left, closes our side, and waits a moment for the other (XEP-0190).
+pub(crate) async fn close<S>(stream: &mut S, last_words: &[u8], within: Duration)
+where
+    S: AsyncRead + AsyncWrite + Unpin,
+{
+    let closing = async {
+        stream.write_all(last_words).await?;
+        stream.shutdown().await
+    };
+    if !matches!(timeout(within, closing).await, Ok(Ok(()))) {
+        return;
+    }
+    let draining = async {
+        let mut thrown_away = [0; 256];
+        let mut total = 0_usize;
+        while let Ok(count @ 1..) = stream.read(&mut thrown_away).await {
+            total = total.saturating_add(count);
+            if total > LINGER_BYTES {
+                break;
+            }
+        }
+    };
+    // Whether the other side closed or not, this is the end.
+    let _closed = timeout(LINGER, draining).await;
+}
+
+/// Protocol, cipher and key exchange, for people.
+fn describe(connection: &rustls::ServerConnection) -> String {
+    let version = match connection.protocol_version() {
+        Some(rustls::ProtocolVersion::TLSv1_3) => "TLSv1.3",
+        _ => "TLSv1.2",
+    };
+    let suite = connection.negotiated_cipher_suite().map(|suite| format!("{:?}", suite.suite()));
+    let suite =
+        suite.as_deref().map_or("", |name| name.trim_start_matches("TLS13_").trim_start_matches("TLS_"));
+    let group = connection.negotiated_key_exchange_group().map(|group| format!("{:?}", group.name()));
+    [version, suite, group.as_deref().unwrap_or_default()].join(" ").trim_end().to_owned()
+}

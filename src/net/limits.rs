@@ -1,0 +1,79 @@
+//! What a client's stream may cost.
+
+use std::time::Duration;
+
+use unisono_xml::Limits as XmlLimits;
+
+/// Bytes of one element before a resource is bound, from `<` to `>`. RFC 6120 §13.12 forbids less than 10 000.
+pub const EARLY_STANZA_BYTES_MAX: usize = 16 * 1024;
+
+/// The limits of client streams. Each holds for one stream, except where it says otherwise.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Limits {
+    /// Bytes of one element before a resource is bound. More ends the stream with `policy-violation`.
+    pub early_stanza_bytes_max: usize,
+    /// Bytes of one element of a bound stream; announced by XEP-0478.
+    pub stanza_bytes_max: usize,
+    /// From the first byte of the connection until the client has proven who it is, whatever it sends meanwhile.
+    pub authenticate_within: Duration,
+    /// From there until a resource is bound or a session resumed.
+    pub bind_within: Duration,
+    /// Connections before authentication, of all addresses together. More are closed at once.
+    pub unauthenticated_max: usize,
+    /// The same for one IPv4 address or one IPv6 network of 64 bits.
+    pub unauthenticated_per_address_max: usize,
+    /// Attempts to authenticate that may fail (RFC 6120 §6.4.5: three to six).
+    pub sasl_attempts_max: u32,
+    /// How long a failure to authenticate keeps the client waiting for its answer.
+    pub sasl_failure_delay: Duration,
+    /// Attempts to bind a resource that may fail (RFC 6120 §7.7.3: five to ten).
+    pub bind_attempts_max: u32,
+    /// Stanzas that are not durable yet, above which nothing more is read.
+    pub window: usize,
+    /// Silence of the client after which the server asks for a sign of life, and asks again; announced by XEP-0478.
+    pub idle_after: Duration,
+    /// How long a client that counts stanzas (XEP-0198) may take to answer when asked so.
+    pub answer_within: Duration,
+    /// How long a connection that is being closed may take to pass on what is due to it.
+    pub close_within: Duration,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            early_stanza_bytes_max: EARLY_STANZA_BYTES_MAX,
+            stanza_bytes_max: 256 * 1024,
+            authenticate_within: Duration::from_secs(10),
+            bind_within: Duration::from_secs(30),
+            unauthenticated_max: 10_000,
+            unauthenticated_per_address_max: 100,
+            sasl_attempts_max: 4,
+            sasl_failure_delay: Duration::from_secs(1),
+            bind_attempts_max: 5,
+            window: 64,
+            idle_after: Duration::from_secs(300),
+            answer_within: Duration::from_secs(60),
+            close_within: Duration::from_secs(5),
+        }
+    }
+}
+
+impl Limits {
+    /// What is read before a resource is bound: a header and a few small elements.
+    pub(crate) fn early_xml(&self) -> XmlLimits {
+        XmlLimits {
+            element_bytes_max: self.early_stanza_bytes_max,
+            depth_max: 8,
+            attributes_max: 32,
+            children_max: 64,
+            name_bytes_max: 256,
+            namespaces_max: 32,
+            elements_max: 256,
+        }
+    }
+
+    /// What is read from a bound stream.
+    pub(crate) fn xml(&self) -> XmlLimits {
+        XmlLimits { element_bytes_max: self.stanza_bytes_max, ..XmlLimits::default() }
+    }
+}

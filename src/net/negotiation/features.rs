@@ -1,0 +1,66 @@
+//! What is offered at each station of the way (RFC 6120 §4.3.2).
+
+use compact_str::CompactString;
+use unisono_core::binding::{NS_BIND, NS_SESSION};
+use unisono_core::stanza::{CLIENT_SCOPE, NS_STREAMS};
+use unisono_xml::{Element, ElementBuilder};
+
+use super::{NS_SASL, NS_TLS};
+use crate::limits::Limits;
+use crate::sasl::Offer;
+
+/// XEP-0440, version 0.5.0.
+const NS_CHANNEL_BINDING: &str = "urn:xmpp:sasl-cb:0";
+/// XEP-0478, version 0.2.0.
+const NS_LIMITS: &str = "urn:xmpp:stream-limits:0";
+
+/// Outside of TLS: TLS, and nothing else (§5.3.1).
+pub(super) fn write_securing(out: &mut Vec<u8>) {
+    let required = Element::new("required", NS_TLS);
+    let starttls = Element::builder("starttls", NS_TLS).child(required).build();
+    write(out, features().child(starttls));
+}
+
+/// Inside of TLS: authentication, and to what it can be bound.
+pub(super) fn write_authenticating(out: &mut Vec<u8>, offer: &Offer) {
+    let names = offer.mechanisms().iter().map(|mechanism| mechanism.as_str());
+    let mechanisms = names.map(|name| Element::builder("mechanism", NS_SASL).text(name).build());
+    let mechanisms = Element::builder("mechanisms", NS_SASL).children(mechanisms).build();
+    let types: Vec<_> = offer
+        .binding_types()
+        .map(|kind| {
+            Element::builder("channel-binding", NS_CHANNEL_BINDING).attr("type", kind.as_str()).build()
+        })
+        .collect();
+    let bindings = (!types.is_empty())
+        .then(|| Element::builder("sasl-channel-binding", NS_CHANNEL_BINDING).children(types).build());
+    write(out, features().child(mechanisms).child_opt(bindings));
+}
+
+/// After authentication: binding, and what the extensions offer. Limits are announced here and not before, so that no
+/// client takes the smaller ones that hold until now for the whole of its stream.
+pub(super) fn write_binding(out: &mut Vec<u8>, limits: &Limits, of_extensions: &[Element]) {
+    // RFC 3921 §3 demanded a session; this says that today nobody need ask.
+    let session = Element::builder("session", NS_SESSION).child(Element::new("optional", NS_SESSION)).build();
+    let number = |name: &'static str, value: u64| {
+        Element::builder(name, NS_LIMITS).text(CompactString::from(value.to_string())).build()
+    };
+    let limits = Element::builder("limits", NS_LIMITS)
+        .child(number("max-bytes", limits.stanza_bytes_max as u64))
+        .child(number("idle-seconds", limits.idle_after.as_secs()))
+        .build();
+    let all = features()
+        .child(Element::new("bind", NS_BIND))
+        .child(session)
+        .child(limits)
+        .children(of_extensions.iter().cloned());
+    write(out, all);
+}
+
+fn features() -> ElementBuilder {
+    Element::builder("features", NS_STREAMS)
+}
+
+fn write(out: &mut Vec<u8>, features: ElementBuilder) {
+    features.build().write_into(out, &CLIENT_SCOPE);
+}

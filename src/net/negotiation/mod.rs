@@ -1,0 +1,599 @@
+//! A client's stream from its opening tag to a bound resource (RFC 6120 §4.3), without I/O.
+//!
+//! ```text
+//!  Opening ──header──▶ Securing ──<starttls/>──▶ Handshaking        outside of TLS
+//!                                                    │
+//!     ┌──────────────────secured─────────────────────┘
+//!     ▼
+//!  Opening ──header──▶ Authenticating ◀──▶ Verifying                inside of TLS
+//!                         ▲    │ ▲             │
+//!                         │    │ └──delay── Refused
+//!     ┌──────────────────success
+//!     ▼
+//!  Opening ──header──▶ Binding ◀──▶ Asking ──▶ Bound                authenticated
+//! ```
+//! The host is the one of the first header, and an identity is what SASL says, for as long as the connection lives.
+
+mod exchange;
+mod features;
+mod header;
+#[cfg(test)]
+mod tests;
+
+use std::mem;
+use std::sync::Arc;
+
+use bytes::BytesMut;
+use compact_str::CompactString;
+use tokio::time::Instant;
+use unisono_core::binding::NS_BIND;
+use unisono_core::clock::Random;
+use unisono_core::error::{Condition, StanzaError};
+use unisono_core::jid::{BareJid, FullJid, Jid};
+use unisono_core::stanza::{CLIENT_SCOPE, NS_CLIENT, NS_STREAMS};
+use unisono_xml::{Element, StreamEvent, StreamHeader, StreamReader};
+
+use self::header::Header;
+use crate::error::{CLOSE, Said, StreamError};
+use crate::limits::Limits;
+use crate::sasl::{
+    Authenticated, Authenticator, Channel, ChannelBindings, Cost, Credentials, Decoys, Hash, Offer, Policy,
+    Refusal, SaslFailure, ServerNonce, Step,
+};
+
+pub(crate) const NS_TLS: &str = "urn:ietf:params:xml:ns:xmpp-tls";
+pub(crate) const NS_SASL: &str = "urn:ietf:params:xml:ns:xmpp-sasl";
+
+/// What all streams of a server have in common.
+pub(crate) struct Terms {
+    pub(crate) domains: Vec<BareJid>,
+    pub(crate) limits: Limits,
+    pub(crate) policy: Policy,
+    pub(crate) decoys: Arc<Decoys>,
+    pub(crate) random: Arc<dyn Random>,
+    /// What the extensions offer to who is authenticated.
+    pub(crate) features: Vec<Element>,
+}
+
+/// How a connection is encrypted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Security {
+    /// The stream begins in the clear and must ask for TLS (RFC 6120 §5).
+    StartTls,
+    /// TLS comes first (XEP-0368).
+    DirectTls,
+}
+
+/// What happens to a negotiation.
+pub(crate) enum Input<'a> {
+    /// Bytes arrived. What is not understood yet stays in the buffer.
+    Bytes(&'a mut BytesMut),
+    /// The TLS handshake is done.
+    Secured(ChannelBindings),
+    /// The answer to [`Action::Ask`]; `Err` if the store cannot be read.
+    Credentials(Result<Option<Credentials>, Unreadable>),
+    /// The answer to [`Action::Bind`].
+    Bound(Result<FullJid, StanzaError>),
+    /// The answer to [`Action::Nonza`]; `None` if no extension knows the element.
+    Answered(Option<Answer>),
+    /// Time passed.
+    Time,
+}
+
+/// The store cannot be read.
+#[derive(Debug)]
+pub(crate) struct Unreadable;
+
+/// What an extension answers to a nonza.
+pub(crate) struct Answer {
+    pub(crate) write: Vec<Element>,
+    /// The stream has taken up a session.
+    pub(crate) resumed: bool,
+    pub(crate) error: Option<StreamError>,
+}
+
+/// What is to be done, in this order. After those that are questions nothing is read until they are answered.
+#[derive(Debug)]
+pub(crate) enum Action {
+    Send(Vec<u8>),
+    /// Make the TLS handshake, for this domain if the client names none.
+    StartTls {
+        domain: BareJid,
+    },
+    /// Read a credential.
+    Ask {
+        account: BareJid,
+        hash: Hash,
+        cost: Cost,
+    },
+    /// Bind this resource, or make one up.
+    Bind {
+        peer: Authenticated<BareJid>,
+        resource: Option<CompactString>,
+    },
+    /// Let an extension answer.
+    Nonza {
+        peer: Authenticated<BareJid>,
+        element: Element,
+    },
+    /// Go on with [`Negotiation::into_reader`].
+    Proceed,
+    /// The client closed its stream.
+    Close,
+}
+
+pub(crate) struct Negotiation {
+    terms: Arc<Terms>,
+    reader: StreamReader,
+    state: State,
+    /// From the first header, for good.
+    to: Option<BareJid>,
+    from: Option<BareJid>,
+    lang: Option<CompactString>,
+    /// Whether our header of the present stream is out.
+    opened: bool,
+    failures: u32,
+    bindings: u32,
+    deadline: Instant,
+    out: Vec<u8>,
+    next: Option<Action>,
+}
+
+enum State {
+    Opening(Stage),
+    Securing,
+    Handshaking,
+    Authenticating(Box<Authenticator<BareJid>>),
+    /// A credential is being read.
+    Verifying(Box<Authenticator<BareJid>>),
+    /// The answer waits, so that guessing takes time.
+    Refused {
+        until: Instant,
+        failure: SaslFailure,
+        sasl: Box<Authenticator<BareJid>>,
+    },
+    Binding(Authenticated<BareJid>),
+    /// The hub binds a resource, with the id of the request; or an extension answers.
+    Asking(Authenticated<BareJid>, Option<CompactString>),
+    Bound,
+    Closed,
+}
+
+/// What a header opens.
+enum Stage {
+    Clear,
+    /// TLS is up; the header will say for which domain to authenticate.
+    Secured(ChannelBindings),
+    Authenticated(Authenticated<BareJid>),
+}
+
+impl Negotiation {
+    /// A negotiation that begins now. With [`Security::DirectTls`], tell it [`Input::Secured`] first.
+    pub(crate) fn new(terms: Arc<Terms>, now: Instant) -> Self {
+        let deadline = now.checked_add(terms.limits.authenticate_within).unwrap_or(now);
+        Self {
+            reader: StreamReader::new(terms.limits.early_xml()),
+            terms,
+            state: State::Opening(Stage::Clear),
+            to: None,
+            from: None,
+            lang: None,
+            opened: false,
+            failures: 0,
+            bindings: 0,
+            deadline,
+            out: Vec::new(),
+            next: None,
+        }
+    }
+
+    /// Takes what happened. After an error, [`Self::last_words`] are what is left to say.
+    pub(crate) fn handle(&mut self, now: Instant, input: Input<'_>) -> Result<(), StreamError> {
+        match input {
+            Input::Bytes(bytes) => self.read(now, bytes),
+            Input::Secured(bindings) => {
+                self.secured(bindings);
+                Ok(())
+            }
+            Input::Credentials(found) => self.verify(now, found),
+            Input::Bound(result) => self.bound(result),
+            Input::Answered(answer) => self.answered(answer),
+            Input::Time => self.pass_time(now),
+        }
+    }
+
+    /// What is to be done now.
+    pub(crate) fn poll_action(&mut self) -> Option<Action> {
+        if !self.out.is_empty() {
+            return Some(Action::Send(mem::take(&mut self.out)));
+        }
+        self.next.take()
+    }
+
+    /// When [`Input::Time`] is due.
+    pub(crate) fn poll_timeout(&self) -> Instant {
+        match &self.state {
+            State::Refused { until, .. } => self.deadline.min(*until),
+            _ => self.deadline,
+        }
+    }
+
+    /// Whether more bytes are of use.
+    pub(crate) fn wants_input(&self) -> bool {
+        self.next.is_none()
+            && match &self.state {
+                State::Opening(_) | State::Securing | State::Authenticating(_) | State::Binding(_) => true,
+                State::Handshaking
+                | State::Verifying(_)
+                | State::Refused { .. }
+                | State::Asking(..)
+                | State::Bound
+                | State::Closed => false,
+            }
+    }
+
+    /// Whether the client has proven who it is.
+    pub(crate) fn is_authenticated(&self) -> bool {
+        matches!(
+            self.state,
+            State::Opening(Stage::Authenticated(_)) | State::Binding(_) | State::Asking(..) | State::Bound
+        )
+    }
+
+    /// The end of the stream by an error, with a header before it if there was none (RFC 6120 §4.9.1.2).
+    pub(crate) fn last_words(&mut self, error: &StreamError) -> Vec<u8> {
+        self.state = State::Closed;
+        let mut out = mem::take(&mut self.out);
+        if !self.opened {
+            self.open_into(&mut out);
+        }
+        error.write_into(&mut out);
+        out
+    }
+
+    /// The reader of the bound stream, and the language of what comes.
+    pub(crate) fn into_reader(self) -> (StreamReader, Option<CompactString>) {
+        let Self { mut reader, terms, lang, .. } = self;
+        reader.set_limits(terms.limits.xml());
+        (reader, lang)
+    }
+
+    fn read(&mut self, now: Instant, input: &mut BytesMut) -> Result<(), StreamError> {
+        while self.wants_input() {
+            match self.reader.next(input)? {
+                None => break,
+                Some(StreamEvent::Open(header)) => self.header(&header)?,
+                Some(StreamEvent::Element(element)) => self.element(now, &element, input.is_empty())?,
+                Some(StreamEvent::Close) => self.close(),
+            }
+        }
+        Ok(())
+    }
+
+    fn header(&mut self, header: &StreamHeader) -> Result<(), StreamError> {
+        let Header { to, from, lang } = Header::read(header, &self.terms.domains)?;
+        // The host is fixed: what was authenticated for one is not for another.
+        if self.to.as_ref().is_some_and(|first| *first != to) {
+            return Err(StreamError::ChangedHost);
+        }
+        if let (Some(first), Some(now)) = (&self.from, &from)
+            && first != now
+        {
+            return Err(StreamError::WrongFrom(Said::new(now.as_str())));
+        }
+        let state = match mem::replace(&mut self.state, State::Closed) {
+            State::Opening(stage) => self.stage(stage, &to, from.as_ref())?,
+            other => other,
+        };
+        self.to = Some(to);
+        self.lang = lang;
+        self.from = from.or(self.from.take());
+        self.open();
+        match &state {
+            State::Authenticating(sasl) => features::write_authenticating(&mut self.out, sasl.offer()),
+            State::Binding(_) => {
+                features::write_binding(&mut self.out, &self.terms.limits, &self.terms.features)
+            }
+            _ => features::write_securing(&mut self.out),
+        }
+        self.state = state;
+        Ok(())
+    }
+
+    /// What a header opens, if it fits.
+    fn stage(&self, stage: Stage, to: &BareJid, from: Option<&BareJid>) -> Result<State, StreamError> {
+        Ok(match stage {
+            Stage::Clear => State::Securing,
+            Stage::Secured(bindings) => {
+                let offer = Offer::new(&self.terms.policy, Channel::Tls(bindings));
+                let decoys = Arc::clone(&self.terms.decoys);
+                State::Authenticating(Box::new(Authenticator::new(to.as_str(), offer, decoys)))
+            }
+            Stage::Authenticated(peer) => match from {
+                Some(from) if from != peer.account() => {
+                    return Err(StreamError::WrongFrom(Said::new(from.as_str())));
+                }
+                _ => State::Binding(peer),
+            },
+        })
+    }
+
+    fn element(&mut self, now: Instant, element: &Element, is_last: bool) -> Result<(), StreamError> {
+        let state = mem::replace(&mut self.state, State::Closed);
+        if element.ns() == NS_CLIENT && !matches!(state, State::Binding(_)) {
+            return Err(StreamError::NotAuthorized("a stanza"));
+        }
+        if element.is("error", NS_STREAMS) {
+            // The client ends its stream by an error; there is nothing to add (RFC 6120 §4.9.1.1).
+            self.state = state;
+            self.close();
+            return Ok(());
+        }
+        if element.ns() == NS_TLS {
+            return match state {
+                State::Securing => self.start_tls(element, is_last),
+                _ => Err(StreamError::StartTls),
+            };
+        }
+        match state {
+            State::Securing if element.ns() == NS_SASL => {
+                exchange::write_failure(&mut self.out, SaslFailure::EncryptionRequired);
+                Err(StreamError::SaslOutsideTls)
+            }
+            State::Authenticating(sasl) if element.ns() == NS_SASL => self.exchange(now, sasl, element),
+            State::Binding(peer) if element.ns() == NS_CLIENT => self.bind(peer, element),
+            State::Binding(peer) if element.ns() != NS_SASL => {
+                self.next = Some(Action::Nonza { peer: peer.clone(), element: element.clone() });
+                self.state = State::Asking(peer, None);
+                Ok(())
+            }
+            _ => Err(StreamError::UnknownElement(Said::new(element.name()))),
+        }
+    }
+
+    /// `<starttls/>` (RFC 6120 §5.4.2). Nothing may come with it: it would have been sent in the clear and read as if
+    /// it had come inside of TLS.
+    fn start_tls(&mut self, element: &Element, is_last: bool) -> Result<(), StreamError> {
+        let Some(domain) = self.to.clone().filter(|_| element.name() == "starttls" && is_last) else {
+            return Err(StreamError::StartTls);
+        };
+        Element::new("proceed", NS_TLS).write_into(&mut self.out, &CLIENT_SCOPE);
+        self.next = Some(Action::StartTls { domain });
+        self.state = State::Handshaking;
+        Ok(())
+    }
+
+    fn secured(&mut self, bindings: ChannelBindings) {
+        self.restart(Stage::Secured(bindings));
+        // RFC 6120 §5.4.3.3: what came in the clear is forgotten, but for the host, which cannot change.
+        self.from = None;
+    }
+
+    fn restart(&mut self, stage: Stage) {
+        self.reader.restart();
+        self.opened = false;
+        self.state = State::Opening(stage);
+    }
+
+    /// RFC 6120 §6.4.
+    fn exchange(
+        &mut self,
+        now: Instant,
+        mut sasl: Box<Authenticator<BareJid>>,
+        element: &Element,
+    ) -> Result<(), StreamError> {
+        let message = exchange::Message::read(element)
+            .ok_or_else(|| StreamError::UnknownElement(Said::new(element.name())))?;
+        let step = match message {
+            Err(failure) => return self.refuse(now, sasl, failure),
+            Ok(exchange::Message::Abort) => Err(sasl.abort()),
+            Ok(exchange::Message::Respond(data)) => sasl.respond(&data),
+            Ok(exchange::Message::Begin { mechanism, data }) => {
+                let mut nonce = [0; 18];
+                self.terms.random.fill(&mut nonce);
+                sasl.begin(&mechanism, data.as_deref(), ServerNonce::from_random(&nonce))
+            }
+        };
+        self.step(now, sasl, step)
+    }
+
+    fn verify(
+        &mut self,
+        now: Instant,
+        found: Result<Option<Credentials>, Unreadable>,
+    ) -> Result<(), StreamError> {
+        let State::Verifying(mut sasl) = mem::replace(&mut self.state, State::Closed) else {
+            return Err(StreamError::Internal);
+        };
+        match found {
+            Ok(credentials) => {
+                let step = sasl.provide(credentials);
+                self.step(now, sasl, step)
+            }
+            Err(Unreadable) => {
+                // A new exchange begins with a new state, so that this one cannot be taken up.
+                let _ended = sasl.abort();
+                self.refuse(now, sasl, SaslFailure::TemporaryAuthFailure)
+            }
+        }
+    }
+
+    fn step(
+        &mut self,
+        now: Instant,
+        sasl: Box<Authenticator<BareJid>>,
+        step: Result<Step<BareJid>, Refusal>,
+    ) -> Result<(), StreamError> {
+        match step {
+            Ok(Step::Challenge(data)) => {
+                exchange::write_challenge(&mut self.out, &data);
+                self.state = State::Authenticating(sasl);
+                Ok(())
+            }
+            Ok(Step::NeedCredentials { account, hash, cost }) => {
+                self.next = Some(Action::Ask { account, hash, cost });
+                self.state = State::Verifying(sasl);
+                Ok(())
+            }
+            Ok(Step::Success { peer, data }) => {
+                exchange::write_success(&mut self.out, data.as_deref());
+                self.deadline = now.checked_add(self.terms.limits.bind_within).unwrap_or(now);
+                self.restart(Stage::Authenticated(peer));
+                Ok(())
+            }
+            Err(refusal) => {
+                tracing::debug!(reason = refusal.reason, "cannot authenticate");
+                self.refuse(now, sasl, refusal.failure)
+            }
+        }
+    }
+
+    /// A failure is told later, except to a client that gave up by itself.
+    fn refuse(
+        &mut self,
+        now: Instant,
+        sasl: Box<Authenticator<BareJid>>,
+        failure: SaslFailure,
+    ) -> Result<(), StreamError> {
+        metrics::counter!("unisono_sasl_failures_total", "condition" => failure.as_str()).increment(1);
+        self.failures = self.failures.saturating_add(1);
+        let delay = match failure {
+            SaslFailure::Aborted => std::time::Duration::ZERO,
+            _ => self.terms.limits.sasl_failure_delay,
+        };
+        if delay.is_zero() {
+            return self.tell_refusal(sasl, failure);
+        }
+        let until = now.checked_add(delay).unwrap_or(now);
+        self.state = State::Refused { until, failure, sasl };
+        Ok(())
+    }
+
+    fn tell_refusal(
+        &mut self,
+        sasl: Box<Authenticator<BareJid>>,
+        failure: SaslFailure,
+    ) -> Result<(), StreamError> {
+        exchange::write_failure(&mut self.out, failure);
+        if self.failures >= self.terms.limits.sasl_attempts_max {
+            return Err(StreamError::TooManyAttempts("authenticate")); // RFC 6120 §6.4.5
+        }
+        self.state = State::Authenticating(sasl);
+        Ok(())
+    }
+
+    /// RFC 6120 §7: before a resource is bound, this is the only stanza.
+    fn bind(&mut self, peer: Authenticated<BareJid>, element: &Element) -> Result<(), StreamError> {
+        let is_ours = element.attr("to").is_none_or(|to| {
+            to.parse::<Jid>().is_ok_and(|to| {
+                to.as_str() == peer.account().domain() || to.as_str() == peer.account().as_str()
+            })
+        });
+        let request = element.child("bind", NS_BIND);
+        let Some(request) = request.filter(|_| element.name() == "iq" && is_ours) else {
+            return Err(StreamError::NotAuthorized("a stanza")); // §7.1
+        };
+        let id = element.attr("id").map(CompactString::from);
+        if element.attr("type") != Some("set") || id.is_none() {
+            self.state = State::Binding(peer);
+            return self.refuse_binding(id.as_deref(), &StanzaError::new(Condition::BadRequest));
+        }
+        let resource = request.child_text("resource", NS_BIND).filter(|text| !text.is_empty());
+        let resource = resource.map(CompactString::from);
+        self.next = Some(Action::Bind { peer: peer.clone(), resource });
+        self.state = State::Asking(peer, id);
+        Ok(())
+    }
+
+    fn bound(&mut self, result: Result<FullJid, StanzaError>) -> Result<(), StreamError> {
+        let State::Asking(peer, id) = mem::replace(&mut self.state, State::Closed) else {
+            return Err(StreamError::Internal);
+        };
+        match result {
+            Ok(jid) => {
+                let jid = Element::builder("jid", NS_BIND).text(jid.as_str()).build();
+                let result = Element::builder("iq", NS_CLIENT)
+                    .attr("type", "result")
+                    .attr_opt("id", id.as_deref())
+                    .child(Element::builder("bind", NS_BIND).child(jid).build());
+                result.build().write_into(&mut self.out, &CLIENT_SCOPE);
+                self.finish();
+                Ok(())
+            }
+            Err(error) => {
+                self.state = State::Binding(peer);
+                self.refuse_binding(id.as_deref(), &error)
+            }
+        }
+    }
+
+    fn refuse_binding(&mut self, id: Option<&str>, error: &StanzaError) -> Result<(), StreamError> {
+        self.bindings = self.bindings.saturating_add(1);
+        let reply = Element::builder("iq", NS_CLIENT).attr("type", "error").attr_opt("id", id);
+        reply.child(error.to_element()).build().write_into(&mut self.out, &CLIENT_SCOPE);
+        if self.bindings >= self.terms.limits.bind_attempts_max {
+            return Err(StreamError::TooManyAttempts("bind a resource")); // §7.7.3
+        }
+        Ok(())
+    }
+
+    fn answered(&mut self, answer: Option<Answer>) -> Result<(), StreamError> {
+        let State::Asking(peer, None) = mem::replace(&mut self.state, State::Closed) else {
+            return Err(StreamError::Internal);
+        };
+        let Some(answer) = answer else {
+            return Err(StreamError::UnknownElement(Said::new("of no extension")));
+        };
+        for element in &answer.write {
+            element.write_into(&mut self.out, &CLIENT_SCOPE);
+        }
+        match answer {
+            Answer { error: Some(error), .. } => return Err(error),
+            Answer { resumed: true, .. } => self.finish(),
+            Answer { resumed: false, .. } => self.state = State::Binding(peer),
+        }
+        Ok(())
+    }
+
+    fn finish(&mut self) {
+        self.state = State::Bound;
+        self.next = Some(Action::Proceed);
+    }
+
+    fn pass_time(&mut self, now: Instant) -> Result<(), StreamError> {
+        if now >= self.deadline {
+            let what = if self.is_authenticated() { "bind a resource" } else { "authenticate" };
+            return Err(StreamError::TooSlow(what));
+        }
+        match mem::replace(&mut self.state, State::Closed) {
+            State::Refused { until, failure, sasl } if now >= until => self.tell_refusal(sasl, failure),
+            state => {
+                self.state = state;
+                Ok(())
+            }
+        }
+    }
+
+    /// `</stream:stream>` is answered by its like (RFC 6120 §4.4).
+    fn close(&mut self) {
+        if !self.opened {
+            self.open();
+        }
+        self.out.extend_from_slice(CLOSE);
+        self.state = State::Closed;
+        self.next = Some(Action::Close);
+    }
+
+    fn open(&mut self) {
+        let mut out = mem::take(&mut self.out);
+        self.open_into(&mut out);
+        self.out = out;
+    }
+
+    fn open_into(&mut self, out: &mut Vec<u8>) {
+        let default = self.terms.domains.first();
+        let from = self.to.as_ref().or(default).map_or("", BareJid::as_str);
+        header::write(out, self.terms.random.as_ref(), from, self.from.as_ref());
+        self.opened = true;
+    }
+}

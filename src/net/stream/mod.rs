@@ -1,0 +1,424 @@
+//! A bound stream: stanzas in, the session's outbox out (RFC 6120 §8).
+
+mod finish;
+mod intake;
+mod outgoing;
+
+use std::collections::VecDeque;
+use std::future::poll_fn;
+use std::io;
+use std::net::SocketAddr;
+use std::pin::{Pin, pin};
+use std::sync::Arc;
+use std::task::{Context, Poll, ready};
+
+use bytes::BytesMut;
+use compact_str::CompactString;
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::time::{Instant, Sleep, sleep_until};
+use tokio_util::io::poll_read_buf;
+use unisono_core::extension::{NonzaReply, NonzaRequest, StreamState};
+use unisono_core::hub::{Hub, SessionRef};
+use unisono_core::ids::Ticket;
+use unisono_core::receive::Receipt;
+use unisono_core::stanza::CLIENT_SCOPE;
+use unisono_core::storage::{BoxFuture, StoreError};
+use unisono_core::writing::Drained;
+use unisono_xml::{Element, StreamEvent, StreamReader};
+
+use self::intake::{Kind, classify, in_language};
+use self::outgoing::Outgoing;
+use crate::error::{Said, StreamError};
+use crate::panic::{Panicked, caught};
+use crate::server::{C2s, Registered};
+use crate::signal::Notice;
+
+/// Bytes that are read at a time, at least.
+const READ_BYTES: usize = 4096;
+/// Bytes that are taken from the outbox at a time. TLS cuts them into records of 16 KiB.
+const WRITE_BYTES: usize = 32 * 1024;
+
+/// A session in the hands of its connection. It is let go of in any case: a connection that ends without saying how
+/// has broken, and a resumable session waits for the next one.
+pub(crate) struct Held {
+    hub: Arc<Hub>,
+    session: SessionRef,
+}
+
+impl Held {
+    pub(crate) fn new(hub: Arc<Hub>, session: SessionRef) -> Self {
+        Self { hub, session }
+    }
+}
+
+impl Drop for Held {
+    fn drop(&mut self) {
+        self.hub.detach(&self.session);
+    }
+}
+
+/// The other end, and what is kept of the connection.
+pub(crate) struct Peer {
+    pub(crate) c2s: Arc<C2s>,
+    pub(crate) registered: Registered,
+    pub(crate) address: SocketAddr,
+}
+
+/// One bound stream. It is small while it is idle: buffers exist only while there is something in them.
+pub(crate) struct Stream<S> {
+    peer: Peer,
+    held: Held,
+    io: Box<S>,
+    reader: StreamReader,
+    /// The language of stanzas that do not name theirs.
+    lang: Option<CompactString>,
+    incoming: BytesMut,
+    outgoing: Outgoing,
+    /// What the stanzas read so far wait for, as far as it is not durable.
+    window: VecDeque<Ticket>,
+    /// A stanza that is not finished; the next one waits for it.
+    pending: Option<Pending>,
+    /// A part of the outbox that is being read from the log.
+    refill: Option<BoxFuture<'static, Result<(), StoreError>>>,
+    /// The window is full: until its oldest ticket is durable, nothing is read.
+    full: Option<BoxFuture<'static, ()>>,
+    /// Whether the session may have something to write.
+    due: bool,
+    closed_by_client: bool,
+    silence: Silence,
+}
+
+enum Pending {
+    Stanza(BoxFuture<'static, Ticket>),
+    Nonza(BoxFuture<'static, NonzaReply>),
+}
+
+/// What a pending stanza came to.
+enum Finished {
+    Stanza(Ticket),
+    Nonza(NonzaReply),
+}
+
+impl Pending {
+    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Finished> {
+        match self {
+            Self::Stanza(future) => future.as_mut().poll(cx).map(Finished::Stanza),
+            Self::Nonza(future) => future.as_mut().poll(cx).map(Finished::Nonza),
+        }
+    }
+}
+
+/// How long the client has been silent, and what was done about it.
+struct Silence {
+    since: Instant,
+    /// Until when it has to answer.
+    answer_until: Option<Instant>,
+    /// Whether it took something since the last look.
+    took: bool,
+}
+
+/// What a connection waits for.
+enum Event {
+    Notice(Notice),
+    Time,
+    Finished(Finished),
+    Refilled(Result<(), StoreError>),
+    Durable,
+    Wrote(usize),
+    Read(usize),
+}
+
+/// How a stream ends where it does not end by an error of the stream.
+enum End {
+    /// The connection broke.
+    Lost(io::Error),
+    /// The client closed its stream.
+    Closed,
+    Error(StreamError),
+}
+
+impl From<StreamError> for End {
+    fn from(error: StreamError) -> Self {
+        Self::Error(error)
+    }
+}
+
+impl From<io::Error> for End {
+    fn from(error: io::Error) -> Self {
+        Self::Lost(error)
+    }
+}
+
+impl<S: AsyncRead + AsyncWrite + Unpin> Stream<S> {
+    pub(crate) fn new(
+        peer: Peer,
+        io: Box<S>,
+        reader: StreamReader,
+        lang: Option<CompactString>,
+        incoming: BytesMut,
+        held: Held,
+    ) -> Self {
+        tracing::info!(
+            connection = peer.registered.number(),
+            peer = %peer.address,
+            jid = %held.session.jid,
+            "stream is bound"
+        );
+        Self {
+            peer,
+            held,
+            io,
+            reader,
+            lang,
+            incoming,
+            outgoing: Outgoing::default(),
+            window: VecDeque::new(),
+            pending: None,
+            refill: None,
+            full: None,
+            due: true,
+            closed_by_client: false,
+            silence: Silence { since: Instant::now(), answer_until: None, took: true },
+        }
+    }
+
+    /// Serves the stream to its end.
+    pub(crate) async fn run(mut self) {
+        let end = match caught(self.serve()).await {
+            Ok(end) => end,
+            Err(Panicked(message)) => {
+                tracing::error!(
+                    connection = self.peer.registered.number(),
+                    jid = %self.held.session.jid,
+                    %message,
+                    "a handler has failed"
+                );
+                End::Error(StreamError::Internal)
+            }
+        };
+        // Rarely used and large: it has no place in what an idle stream keeps.
+        Box::pin(self.finish(end)).await;
+    }
+
+    async fn serve(&mut self) -> End {
+        let mut timer = pin!(sleep_until(self.next_look()));
+        // What came with the last element of the negotiation was read already.
+        if let Err(end) = self.go_on() {
+            return end;
+        }
+        loop {
+            let event = poll_fn(|cx| self.poll_event(cx, timer.as_mut())).await;
+            let went_on = match event {
+                Ok(event) => self.handle(event, timer.as_mut()),
+                Err(error) => return End::Lost(error),
+            };
+            if let Err(end) = went_on {
+                return end;
+            }
+        }
+    }
+
+    /// What happens next: first stopping, then deadlines, then what drains, then new work.
+    fn poll_event(&mut self, cx: &mut Context<'_>, timer: Pin<&mut Sleep>) -> Poll<io::Result<Event>> {
+        if let Poll::Ready(notice) = self.peer.registered.signal.poll_notice(cx) {
+            return Poll::Ready(Ok(Event::Notice(notice)));
+        }
+        if timer.poll(cx).is_ready() {
+            return Poll::Ready(Ok(Event::Time));
+        }
+        if let Some(pending) = &mut self.pending
+            && let Poll::Ready(finished) = pending.poll(cx)
+        {
+            self.pending = None;
+            return Poll::Ready(Ok(Event::Finished(finished)));
+        }
+        if let Some(refill) = &mut self.refill
+            && let Poll::Ready(result) = refill.as_mut().poll(cx)
+        {
+            self.refill = None;
+            return Poll::Ready(Ok(Event::Refilled(result)));
+        }
+        if let Some(full) = &mut self.full
+            && full.as_mut().poll(cx).is_ready()
+        {
+            self.full = None;
+            return Poll::Ready(Ok(Event::Durable));
+        }
+        if let Poll::Ready(count) = self.outgoing.poll_write(&mut *self.io, cx) {
+            return Poll::Ready(count.map(Event::Wrote));
+        }
+        if !self.wants_input() {
+            return Poll::Pending;
+        }
+        self.incoming.reserve(READ_BYTES);
+        let read = poll_read_buf(Pin::new(&mut *self.io), cx, &mut self.incoming);
+        if self.incoming.is_empty() {
+            self.incoming = BytesMut::new();
+        }
+        Poll::Ready(ready!(read).map(Event::Read))
+    }
+
+    fn handle(&mut self, event: Event, timer: Pin<&mut Sleep>) -> Result<(), End> {
+        match event {
+            Event::Notice(Notice::Stop) => return Err(StreamError::Shutdown.into()),
+            Event::Notice(Notice::Wake) => self.due = true,
+            Event::Time => self.look_at_silence(timer)?,
+            Event::Finished(Finished::Stanza(ticket)) => self.wait_for(ticket),
+            Event::Finished(Finished::Nonza(reply)) => self.reply(reply)?,
+            Event::Refilled(result) => self.refilled(result)?,
+            Event::Durable => {}
+            Event::Wrote(count) => {
+                self.silence.took = true;
+                self.peer.c2s.counts.bytes_out.increment(count as u64);
+            }
+            Event::Read(0) => return Err(io::Error::from(io::ErrorKind::UnexpectedEof).into()),
+            Event::Read(count) => {
+                self.silence.since = Instant::now();
+                self.silence.answer_until = None;
+                self.peer.c2s.counts.bytes_in.increment(count as u64);
+            }
+        }
+        self.go_on()
+    }
+
+    /// Handles what was read, and takes what is to be written.
+    fn go_on(&mut self) -> Result<(), End> {
+        self.take_in()?;
+        self.fill()?;
+        if self.closed_by_client { Err(End::Closed) } else { Ok(()) }
+    }
+
+    /// Reads elements as long as they may be handled.
+    fn take_in(&mut self) -> Result<(), StreamError> {
+        while self.wants_input() {
+            match self.reader.next(&mut self.incoming)? {
+                None => break,
+                Some(StreamEvent::Element(element)) => self.element(element)?,
+                Some(StreamEvent::Close) => self.closed_by_client = true,
+                Some(StreamEvent::Open(header)) => {
+                    return Err(StreamError::UnknownElement(Said::new(header.element().name())));
+                }
+            }
+        }
+        if self.incoming.is_empty() {
+            self.incoming = BytesMut::new();
+        }
+        Ok(())
+    }
+
+    /// Whether another stanza may be taken.
+    fn wants_input(&self) -> bool {
+        self.pending.is_none() && self.full.is_none() && !self.closed_by_client
+    }
+
+    fn element(&mut self, element: Element) -> Result<(), StreamError> {
+        let hub = &self.held.hub;
+        let session = &self.held.session;
+        match classify(&element, &session.jid)? {
+            Kind::Stanza => {
+                self.peer.c2s.counts.stanzas.increment(1);
+                let element = in_language(element, self.lang.as_ref());
+                match hub.receive(session, &element) {
+                    Receipt::Done(ticket) => self.wait_for(ticket),
+                    Receipt::Later(future) => self.pending = Some(Pending::Stanza(future)),
+                }
+            }
+            Kind::Nonza => {
+                let handler = hub
+                    .registry
+                    .nonza_handler(&element)
+                    .ok_or_else(|| StreamError::UnknownElement(Said::new(element.name())))?;
+                let stream = StreamState::Bound(session.clone());
+                let request = NonzaRequest { hub: Arc::clone(hub), element, stream };
+                self.pending = Some(Pending::Nonza(handler(request)));
+            }
+            // The client says why it is about to close; what it does then decides.
+            Kind::Error => {
+                tracing::debug!(connection = self.peer.registered.number(), "stream error of the client")
+            }
+        }
+        Ok(())
+    }
+
+    /// A stanza is done, but perhaps not durable.
+    fn wait_for(&mut self, ticket: Ticket) {
+        let store = &self.held.hub.store;
+        let durable = store.durable();
+        while self.window.front().is_some_and(|oldest| *oldest <= durable) {
+            self.window.pop_front();
+        }
+        if ticket > durable {
+            self.window.push_back(ticket);
+        } else if self.window.is_empty() {
+            self.window = VecDeque::new();
+        }
+        if let Some(oldest) = self.window.front().copied()
+            && self.window.len() >= self.peer.c2s.terms.limits.window
+        {
+            let store = Arc::clone(store);
+            self.full = Some(Box::pin(async move { store.wait(oldest).await }));
+        }
+    }
+
+    fn reply(&mut self, reply: NonzaReply) -> Result<(), StreamError> {
+        for element in &reply.write {
+            element.write_into(&mut self.outgoing.bytes, &CLIENT_SCOPE);
+        }
+        match reply.error {
+            Some((condition, detail)) => Err(StreamError::Extension(condition, detail)),
+            None => Ok(()),
+        }
+    }
+
+    /// Takes from the outbox what can be written, once all before it is written.
+    fn fill(&mut self) -> Result<(), StreamError> {
+        if !self.due || !self.outgoing.is_empty() || self.refill.is_some() {
+            return Ok(());
+        }
+        match self.held.hub.drain(&self.held.session, &mut self.outgoing.bytes, WRITE_BYTES) {
+            Drained::Idle => self.due = false,
+            Drained::More => {}
+            Drained::Read(positions) => {
+                let (hub, session) = (Arc::clone(&self.held.hub), self.held.session.clone());
+                self.refill = Some(Box::pin(async move { hub.refill(&session, positions).await }));
+            }
+            Drained::Gone(condition) => return Err(StreamError::SessionEnded(condition)),
+        }
+        Ok(())
+    }
+
+    fn refilled(&mut self, result: Result<(), StoreError>) -> Result<(), StreamError> {
+        result.map_err(|error| {
+            tracing::error!(jid = %self.held.session.jid, %error, "cannot read what waits for a device");
+            StreamError::Internal
+        })
+    }
+
+    /// When to look whether the client is still there.
+    fn next_look(&self) -> Instant {
+        let idle_after = self.peer.c2s.terms.limits.idle_after;
+        let idle = self.silence.since.checked_add(idle_after).unwrap_or(self.silence.since);
+        self.silence.answer_until.unwrap_or(idle)
+    }
+
+    /// A silent client that counts stanzas is asked to count; to others a space is written, which TCP must bring to
+    /// them (RFC 6120 §4.6.1). Whoever neither answers nor takes what is written is gone.
+    fn look_at_silence(&mut self, mut timer: Pin<&mut Sleep>) -> Result<(), StreamError> {
+        let now = Instant::now();
+        if now >= self.next_look() {
+            let stuck = !self.outgoing.is_empty() && !self.silence.took;
+            if self.silence.answer_until.is_some() || stuck {
+                return Err(StreamError::Silent);
+            }
+            self.silence.took = false;
+            self.silence.since = now;
+            if self.held.hub.ask_for_sign_of_life(&self.held.session, &mut self.outgoing.bytes) {
+                self.silence.answer_until = now.checked_add(self.peer.c2s.terms.limits.answer_within);
+            } else {
+                self.outgoing.bytes.push(b' ');
+            }
+        }
+        timer.as_mut().reset(self.next_look());
+        Ok(())
+    }
+}

@@ -1,0 +1,11 @@
+//! Client streams from the outside: a real hub, real TLS, connections in memory or on the loopback.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::arithmetic_side_effects)]
+
+mod client;
+mod closing;
+mod login;
+mod scram;
+mod server;
+mod traffic;
+mod trouble;
