@@ -1,5 +1,7 @@
 //! The server without sockets: the hub on a store in memory, with a clock and a crash that a test owns.
 
+mod archive;
+mod catching_up;
 mod promises;
 
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
@@ -191,7 +193,10 @@ impl Device {
         }
         let text = String::from_utf8(out).unwrap();
         let nodes = Element::parse_fragment(&text, &CLIENT_SCOPE, &Limits::default()).unwrap();
-        nodes.into_iter().filter_map(|node| if let Node::Element(e) = node { Some(e) } else { None }).collect()
+        nodes
+            .into_iter()
+            .filter_map(|node| if let Node::Element(e) = node { Some(e) } else { None })
+            .collect()
     }
 
     /// The bodies among it, in order, with the archive id of each; `>` marks what the own account sent.

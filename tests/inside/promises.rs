@@ -17,7 +17,8 @@ async fn p1_all_devices_have_one_order_with_the_same_ids() {
     alice.say("bob@example.org", "4").await;
     let on_phone = phone.conversation().await;
     let on_laptop = laptop.conversation().await;
-    let bodies = |told: &[(String, Option<String>)]| told.iter().map(|(body, _)| body.clone()).collect::<Vec<_>>();
+    let bodies =
+        |told: &[(String, Option<String>)]| told.iter().map(|(body, _)| body.clone()).collect::<Vec<_>>();
     assert_eq!(bodies(&on_phone), ["1", "2", "4"]);
     assert_eq!(bodies(&on_laptop), ["1", "2", ">3", "4"]);
     for (body, id) in on_phone {
@@ -119,7 +120,8 @@ async fn p4_a_session_survives_a_restart_of_the_server() {
     let (reply, resumed) = world.resume("bob", &previous, 1).await;
     assert_eq!(reply.write.first().unwrap().attr("previd"), Some(previous.as_str()));
     let taken = resumed.unwrap().take().await;
-    let names: Vec<_> = taken.iter().filter(|e| e.name() == "message").map(|e| told(e).map(|(body, _)| body)).collect();
+    let names: Vec<_> =
+        taken.iter().filter(|e| e.name() == "message").map(|e| told(e).map(|(body, _)| body)).collect();
     assert_eq!(names, [None, Some("2".into()), Some("3".into())], "the typing state was saved as well");
 }
 

@@ -1,0 +1,194 @@
+//! What a device gets that was away: by the archive (XEP-0313), or as messages that waited (XEP-0160).
+
+use super::archive::MAM;
+use super::*;
+
+#[tokio::test]
+async fn a_device_that_catches_up_here_is_not_sent_it_again() {
+    let world = World::with(&["alice", "bob"]).await;
+    let alice = world.online("alice", "desk").await;
+    let bob = world.online("bob", "phone").await;
+    assert!(bob.page(&[], "").await.is_complete());
+    bob.away().await;
+    alice.say("bob@example.org", "1").await;
+    let bob = world.bind("bob", "phone").await;
+    bob.send("<presence/>").await;
+    assert_eq!(bob.bodies().await, Vec::<String>::new());
+    alice.say("bob@example.org", "2").await;
+    assert_eq!(bob.bodies().await, ["2"]);
+    let cell = bob.session.cell.clone();
+    let gap = |health: Vec<unisono_core::doctor::DeviceHealth>| health[0].gap;
+    assert_eq!(gap(world.hub.doctor(&cell).await.unwrap().1), 2, "nothing tells yet that it has the first");
+    assert!(bob.page(&[], "").await.is_complete());
+    assert_eq!(gap(world.hub.doctor(&cell).await.unwrap().1), 0);
+    // A look at a conversation is not catching up, and so a device that waits for messages gets them still.
+    let laptop = world.bind("bob", "laptop").await;
+    laptop.send("<presence/>").await;
+    assert_eq!(laptop.page(&[("with", "alice@example.org")], "").await.bodies(), ["1", "2"]);
+    laptop.away().await;
+    alice.say("bob@example.org", "3").await;
+    let laptop = world.bind("bob", "laptop").await;
+    laptop.send("<presence/>").await;
+    assert_eq!(laptop.bodies().await, ["3"]);
+}
+
+#[tokio::test]
+async fn nothing_is_lost_between_a_page_and_the_first_presence() {
+    let world = World::with(&["alice", "bob"]).await;
+    let alice = world.online("alice", "desk").await;
+    for round in ["1", "2"] {
+        let bob = world.bind("bob", "phone").await;
+        alice.say("bob@example.org", &format!("before {round}")).await;
+        assert_eq!(bob.page(&[], "<before/><max>1</max>").await.bodies(), [format!("before {round}")]);
+        assert!(bob.page(&[], "").await.is_complete());
+        alice.say("bob@example.org", &format!("between {round}")).await;
+        bob.send("<presence/>").await;
+        assert_eq!(bob.bodies().await, [format!("between {round}")]);
+        // A device that goes and comes back gets what it missed, once.
+        alice.say("bob@example.org", &format!("here {round}")).await;
+        bob.send("<presence type='unavailable'/>").await;
+        alice.say("bob@example.org", &format!("gone {round}")).await;
+        bob.send("<presence/>").await;
+        assert_eq!(bob.bodies().await, [format!("here {round}"), format!("gone {round}")]);
+        bob.away().await;
+    }
+}
+
+#[tokio::test]
+async fn a_negative_priority_waits() {
+    let world = World::with(&["alice", "bob"]).await;
+    let alice = world.online("alice", "desk").await;
+    alice.say("bob@example.org", "1").await;
+    let bob = world.bind("bob", "phone").await;
+    bob.send("<presence><priority>-1</priority></presence>").await;
+    alice.say("bob@example.org", "2").await;
+    assert_eq!(bob.bodies().await, Vec::<String>::new()); // XEP-0160 §2, RFC 6121 §8.5.2.1.1
+    alice.say("bob@example.org/phone", "3").await;
+    assert_eq!(bob.bodies().await, ["3"]);
+    bob.send("<presence><priority>1</priority></presence>").await;
+    assert_eq!(bob.bodies().await, ["1", "2"], "what reached it is not repeated");
+}
+
+#[tokio::test]
+async fn what_is_not_to_be_archived_reaches_every_device_and_is_gone() {
+    let world = World::with(&["alice", "bob"]).await;
+    let alice = world.online("alice", "desk").await;
+    let (bob, laptop) = (world.online("bob", "phone").await, world.online("bob", "laptop").await);
+    assert!(bob.page(&[], "").await.is_complete()); // this one pages
+    let set = format!(
+        "<iq type='set' id='1'><prefs xmlns='{MAM}' default='always'><never><jid>alice@example.org</jid></never></prefs></iq>"
+    );
+    assert_eq!(bob.ask(&set).await.attr("type"), Some("result"));
+    bob.away().await;
+    laptop.away().await;
+    alice.say("bob@example.org", "secret").await;
+    alice
+        .send("<message to='bob@example.org' type='chat'><ringing xmlns='urn:example:call'/></message>")
+        .await;
+    let waiting = |world: &World, account| {
+        let query = unisono_core::storage::LogQuery { include_unarchived: true, ..Default::default() };
+        let store = world.store.clone();
+        async move {
+            let page = unisono_core::storage::Logs::page(&*store, account, &query).await.unwrap();
+            page.entries.len()
+        }
+    };
+    let account = bob.session.cell.id;
+    assert_eq!(waiting(&world, account).await, 2);
+    for resource in ["phone", "laptop"] {
+        let device = world.bind("bob", resource).await;
+        device.send("<presence/>").await;
+        let got: Vec<_> =
+            device.take().await.into_iter().filter(|stanza| stanza.name() == "message").collect();
+        assert_eq!(got.len(), 2, "{resource}");
+        assert!(
+            got.iter().all(|message| !message.has_child("stanza-id", "urn:xmpp:sid:0")),
+            "no archive has it"
+        );
+        assert_eq!(device.page(&[], "").await.bodies(), Vec::<&str>::new());
+        assert_eq!(waiting(&world, account).await, 2);
+        device.away().await;
+    }
+    world.pass(Duration::from_secs(1));
+    assert_eq!(waiting(&world, account).await, 0, "every device has it");
+    assert_eq!(alice.page(&[], "").await.bodies(), ["secret"], "the other side decides for itself");
+    let world = world.crash().await;
+    let prefs = world
+        .online("bob", "phone")
+        .await
+        .ask(&format!("<iq type='get' id='1'><prefs xmlns='{MAM}'/></iq>"))
+        .await;
+    assert!(format!("{prefs:?}").contains("alice@example.org"), "preferences are durable");
+}
+
+#[tokio::test]
+async fn a_page_before_the_first_presence_takes_nothing_away_that_it_does_not_show() {
+    let world = World::with(&["alice", "bob"]).await;
+    let alice = world.online("alice", "desk").await;
+    let bob = world.online("bob", "phone").await;
+    assert!(bob.page(&[], "").await.is_complete());
+    bob.away().await;
+    alice.send("<message to='bob@example.org' type='chat'><body>off the record</body><no-permanent-store xmlns='urn:xmpp:hints'/></message>").await;
+    alice.say("bob@example.org", "1").await;
+    let bob = world.bind("bob", "phone").await;
+    let page = bob.page(&[], "").await;
+    assert_eq!((page.bodies(), page.is_complete()), (vec!["1"], true));
+    world.pass(Duration::from_secs(1)); // what every device has would be forgotten now
+    bob.send("<presence/>").await;
+    assert_eq!(bob.bodies().await, ["off the record"]);
+}
+
+#[tokio::test]
+async fn what_reaches_a_device_without_presence_does_not_hide_what_it_misses() {
+    let world = World::with(&["alice", "bob"]).await;
+    let alice = world.online("alice", "desk").await;
+    let bob = world.bind("bob", "phone").await;
+    alice.say("bob@example.org", "1").await;
+    alice.say("bob@example.org/phone", "2").await;
+    assert_eq!(bob.bodies().await, ["2"]);
+    bob.away().await;
+    let bob = world.bind("bob", "phone").await;
+    bob.send("<presence/>").await;
+    assert_eq!(bob.bodies().await.first().map(String::as_str), Some("1"));
+}
+
+#[tokio::test]
+async fn late_copies_say_when() {
+    let world = World::with(&["alice", "bob"]).await;
+    let alice = world.online("alice", "desk").await;
+    world.online("alice", "tablet").await.away().await;
+    alice.say("bob@example.org", "1").await;
+    let bob = world.bind("bob", "phone").await;
+    bob.send("<presence/>").await;
+    let late = bob.take().await.into_iter().find(|stanza| stanza.name() == "message").unwrap();
+    let delay = late.child("delay", "urn:xmpp:delay").unwrap();
+    assert_eq!(delay.attr("from"), Some("example.org")); // XEP-0160 §2
+    // A copy: the time stands beside the message that it brings (XEP-0297 §3.2).
+    let tablet = world.bind("alice", "tablet").await;
+    tablet.send("<iq type='set' id='c'><enable xmlns='urn:xmpp:carbons:2'/></iq>").await;
+    tablet.send("<presence/>").await;
+    let copy =
+        tablet.take().await.into_iter().find_map(|s| s.child("sent", "urn:xmpp:carbons:2").cloned()).unwrap();
+    let forwarded = copy.child("forwarded", "urn:xmpp:forward:0").unwrap();
+    assert_eq!(forwarded.child("delay", "urn:xmpp:delay").unwrap().attr("stamp"), delay.attr("stamp"));
+    assert!(!forwarded.child("message", "jabber:client").unwrap().has_child("delay", "urn:xmpp:delay"));
+}
+
+#[tokio::test]
+async fn a_device_waives_what_waits() {
+    let world = World::with(&["alice", "bob"]).await;
+    let alice = world.online("alice", "desk").await;
+    alice.say("bob@example.org", "1").await;
+    let bob = world.bind("bob", "phone").await;
+    let purge =
+        "<iq type='set' id='1'><offline xmlns='http://jabber.org/protocol/offline'><purge/></offline></iq>";
+    assert_eq!(bob.ask(purge).await.attr("type"), Some("result"));
+    alice.say("bob@example.org", "2").await;
+    bob.send("<presence/>").await;
+    assert_eq!(bob.bodies().await, ["2"]); // XEP-0013 §2.7
+    let fetch = purge.replace("set", "get").replace("purge", "fetch");
+    assert_eq!(bob.ask(&fetch).await.attr("type"), Some("error"));
+    let other = purge.replace("id='1'", "id='1' to='alice@example.org'");
+    let error = bob.ask(&other).await;
+    assert_eq!(error.first_child().unwrap().first_child().unwrap().name(), "forbidden");
+}
