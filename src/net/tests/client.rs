@@ -83,14 +83,6 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Client<IO> {
         self.until("</stream:features>").await
     }
 
-    /// STARTTLS, and the handshake.
-    pub(crate) async fn start_tls(mut self, roots: &str) -> Client<TlsStream<IO>> {
-        self.open().await;
-        self.send("<starttls xmlns='urn:ietf:params:xml:ns:xmpp-tls'/>").await;
-        self.until("<proceed xmlns='urn:ietf:params:xml:ns:xmpp-tls'/>").await;
-        Self::handshake(self.io, roots, &TLS13).await
-    }
-
     async fn handshake(
         io: IO,
         roots: &str,
@@ -170,5 +162,13 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Client<TlsStream<IO>> {
         let answer = self.until("id='round-trip'").await;
         let end = self.until("</iq>").await;
         answer + &end
+    }
+
+    /// Makes the session count and resumable, and returns its id (XEP-0198 §3).
+    pub(crate) async fn enable_management(&mut self) -> String {
+        self.send("<enable xmlns='urn:xmpp:sm:3' resume='true'/>").await;
+        self.until("<enabled").await;
+        let attributes = self.until("/>").await;
+        attributes.split_once(" id='").unwrap().1.split_once('\'').unwrap().0.to_owned()
     }
 }

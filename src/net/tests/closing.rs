@@ -1,1 +1,98 @@
+//! How streams end (RFC 6120 §4.4, XEP-0190, XEP-0198 §5).
 
+use std::time::Duration;
+
+use unisono_core::hub::Hub;
+
+use crate::server::{Server, jid};
+
+async fn sessions(hub: &std::sync::Arc<Hub>, name: &str) -> usize {
+    hub.account(&jid(name)).await.unwrap().unwrap().lock().sessions().count()
+}
+
+#[tokio::test]
+async fn a_client_that_closes_gets_what_is_due_and_an_answer() {
+    let server = Server::start().await;
+    server.user("alice").await;
+    let mut alice = server.device("alice", "phone").await;
+    alice.enable_management().await;
+    alice.send("<iq type='get' id='last'><none xmlns='urn:example:none'/></iq></stream:stream>").await;
+    let rest = alice.rest().await;
+    assert!(rest.contains("id='last'") && rest.ends_with("</stream:stream>"), "{rest}");
+    assert!(!rest.contains("stream:error"), "{rest}");
+    // A session that was closed on purpose is not resumed.
+    assert_eq!(sessions(&server.hub, "alice").await, 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_connection_that_breaks_leaves_what_can_be_resumed() {
+    let server = Server::start().await;
+    server.user("alice").await;
+    let mut managed = server.device("alice", "managed").await;
+    managed.enable_management().await;
+    let plain = server.device("alice", "plain").await;
+    assert_eq!(sessions(&server.hub, "alice").await, 2);
+    drop((managed, plain));
+    while server.c2s.connections() > 0 {
+        tokio::task::yield_now().await;
+    }
+    assert_eq!(sessions(&server.hub, "alice").await, 1);
+}
+
+#[tokio::test]
+async fn the_newer_session_has_the_resource() {
+    let server = Server::start().await;
+    server.user("alice").await;
+    let mut first = server.device("alice", "phone").await;
+    let mut second = server.device("alice", "phone").await;
+    let end = first.rest().await;
+    assert!(end.contains("<conflict ") && end.ends_with("</stream:stream>"), "{end}"); // RFC 6120 §7.7.2.2
+    second.ping().await;
+    assert_eq!(sessions(&server.hub, "alice").await, 1);
+}
+
+#[tokio::test]
+async fn a_server_that_stops_says_so_and_keeps_the_sessions() {
+    let server = Server::start().await;
+    server.user("alice").await;
+    server.user("bob").await;
+    let mut alice = server.device("alice", "phone").await;
+    let mut bob = server.device("bob", "laptop").await;
+    bob.be_available().await;
+    let id = bob.enable_management().await;
+    let mut stranger = crate::client::Client::new(server.connect(unisono_net::Security::StartTls));
+    stranger.open().await;
+
+    alice.send("<message to='bob@example.org' type='chat'><body>last</body></message>").await;
+    alice.ping().await;
+    let stopping = {
+        let c2s = server.c2s.clone();
+        tokio::spawn(async move { c2s.stop(Duration::from_secs(10)).await })
+    };
+    let rest = bob.rest().await;
+    assert!(rest.contains("<body>last</body>"), "what is due comes first: {rest}");
+    assert!(rest.ends_with(
+        "<stream:error><system-shutdown xmlns='urn:ietf:params:xml:ns:xmpp-streams'/></stream:error></stream:stream>"
+    ));
+    bob.try_send("</stream:stream>").await; // does not end the session: the stream is over already
+    drop(bob);
+    assert!(alice.rest().await.contains("<system-shutdown "));
+    drop(alice);
+    assert!(stranger.rest().await.contains("<system-shutdown "));
+    drop(stranger);
+    assert_eq!(stopping.await.unwrap(), 0);
+    assert_eq!((sessions(&server.hub, "alice").await, sessions(&server.hub, "bob").await), (0, 1));
+
+    // Nobody comes in any more.
+    let late = server.connect(unisono_net::Security::StartTls);
+    assert_eq!(crate::client::Client::new(late).rest().await, "");
+
+    // The next run takes the session up.
+    server.hub.save().await;
+    let server = server.restarted().await;
+    let mut bob = server.client().await;
+    bob.log_in("bob").await;
+    bob.send(&format!("<resume xmlns='urn:xmpp:sm:3' previd='{id}' h='1'/>")).await;
+    let resumed = bob.until("/>").await;
+    assert!(resumed.starts_with("<resumed "), "{resumed}");
+}

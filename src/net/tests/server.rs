@@ -78,6 +78,14 @@ impl Server {
         Self { c2s, hub, store, roots: certificate_pem }
     }
 
+    /// The next run, on what is durable.
+    pub(crate) async fn restarted(&self) -> Self {
+        let store = Arc::new(self.store.reopened());
+        let server = Self::on(store, Registry::new(unisono_xeps::ALL), Limits::default()).await;
+        server.hub.restore().await.unwrap();
+        server
+    }
+
     /// An account with the password of all accounts here. Few rounds: the tests do many logins.
     pub(crate) async fn user(&self, name: &str) {
         let password = Password::prepare(PASSWORD).unwrap();
