@@ -19,7 +19,7 @@ pub struct OfflineRetrieval;
 
 impl Extension for OfflineRetrieval {
     fn spec(&self) -> Spec {
-        Spec::xep(13, "1.3").partial("all but the removal of everything")
+        Spec::xep(13, "1.3").partial("all but `purge`")
     }
 
     fn register(&self, on: &mut Registry) {

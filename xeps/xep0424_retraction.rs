@@ -26,7 +26,7 @@ pub struct Retraction;
 
 impl Extension for Retraction {
     fn spec(&self) -> Spec {
-        Spec::xep(424, "0.4.2").partial("tombstones in private messages of rooms")
+        Spec::xep(424, "0.4.2")
     }
 
     fn register(&self, on: &mut Registry) {

@@ -28,7 +28,7 @@ pub struct ArchivePreferences;
 
 impl Extension for ArchivePreferences {
     fn spec(&self) -> Spec {
-        Spec::xep(441, "0.2.0").partial("advanced configuration by a form")
+        Spec::xep(441, "0.2.0")
     }
 
     fn register(&self, on: &mut Registry) {

@@ -3,8 +3,8 @@
 //! Follows 0.2.1 (2024-04-15). A reaction is a part of the conversation, though it has no text.
 //!
 //! - Stage: `record`: all reactions are kept, those that take others back (§3.2) included; in the log's order, the last
-//!   of a sender holds.
-//! - Left out: restrictions (§2.2), which are for gateways and rooms. The feature is one of clients (§2.1).
+//!   of a sender holds. The feature is one of clients (§2.1).
+//! - Left out: restrictions (§2.2), which are for gateways and rooms.
 
 use unisono_core::account::Account;
 use unisono_core::extension::{Extension, Registry, Side, Spec};

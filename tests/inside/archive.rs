@@ -231,6 +231,14 @@ async fn a_page_starts_at_an_index() {
 }
 
 #[tokio::test]
+async fn an_index_is_for_what_is_counted() {
+    let (_, alice) = ten().await;
+    let all = alice.page(&[], "").await;
+    let page = alice.page(&[("ids", all.id("3"))], "<index>0</index>").await;
+    assert_eq!(page.error(), "feature-not-implemented");
+}
+
+#[tokio::test]
 async fn ids_of_nothing_in_this_archive_are_refused() {
     let (world, alice) = ten().await;
     let bob = world.online("bob", "phone").await;

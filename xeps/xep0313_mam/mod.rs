@@ -41,7 +41,7 @@ pub struct Archive;
 
 impl Extension for Archive {
     fn spec(&self) -> Spec {
-        Spec::xep(313, "1.1.3").partial("messages of rooms in the archive of a user")
+        Spec::xep(313, "1.1.3")
     }
 
     fn register(&self, on: &mut Registry) {

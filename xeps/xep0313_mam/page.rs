@@ -62,22 +62,19 @@ struct Log<'a> {
 }
 
 impl Log<'_> {
-    async fn page(&self) -> Result<LogPage, StoreError> {
+    async fn page(&self) -> Result<LogPage, StanzaError> {
         let mut wanted = self.query.in_log();
         if let Some(index) = self.query.index {
-            match self.before_index(index as u64).await? {
+            let one = LogQuery { limit: 1, ..wanted.clone() };
+            let total = self.hub.store.page(self.cell.id, &one).await?.count;
+            // XEP-0059 §2.6: what cannot be counted has no indexes.
+            let total = total.ok_or(StanzaError::new(Condition::FeatureNotImplemented))?;
+            match self.before_index(index as u64, total).await? {
                 Some(before) => wanted.after = wanted.after.max(Some(before)),
-                None => return Ok(LogPage { complete: true, ..self.nothing().await? }),
+                None => return Ok(LogPage { complete: true, count: Some(total), ..LogPage::default() }),
             }
         }
-        self.hub.store.page(self.cell.id, &wanted).await
-    }
-
-    /// An empty page that knows how much there is.
-    async fn nothing(&self) -> Result<LogPage, StoreError> {
-        let wanted = LogQuery { limit: 1, ..self.query.in_log() };
-        let page = self.hub.store.page(self.cell.id, &wanted).await?;
-        Ok(LogPage { entries: Vec::new(), index: None, ..page })
+        Ok(self.hub.store.page(self.cell.id, &wanted).await?)
     }
 
     /// XEP-0059 §2.2 counts what the query's form lets through; the store counts the log. `None` where a client named
@@ -125,9 +122,8 @@ impl Log<'_> {
 
     /// XEP-0059 §2.6: a position right before the result of this index; `None` if there are not so many. Halves the
     /// archive until it is found, so that the cost grows with its logarithm.
-    async fn before_index(&self, index: u64) -> Result<Option<LogPosition>, StoreError> {
+    async fn before_index(&self, index: u64, total: u64) -> Result<Option<LogPosition>, StoreError> {
         let Some((oldest, newest)) = self.hub.store.bounds(self.cell.id).await? else { return Ok(None) };
-        let total = self.nothing().await?.count.unwrap_or(0);
         let (first, end) = self.range(total).await?;
         let place = first.saturating_add(index);
         if place >= end {

@@ -189,6 +189,7 @@ fn wrong(field: &'static str) -> StanzaError {
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used, clippy::expect_used)]
+    use proptest::prelude::*;
     use unisono_core::stanza::CLIENT_SCOPE;
 
     use super::*;
@@ -349,6 +350,27 @@ mod tests {
         ] {
             let query = parse(&content).unwrap();
             assert_eq!((query.is_catch_up(), query.reaches_end()), (catches_up, reaches_end), "{content}");
+        }
+    }
+
+    proptest! {
+        /// Whatever stands in a query, what the store is asked for was one of our ids or a time, never a text.
+        #[test]
+        fn nothing_passes_that_is_not_ours(name in "[a-z-]{0,9}|with|start|end|before-id|after-id|ids", text in ".{0,40}|#[0-9]{0,25}|[0-9:.TZ+-]{0,30}") {
+            let set = Element::builder("set", "http://jabber.org/protocol/rsm")
+                .children(["max", "after", "before", "index"].map(|name| {
+                    Element::builder(name, "http://jabber.org/protocol/rsm").text(text.as_str()).build()
+                }));
+            for content in [
+                forms::form("submit", NS).child(forms::field(&name, "text-single", [text.as_str()])).build(),
+                set.build(),
+            ] {
+                let query = Element::builder("query", NS).child(content).build();
+                let Ok(query) = Query::parse(&query, &position_of) else { continue };
+                let is_ours = |position: &LogPosition| position_of(&text) == Some(*position);
+                prop_assert!(query.named.iter().all(is_ours));
+                prop_assert!(query.in_log().limit <= PAGE_MAX);
+            }
         }
     }
 }
