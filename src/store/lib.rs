@@ -7,6 +7,11 @@ mod pack;
 mod record;
 mod sql;
 
+#[cfg(test)]
+mod contract;
+#[cfg(any(test, feature = "testing"))]
+pub mod testing;
+
 use std::sync::Arc;
 
 use unisono_core::storage::{Store, StoreError};

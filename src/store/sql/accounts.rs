@@ -237,6 +237,7 @@ fn load_sql(kinds: usize) -> String {
             WHERE account = a.id AND fingerprint <> 0 AND message <= $2 UNION ALL \
             SELECT position, fingerprint FROM waiting \
             WHERE account = a.id AND fingerprint <> 0 AND message <= $2 \
+            AND position > coalesce((SELECT delivered FROM mark WHERE account = a.id), 0) \
             ORDER BY position DESC LIMIT {recent}) AS sent), ''), ";
     const DOCUMENTS: &str = "\
         coalesce((SELECT string_agg(concat(octet_length(kind), ':', kind, octet_length(key), ':', key, \

@@ -35,8 +35,8 @@ pub(super) struct Database {
     options: AnyConnectOptions,
     idle: Mutex<Vec<AnyConnection>>,
     readers: Semaphore,
-    /// Held as long as this exists, so that no second process writes to the same file.
-    _lock: Option<File>,
+    /// Held until the store is closed, so that no second process writes to the same file.
+    lock: Mutex<Option<File>>,
 }
 
 impl Database {
@@ -54,7 +54,7 @@ impl Database {
         };
         let options = url.parse::<AnyConnectOptions>().map_err(read_error)?.disable_statement_logging();
         let (idle, readers) = (Mutex::default(), Semaphore::new(READERS));
-        Ok(Self { kind, options, idle, readers, _lock: lock })
+        Ok(Self { kind, options, idle, readers, lock: Mutex::new(lock) })
     }
 
     /// A connection that writes. On PostgreSQL it holds the lock that keeps other servers off.
@@ -93,7 +93,7 @@ impl Database {
         Ok(Reader { database: self, connection, _permit: permit })
     }
 
-    /// Ends all reading.
+    /// Ends all reading, and lets others have the database.
     pub(super) async fn close(&self) {
         self.readers.close();
         let idle = std::mem::take(&mut *self.idle.lock().unwrap_or_else(PoisonError::into_inner));
@@ -102,6 +102,7 @@ impl Database {
                 tracing::debug!(error = with_causes(&error), "cannot close a connection");
             }
         }
+        self.lock.lock().unwrap_or_else(PoisonError::into_inner).take();
     }
 
     async fn connect(&self) -> Result<AnyConnection, StoreError> {

@@ -102,8 +102,8 @@ impl SqlStore {
         {
             tracing::error!(%error, "the writer of the store ended early");
         }
-        self.shared.database.close().await;
         writer::close(&self.shared).await;
+        self.shared.database.close().await;
     }
 }
 
@@ -140,4 +140,22 @@ impl Journal for SqlStore {
     fn failing(&self) -> Option<String> {
         self.shared.queue.failing()
     }
+
+    fn close(&self) -> BoxFuture<'_, ()> {
+        Box::pin(Self::close(self))
+    }
+}
+
+/// Runs the indexer at a moment of the test's choice.
+#[cfg(test)]
+pub(crate) async fn index_now(store: &SqlStore) {
+    indexer::index(&store.shared).await.unwrap_or_else(|error| panic!("{}", error.text()));
+}
+
+/// How many rows there are in the table of messages.
+#[cfg(test)]
+pub(crate) async fn stored_messages(store: &SqlStore) -> i64 {
+    let mut reader = store.shared.database.reader().await.unwrap_or_else(|error| panic!("{error}"));
+    let count = sqlx::query_scalar("SELECT count(*) FROM message").fetch_one(&mut reader.connection).await;
+    reader.finish(count.map_err(read_error)).unwrap_or_else(|error| panic!("{error}"))
 }

@@ -20,6 +20,7 @@ const RETRACTED_MAX: usize = 256;
 const FIND: &str = "\
     SELECT message FROM log WHERE account = $1 AND stanza = $2 AND peer = $3 UNION ALL \
     SELECT message FROM waiting WHERE account = $1 AND stanza = $2 AND peer = $3 \
+    AND position > coalesce((SELECT delivered FROM mark WHERE account = $1), 0) \
     ORDER BY message DESC LIMIT $4";
 
 /// Replaces the payload of what a retraction concerns, except in the batch that it is a part of. Hashes

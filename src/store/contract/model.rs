@@ -1,0 +1,234 @@
+//! The databases against the store in memory: the same writes at random, the indexer and crashes at random
+//! moments, and every answer must be the same. A seed that fails is printed and can be tried alone.
+
+use std::collections::BTreeMap;
+
+use unisono_core::ids::{AccountId, LogPosition, SessionId};
+use unisono_core::record::Keep;
+use unisono_core::storage::{LogQuery, StoreError, Write};
+
+use super::{Subject, jid, message, payloads};
+
+const NAMES: [&str; 4] = ["alice", "bob", "carol", "eve"];
+/// Of the names, these have accounts.
+const ACCOUNTS: usize = 3;
+const STEPS: usize = 250;
+
+#[tokio::test]
+async fn sqlite_answers_like_memory() {
+    for seed in 1..=6 {
+        run(Subject::sqlite().await, seed).await;
+    }
+}
+
+#[tokio::test]
+async fn postgres_answers_like_memory() {
+    for seed in 101..=102 {
+        if let Some(subject) = Subject::postgres().await {
+            run(subject, seed).await;
+        }
+    }
+}
+
+/// A sequence that depends on the seed alone (xorshift).
+struct Dice(u64);
+
+impl Dice {
+    fn roll(&mut self, sides: u64) -> u64 {
+        self.0 ^= self.0 << 13;
+        self.0 ^= self.0 >> 7;
+        self.0 ^= self.0 << 17;
+        self.0 % sides
+    }
+
+    fn number(&mut self, sides: u64) -> i64 {
+        i64::try_from(self.roll(sides)).unwrap()
+    }
+
+    fn chance(&mut self, sides: u64) -> bool {
+        self.roll(sides) == 0
+    }
+
+    fn pick<'a>(&mut self, of: &[&'a str]) -> &'a str {
+        of[usize::try_from(self.roll(of.len() as u64)).unwrap()]
+    }
+}
+
+struct Run {
+    dice: Dice,
+    seed: u64,
+    accounts: Vec<AccountId>,
+    now: i64,
+    /// The last position of each account.
+    last: BTreeMap<AccountId, i64>,
+}
+
+async fn run(mut subject: Subject, seed: u64) {
+    let mut model = Subject::memory();
+    let mut accounts = Vec::new();
+    for name in &NAMES[..ACCOUNTS] {
+        accounts.push(subject.account(name).await);
+        assert_eq!(model.account(name).await, accounts[accounts.len() - 1]);
+    }
+    let dice = Dice(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15));
+    let mut run = Run { dice, seed, accounts, now: 0, last: BTreeMap::new() };
+    for _ in 0..STEPS {
+        match run.dice.roll(40) {
+            0 | 1 => subject.index().await,
+            2 => {
+                (subject, model) = (subject.crash().await, model.crash().await);
+            }
+            3 => {
+                let account = run.account();
+                let account = if run.dice.chance(4) { None } else { Some(account) };
+                let before = run.position();
+                let purged = subject.store().purge(account, before).await.unwrap();
+                assert_eq!(purged, model.store().purge(account, before).await.unwrap(), "seed {seed}");
+            }
+            _ => {
+                let writes: Vec<Write> = (0..=run.dice.roll(6)).map(|_| run.write()).collect();
+                subject.write(writes.clone()).await;
+                model.write(writes).await;
+            }
+        }
+        run.compare(&subject, &model).await;
+    }
+}
+
+impl Run {
+    fn account(&mut self) -> AccountId {
+        self.accounts[usize::try_from(self.dice.roll(ACCOUNTS as u64)).unwrap()]
+    }
+
+    fn account_of(&self, name: &str) -> Option<AccountId> {
+        let place = NAMES.iter().position(|other| *other == name)?;
+        self.accounts.get(place).copied()
+    }
+
+    /// Some position up to now, more often a late one.
+    fn position(&mut self) -> LogPosition {
+        let back = if self.dice.chance(2) { self.dice.number(20) } else { self.dice.number(400) };
+        LogPosition((self.now - back).max(0))
+    }
+
+    fn keep_for(&mut self, account: AccountId) -> Keep {
+        let keep = match self.dice.roll(8) {
+            0 => return Keep::Nothing,
+            1 | 2 => Keep::UntilDelivered,
+            _ => Keep::Archive,
+        };
+        self.last.insert(account, self.now);
+        keep
+    }
+
+    fn write(&mut self) -> Write {
+        match self.dice.roll(14) {
+            0 => {
+                let names = [self.dice.pick(&NAMES), self.dice.pick(&NAMES)];
+                let from = names[usize::try_from(self.dice.roll(2)).unwrap()];
+                let account = self.account_of(names[0]).unwrap_or(self.accounts[0]);
+                let id = self.dice.pick(&["i", "j", "k"]).into();
+                let payload = format!("gone{}", self.now);
+                Write::Retract { account, peer: jid(names[1]), from: jid(from), id, payload }
+            }
+            1 => {
+                let (account, upto) = (self.account(), self.position());
+                let last = LogPosition(self.last.get(&account).copied().unwrap_or(0));
+                Write::Delivered { account, upto: upto.min(last) }
+            }
+            _ => self.message(),
+        }
+    }
+
+    fn message(&mut self) -> Write {
+        let (from, to) = (self.dice.pick(&NAMES), self.dice.pick(&NAMES));
+        self.now += 1 + self.dice.number(3);
+        let mut draft = message(from, to, &self.now.to_string()).from(self.dice.pick(&["x", "y"]));
+        if self.dice.chance(2) {
+            draft = draft.to(self.dice.pick(&["x", "y"]));
+        }
+        let id = self.dice.pick(&["i", "j", "k", ""]);
+        draft = draft.id((!id.is_empty()).then_some(id)).fingerprint(self.dice.number(3) * self.now);
+        if from != to
+            && let Some(account) = self.account_of(from)
+        {
+            let keep = self.keep_for(account);
+            draft = draft.sent(account, self.now, keep);
+        }
+        if let Some(account) = self.account_of(to) {
+            let keep = self.keep_for(account);
+            draft = draft.received(account, self.now, keep);
+            if self.dice.chance(2) {
+                draft = draft.queued(self.dice.number(3), u32::try_from(self.now).unwrap());
+            }
+        }
+        draft.write()
+    }
+
+    fn query(&mut self) -> LogQuery {
+        let with = [
+            "alice@example.org",
+            "bob@example.org",
+            "carol@example.org/x",
+            "eve@example.org",
+            "bob@example.org/y",
+        ];
+        LogQuery {
+            after: self.dice.chance(2).then(|| self.position()),
+            before: self.dice.chance(3).then(|| self.position()),
+            with: if self.dice.chance(3) { self.dice.pick(&with).parse().ok() } else { None },
+            positions: self.dice.chance(8).then(|| (0..20).map(|_| self.position()).collect()),
+            must_exist: if self.dice.chance(4) { vec![self.position()] } else { Vec::new() },
+            limit: usize::try_from(self.dice.roll(12)).unwrap(),
+            from_end: self.dice.chance(2),
+            include_unarchived: self.dice.chance(3),
+            counted: self.dice.chance(2),
+        }
+    }
+
+    async fn compare(&mut self, subject: &Subject, model: &Subject) {
+        let (store, model) = (subject.store(), model.store());
+        for _ in 0..6 {
+            let (account, query, seed) = (self.account(), self.query(), self.seed);
+            match (store.page(account, &query).await, model.page(account, &query).await) {
+                (Ok(page), Ok(expected)) => {
+                    let context = format!("seed {seed}: {account} {query:?}");
+                    assert_eq!(payloads(&page.entries), payloads(&expected.entries), "{context}");
+                    for (entry, expected) in page.entries.iter().zip(&expected.entries) {
+                        assert_eq!(entry.position, expected.position, "{context}");
+                        assert_eq!(entry.direction, expected.direction, "{context}");
+                    }
+                    assert_eq!(page.complete, expected.complete, "{context}");
+                    assert_eq!((page.count, page.index), (expected.count, expected.index), "{context}");
+                }
+                (Err(StoreError::NotFound), Err(StoreError::NotFound)) => {}
+                (found, expected) => panic!("seed {seed}: {query:?}: {found:?} instead of {expected:?}"),
+            }
+        }
+        let (account, position) = (self.account(), self.position());
+        let (session, handled) = (SessionId(self.dice.number(3)), u32::try_from(self.position().0).unwrap());
+        assert_eq!(store.bounds(account).await.unwrap(), model.bounds(account).await.unwrap());
+        assert_eq!(
+            store.gap(account, position, 30).await.unwrap(),
+            model.gap(account, position, 30).await.unwrap(),
+            "seed {}: the gap of {account} after {position}",
+            self.seed
+        );
+        assert_eq!(
+            store.received_by(account, session, handled, position).await.unwrap(),
+            model.received_by(account, session, handled, position).await.unwrap(),
+            "seed {}: {account} {session} {handled} {position}",
+            self.seed
+        );
+        for name in &NAMES[..ACCOUNTS] {
+            let found = store.load(&jid(name), &[]).await.unwrap().unwrap();
+            let expected = model.load(&jid(name), &[]).await.unwrap().unwrap();
+            assert_eq!(
+                (found.head, found.recent),
+                (expected.head, expected.recent),
+                "seed {}: {name}",
+                self.seed
+            );
+        }
+    }
+}

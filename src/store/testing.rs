@@ -1,0 +1,139 @@
+//! A PostgreSQL server for tests.
+//!
+//! `UNISONO_TEST_POSTGRES` names one, as `postgres://USER:PASSWORD@HOST/NAME` of a user who may create
+//! databases. Without it, a server that is installed (Debian: `/usr/lib/postgresql/*/bin`) is started once
+//! for the process, on a Unix socket in a temporary folder, and ends with the process, however that ends.
+
+#![allow(
+    clippy::expect_used,
+    clippy::arithmetic_side_effects,
+    clippy::disallowed_methods,
+    reason = "for tests only; a server of another program tells nobody when it is ready"
+)]
+
+use std::fs;
+use std::io::Write as _;
+use std::os::unix::fs::{PermissionsExt as _, chown};
+use std::os::unix::process::CommandExt as _;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio, id};
+use std::sync::OnceLock;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::thread::sleep;
+use std::time::{Duration, Instant};
+
+use sqlx::{AssertSqlSafe, Connection as _, PgConnection};
+
+/// The variable that names a server.
+pub const VARIABLE: &str = "UNISONO_TEST_POSTGRES";
+const START_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// A new, empty database, as a URL for [`open`](crate::open). `None`, and a line on the standard error, if
+/// there is no server to be had. A database on a server that we were given is left there.
+pub async fn postgres_database() -> Option<String> {
+    static NUMBER: AtomicU32 = AtomicU32::new(0);
+    let server = server()?;
+    let name = format!("unisono_test_{}_{}", id(), NUMBER.fetch_add(1, Ordering::Relaxed));
+    let mut connection = PgConnection::connect(server).await.expect("the server takes connections");
+    let create = format!("CREATE DATABASE {name} TEMPLATE template0");
+    sqlx::query(AssertSqlSafe(create)).execute(&mut connection).await.expect("the user may create databases");
+    connection.close().await.expect("the server closes connections");
+    Some(with_database(server, &name))
+}
+
+/// The URL of the server, up to the whole of its first database.
+fn server() -> Option<&'static str> {
+    static SERVER: OnceLock<Option<(String, Option<Child>)>> = OnceLock::new();
+    let server = SERVER.get_or_init(|| {
+        let named = std::env::var(VARIABLE).ok().map(|url| (url, None));
+        let server = named.or_else(|| {
+            let (url, child) = start(&binaries()?).expect("the installed PostgreSQL starts");
+            Some((url, Some(child)))
+        });
+        let news = match &server {
+            None => {
+                format!("no PostgreSQL: neither {VARIABLE} nor an installed server; its tests do nothing")
+            }
+            Some((_, None)) => format!("PostgreSQL: the server that {VARIABLE} names"),
+            Some((_, Some(_))) => "PostgreSQL: a server of our own, in a temporary folder".to_owned(),
+        };
+        // The test harness swallows what `eprintln!` writes in a test that passes.
+        let _ = writeln!(std::io::stderr(), "{news}");
+        server
+    });
+    server.as_ref().map(|(url, _)| url.as_str())
+}
+
+/// The same server, another database.
+fn with_database(server: &str, name: &str) -> String {
+    let (base, options) = server.split_once('?').map_or((server, None), |(base, o)| (base, Some(o)));
+    let scheme_end = base.find("://").map_or(0, |found| found.saturating_add(3));
+    let path =
+        base.get(scheme_end..).and_then(|rest| rest.find('/')).map_or(base.len(), |at| at + scheme_end);
+    let base = base.get(..path).unwrap_or(base);
+    options.map_or_else(|| format!("{base}/{name}"), |options| format!("{base}/{name}?{options}"))
+}
+
+/// The folder of the newest installed server.
+fn binaries() -> Option<PathBuf> {
+    let versions = fs::read_dir("/usr/lib/postgresql").ok()?.filter_map(|entry| Some(entry.ok()?.path()));
+    let installed = versions.map(|version| version.join("bin")).filter(|bin| bin.join("initdb").exists());
+    installed.max_by_key(|bin| {
+        let version = bin.parent().and_then(Path::file_name).map(|name| name.to_string_lossy().into_owned());
+        version.and_then(|version| version.parse::<u32>().ok())
+    })
+}
+
+/// Starts a server. A shell watches over it: when this process ends, its standard input ends, and it stops
+/// the server and removes the folder.
+fn start(binaries: &Path) -> std::io::Result<(String, Child)> {
+    const WATCH: &str = r#"
+        "$1/initdb" -D "$2/data" -U postgres -A trust -E UTF8 --locale=C --no-sync >"$2/log" 2>&1 || exit 1
+        "$1/postgres" -D "$2/data" -k "$2" -c listen_addresses= -c fsync=off -c full_page_writes=off \
+            -c max_connections=300 >>"$2/log" 2>&1 </dev/null &
+        server=$!
+        trap '' INT TERM HUP
+        cat >/dev/null
+        kill -QUIT $server
+        wait $server
+        rm -rf "$2"
+    "#;
+    let folder = std::env::temp_dir().join(format!("unisono-postgres-{}", id()));
+    fs::create_dir(&folder)?;
+    fs::set_permissions(&folder, fs::Permissions::from_mode(0o700))?;
+    let mut command = Command::new("/bin/sh");
+    command.args(["-c", WATCH, "sh"]).arg(binaries).arg(&folder).current_dir("/").process_group(0);
+    command.stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::null());
+    // PostgreSQL refuses to run as root.
+    if let Some((user, group)) = other_user() {
+        chown(&folder, Some(user), Some(group))?;
+        command.uid(user).gid(group);
+    }
+    let mut child = command.spawn()?;
+    let is_ready = || Command::new(binaries.join("pg_isready")).arg("-q").arg("-h").arg(&folder).status();
+    let until = Instant::now() + START_TIMEOUT;
+    while !is_ready()?.success() {
+        let has_ended = child.try_wait()?.is_some();
+        if has_ended || Instant::now() > until {
+            let log = fs::read_to_string(folder.join("log")).unwrap_or_default();
+            return Err(std::io::Error::other(format!("PostgreSQL does not start: {log}")));
+        }
+        sleep(Duration::from_millis(50));
+    }
+    Ok((format!("postgres:///postgres?host={}&user=postgres", folder.display()), child))
+}
+
+/// Who runs the server if we are root: the user of an installed PostgreSQL, or nobody.
+fn other_user() -> Option<(u32, u32)> {
+    let status = fs::read_to_string("/proc/self/status").ok()?;
+    let own = status.lines().find_map(|line| line.strip_prefix("Uid:"))?.split_whitespace().next()?;
+    if own != "0" {
+        return None;
+    }
+    let users = fs::read_to_string("/etc/passwd").ok()?;
+    ["postgres", "nobody"].iter().find_map(|name| {
+        let line = users.lines().find(|line| line.split(':').next() == Some(name))?;
+        let mut numbers = line.split(':').skip(2).map(str::parse);
+        Some((numbers.next()?.ok()?, numbers.next()?.ok()?))
+    })
+}
