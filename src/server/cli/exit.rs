@@ -11,7 +11,7 @@ pub enum Exit {
     Failed = 1,
     /// The command line or the configuration is wrong.
     Usage = 2,
-    /// There is no such account or session.
+    /// There is no such account or session, or no database.
     NotFound = 3,
     /// There is such an account, or such a file, already.
     AlreadyExists = 4,
@@ -24,7 +24,7 @@ impl Exit {
         (Self::Ok, "done"),
         (Self::Failed, "failed, or `check` found a problem"),
         (Self::Usage, "the command line or the configuration is wrong"),
-        (Self::NotFound, "there is no such account or session"),
+        (Self::NotFound, "there is no such account or session, or no database"),
         (Self::AlreadyExists, "the account or file is already there"),
         (Self::Unreachable, "the server or its database cannot be reached"),
     ];

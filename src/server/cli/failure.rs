@@ -29,6 +29,11 @@ impl Failure {
         Self { exit: Exit::Usage, code: "usage", message: message.into() }
     }
 
+    /// Something is missing.
+    pub fn not_found(message: impl Into<String>) -> Self {
+        Self { exit: Exit::NotFound, code: "not_found", message: message.into() }
+    }
+
     /// Something is in the way.
     pub fn already_exists(message: impl Into<String>) -> Self {
         Self { exit: Exit::AlreadyExists, code: "already_exists", message: message.into() }

@@ -1,8 +1,9 @@
 //! From the arguments to the exit code.
 
 use std::ffi::OsString;
+use std::fs::DirBuilder;
 use std::io::{self, Write};
-use std::os::unix::fs::MetadataExt;
+use std::os::unix::fs::{DirBuilderExt, MetadataExt};
 
 use clap::Parser;
 use clap::error::ErrorKind;
@@ -87,18 +88,51 @@ impl Context<'_> {
         Ok(load(self.global.config.as_deref(), &self.global.set)?)
     }
 
-    /// The running server, or the store if none runs.
-    pub(crate) async fn admin(&self) -> Result<Box<dyn Admin>, Failure> {
+    /// The running server, or the store if none runs. Only a command that puts something there makes a
+    /// store where there is none: everywhere else a wrong path would look like an empty server.
+    pub(crate) async fn admin(&self, missing: Missing) -> Result<Box<dyn Admin>, Failure> {
         let config = self.load()?.config;
         match ApiClient::connect(&config.admin.socket).await {
             Ok(client) => Ok(Box::new(client)),
             Err(ConnectError::NoServer) => {
                 owner_of_store(&config)?;
+                match missing {
+                    Missing::Create => create_data_dir(&config)?,
+                    Missing::Tell => store_is_there(&config)?,
+                }
                 self.backend.open(&config).await
             }
             Err(error) => Err(Failure::unreachable(error.to_string())),
         }
     }
+}
+
+/// What to do where there is no store.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Missing {
+    /// Make one.
+    Create,
+    /// Say so.
+    Tell,
+}
+
+fn store_is_there(config: &Config) -> Result<(), Failure> {
+    match &config.store.url {
+        StoreUrl::Sqlite(file) if !file.exists() => Err(Failure::not_found(format!(
+            "no server runs, and there is no database {}: is this the right configuration? \
+             `unisono user add` makes a database, as does the first start",
+            file.display()
+        ))),
+        _ => Ok(()),
+    }
+}
+
+/// Makes the data directory, open to its owner alone, where there is none.
+pub(crate) fn create_data_dir(config: &Config) -> Result<(), Failure> {
+    let data_dir = &config.server.data_dir;
+    DirBuilder::new().recursive(true).mode(0o700).create(data_dir).map_err(|error| {
+        Failure::failed(format!("cannot create the data directory {}: {error}", data_dir.display()))
+    })
 }
 
 /// The superuser would leave files behind that the server's own user cannot write.

@@ -1,14 +1,11 @@
 //! `unisono serve`
 
-use std::fs::DirBuilder;
-use std::os::unix::fs::DirBuilderExt;
-
 use clap::Args;
 use serde_json::json;
 
 use super::failure::Failure;
 use super::output::Report;
-use super::run::Context;
+use super::run::{Context, create_data_dir};
 
 /// Run the server
 #[derive(Debug, Args)]
@@ -20,10 +17,7 @@ impl Serve {
         let Self {} = self;
         let loaded = context.load()?;
         loaded.check_files()?;
-        let data_dir = &loaded.config.server.data_dir;
-        DirBuilder::new().recursive(true).mode(0o700).create(data_dir).map_err(|error| {
-            Failure::failed(format!("cannot create the data directory {}: {error}", data_dir.display()))
-        })?;
+        create_data_dir(&loaded.config)?;
         context.backend.serve(loaded)?;
         Ok(Report::done(json!({ "stopped": true }), ""))
     }

@@ -7,7 +7,7 @@ use super::admin::Admin;
 use super::args::account;
 use super::failure::Failure;
 use super::output::Report;
-use super::run::Context;
+use super::run::{Context, Missing};
 use super::table::{count, table};
 use crate::api::types::SessionInfo;
 
@@ -45,7 +45,7 @@ fn of_account(text: &str) -> Result<Jid, String> {
 impl Session {
     /// Does it. Without a running server there are no sessions.
     pub(crate) async fn run(self, context: &Context<'_>) -> Result<Report, Failure> {
-        let admin = context.admin().await?;
+        let admin = context.admin(Missing::Tell).await?;
         match self {
             Self::List(List { jid }) => list(admin.as_ref(), jid.as_ref()).await,
             Self::Kick(Kick { jid }) => kick(admin.as_ref(), &jid).await,

@@ -5,7 +5,7 @@ use unisono_core::datetime::format_utc;
 
 use super::failure::Failure;
 use super::output::Report;
-use super::run::Context;
+use super::run::{Context, Missing};
 use super::table::{count, table};
 use super::user::Account;
 use crate::api::types::{DeviceReport, DoctorReport};
@@ -20,7 +20,7 @@ impl Sync {
     /// Does it, on the running server or on the store.
     pub(crate) async fn run(self, context: &Context<'_>) -> Result<Report, Failure> {
         let Self::Doctor(Account { jid }) = self;
-        let report = context.admin().await?.doctor(&jid).await?;
+        let report = context.admin(Missing::Tell).await?.doctor(&jid).await?;
         let text = describe(&report);
         Ok(Report::answer(report, text))
     }

@@ -126,6 +126,8 @@ impl Place {
         let folder = tempfile::tempdir().unwrap();
         let text = "[listen]\nstarttls = [\"127.0.0.1:0\"]\ndirect_tls = []\n[metrics]\nlisten = \"off\"\n";
         fs::write(folder.path().join("unisono.toml"), text).unwrap();
+        fs::create_dir(folder.path().join("unisono-data")).unwrap();
+        fs::write(folder.path().join("unisono-data/unisono.db"), "").unwrap();
         let fake = Fake {
             memory: Memory::default(),
             served: Mutex::default(),
@@ -219,6 +221,18 @@ fn serve_makes_the_data_directory_for_itself_alone() {
 }
 
 #[test]
+fn a_path_to_nowhere_does_not_look_like_an_empty_server() {
+    let place = Place::new();
+    let line = |command: &str| format!("{command} --set server.data_dir={}", place.path("nowhere"));
+    for command in ["user list", "user enable a@localhost", "session list", "sync doctor a@localhost"] {
+        let failure = place.run(&line(command)).unwrap_err();
+        assert_eq!(failure.exit, Exit::NotFound, "{command}");
+        assert!(failure.message.contains("is this the right configuration?"), "{failure}");
+    }
+    assert!(!fs::exists(place.path("nowhere")).unwrap());
+}
+
+#[test]
 fn init_writes_a_file_once_and_every_command_can_read_it() {
     let place = Place::new();
     let file = place.path("new/unisono.toml");
@@ -232,7 +246,8 @@ fn init_writes_a_file_once_and_every_command_can_read_it() {
     let written = fs::read_to_string(&file).unwrap();
     assert!(written.contains("\ndomains = [\"example.org\"]\n"), "{written}");
     assert!(written.contains("\nidle_timeout = \"1h\"\n"), "{written}");
-    place.run(&format!("--config {file} user list")).unwrap();
+    let ports = "--set listen.starttls=127.0.0.1:0 --set listen.direct_tls=[] --set metrics.listen=off";
+    assert_eq!(place.run(&format!("--config {file} check {ports}")).unwrap().exit, Exit::Ok);
 
     let failure = place.run(&format!("--config {file} init")).unwrap_err();
     let want = format!("{file} is already there; to replace it, add --force");

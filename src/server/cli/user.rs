@@ -11,7 +11,7 @@ use super::args::account;
 use super::failure::Failure;
 use super::output::Report;
 use super::password;
-use super::run::{Context, say};
+use super::run::{Context, Missing, say};
 use super::table::{count, table};
 use crate::api::types::{UserInfo, UserState};
 
@@ -61,7 +61,8 @@ pub(crate) struct Delete {
 impl User {
     /// Does it, on the running server or on the store.
     pub(crate) async fn run(self, context: &Context<'_>) -> Result<Report, Failure> {
-        let admin = context.admin().await?;
+        let missing = if matches!(self, Self::Add(_)) { Missing::Create } else { Missing::Tell };
+        let admin = context.admin(missing).await?;
         let admin = admin.as_ref();
         match self {
             Self::Add(user) => add(admin, &user).await,

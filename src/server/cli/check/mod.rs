@@ -114,7 +114,7 @@ async fn store(config: &Config, backend: &dyn Backend, running: Option<&VersionI
         return Finding::ok(CHECK, format!("{url}, in use by the running server"));
     }
     match backend.look_at_store(config).await {
-        Ok(detail) => Finding::ok(CHECK, format!("{url}: {detail}")),
+        Ok(detail) => Finding::ok(CHECK, detail),
         Err(error) => Finding::problem(CHECK, format!("{url}: {error}")),
     }
 }
