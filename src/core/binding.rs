@@ -86,6 +86,7 @@ impl Hub {
             before.given = account.device(device).map(|device| device.cursor);
         }
         account.sessions.push(session);
+        self.wake_when_settled(&account);
         account.touched = self.clock.elapsed();
         drop(account);
         Ok(SessionRef { cell, id, jid, connection: number })
@@ -359,6 +360,7 @@ impl Hub {
         let (device, jid) = (session.device, session.jid.clone());
         account.touched = self.clock.elapsed();
         self.cursor_moved(cell, &mut account, device, covers);
+        self.wake_when_settled(&account);
         drop(account);
         TakenUp::Session(SessionRef { cell: cell.clone(), id, jid, connection: number }, ours)
     }

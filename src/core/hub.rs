@@ -294,6 +294,15 @@ impl Hub {
         self.store.wait(ticket)
     }
 
+    /// Wakes the sessions of an account when all that concerns it now is durable: for those that joined after
+    /// a commit was submitted, or wait for one that was not theirs.
+    pub(crate) fn wake_when_settled(&self, account: &Account) {
+        if account.last_ticket > self.store.durable() {
+            self.store.submit(Commit { writes: Vec::new(), wake: account.wakers().collect() });
+        }
+        account.sessions.iter().for_each(crate::session::Session::wake);
+    }
+
     /// Wakes the sessions of an account if what they wait for is durable already; else the journal does it.
     pub(crate) fn wake_if_durable(&self, account: &Account, ticket: Ticket) {
         if ticket <= self.store.durable() {

@@ -208,8 +208,8 @@ impl Hub {
                 for item in after {
                     session.queue(Entry { item, ticket, covers: None }, &self.registry.filter);
                 }
-                session.wake();
             }
+            self.wake_when_settled(&account);
         }
         self.settle(origin, ticket, None)
     }
