@@ -38,8 +38,8 @@ pub(super) async fn answer(request: Request) -> Answer {
     // A device takes a few such pages before it is too far behind.
     let bytes_max = hub.settings.outbox_bytes_max / 4;
     let renderer = hub.renderer(cell);
-    let head_of = Head::new(&query, &cell.jid, &origin.jid);
-    let shown = Shown::render(&read, &query, &renderer, &head_of, bytes_max);
+    let opening = Opening::new(&query, &cell.jid, &origin.jid);
+    let shown = Shown::render(&read, &query, &renderer, &opening, bytes_max);
 
     let end = shown.entries.last().map_or(head, |last| last.position.max(head));
     let covers = (shown.is_complete && query.reaches_end()).then_some(end);
@@ -143,9 +143,9 @@ impl Log<'_> {
 }
 
 /// What all results of a page begin with.
-pub(super) struct Head(Vec<u8>);
+pub(super) struct Opening(Vec<u8>);
 
-impl Head {
+impl Opening {
     pub(super) fn new(query: &Query, owner: &BareJid, to: &FullJid) -> Self {
         let mut out = Vec::with_capacity(200);
         write_head(&mut out, "message", &[("from", Some(owner.as_str())), ("to", Some(to.as_str()))]);
@@ -177,7 +177,7 @@ impl<'a> Shown<'a> {
         read: &'a LogPage,
         query: &Query,
         renderer: &Renderer<'_>,
-        head: &Head,
+        opening: &Opening,
         bytes_max: usize,
     ) -> Self {
         let entries = if query.max == 0 { &[] } else { read.entries.as_slice() };
@@ -186,7 +186,7 @@ impl<'a> Shown<'a> {
         let mut bytes = 0_usize;
         let mut is_room = |entry: &LogEntry, results: &mut Vec<Item>| {
             text.clear();
-            write_result(&mut text, entry, renderer, head);
+            write_result(&mut text, entry, renderer, opening);
             bytes = bytes.saturating_add(text.len());
             let is_room = results.is_empty() || bytes <= bytes_max;
             if is_room {
@@ -232,8 +232,8 @@ impl<'a> Shown<'a> {
 }
 
 /// §4.2: one result.
-fn write_result(out: &mut Vec<u8>, entry: &LogEntry, renderer: &Renderer<'_>, head: &Head) {
-    out.extend_from_slice(&head.0);
+fn write_result(out: &mut Vec<u8>, entry: &LogEntry, renderer: &Renderer<'_>, opening: &Opening) {
+    out.extend_from_slice(&opening.0);
     out.extend_from_slice(renderer.id(entry.position).as_bytes());
     out.extend_from_slice(b"'>");
     forwarding::write(out, entry.position.0, |out| {
@@ -284,8 +284,8 @@ mod tests {
         }
 
         fn shown<'a>(&self, read: &'a LogPage, query: &Query, bytes_max: usize) -> Shown<'a> {
-            let head = Head::new(query, &self.owner, &self.device);
-            Shown::render(read, query, &self.renderer(), &head, bytes_max)
+            let opening = Opening::new(query, &self.owner, &self.device);
+            Shown::render(read, query, &self.renderer(), &opening, bytes_max)
         }
     }
 
