@@ -41,6 +41,8 @@ enum Choice {
     Number,
     /// A time in UTC as XEP-0082 writes it.
     Time,
+    /// A time zone as XEP-0082 writes it.
+    Zone,
     /// `local@domain` with or without a resource.
     Jid,
     Literal(String),
@@ -180,6 +182,7 @@ impl Choice {
             "absent" => Self::Absent,
             "number" => Self::Number,
             "time" => Self::Time,
+            "zone" => Self::Zone,
             "jid" => Self::Jid,
             _ => match text.strip_prefix('=') {
                 Some(literal) => Self::Literal(literal.to_owned()),
@@ -196,6 +199,7 @@ impl Choice {
             Self::Absent => false,
             Self::Number => !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit()),
             Self::Time => is_time(text),
+            Self::Zone => text == "Z" || is_offset(text),
             Self::Jid => is_jid(text),
             Self::Literal(literal) => text == literal,
             Self::Variable(name) => values.get(name).is_some_and(|value| value == text),
@@ -213,6 +217,12 @@ fn is_time(text: &str) -> bool {
             .strip_prefix('.')
             .is_some_and(|digits| !digits.is_empty() && digits.bytes().all(|b| b.is_ascii_digit()));
     whole.chars().map(shape).eq("0000-00-00T00:00:00".chars()) && is_fraction
+}
+
+/// `+01:00`
+fn is_offset(text: &str) -> bool {
+    let digits = text.strip_prefix(['+', '-']).unwrap_or_default();
+    digits.chars().map(|c| if c.is_ascii_digit() { '0' } else { c }).eq("00:00".chars())
 }
 
 fn is_jid(text: &str) -> bool {
@@ -265,6 +275,9 @@ mod tests {
             ("{time}", Some("2026-01-02T03:04:05.Z"), false),
             ("{jid}", Some("a@b/c"), true),
             ("{jid}", Some("b"), false),
+            ("{zone}", Some("-05:30"), true),
+            ("{zone}", Some("Z"), true),
+            ("{zone}", Some("05:30"), false),
             ("{empty}", Some(""), true),
         ] {
             let pattern = ValuePattern::parse(pattern).unwrap();
