@@ -85,6 +85,8 @@ impl Hub {
         if let CatchUp::Before(before) = &mut session.catch_up {
             before.given = account.device(device).map(|device| device.cursor);
         }
+        // Most accounts have few: room for those that may never come would cost more than the session itself.
+        account.sessions.reserve_exact(1);
         account.sessions.push(session);
         self.wake_when_settled(&account);
         account.touched = self.clock.elapsed();
@@ -113,6 +115,7 @@ impl Hub {
                 pages_archive: false,
                 last_seen: now,
             };
+            account.devices.reserve_exact(1);
             account.devices.push(device.clone());
             device
         };
