@@ -38,10 +38,10 @@ pub enum ConnectError {
     /// No process listens there.
     #[error("no server is running")]
     NoServer,
-    /// The socket is there, but not for this user.
+    /// The socket is not for this user, so there is no telling whether a server runs.
     #[error(
-        "a server runs, but {} is not open to this user; run this command as the user of the server, \
-         or with sudo", .0.display()
+        "{} is not open to this user; run this command as the user of the server, or with sudo",
+        .0.display()
     )]
     Forbidden(PathBuf),
     /// Anything else.
