@@ -3,7 +3,7 @@
 //! Follows 1.0.1 (2021-12-26). Every device that asked for it sees what the others send and receive.
 //!
 //! - Stages: `annotate` (§11, forged copies), `reflect` (§8, sent), `deliver` (§7, received). State: one flag per session.
-//! - Ours: what is recorded is copied, and a device that was away gets its copies when it comes back.
+//! - Ours: a device that was away gets the copies of what is recorded when it comes back.
 //! - Left out: `<x/>` in copies of private messages to rooms (§6.1, a MAY).
 
 use unisono_core::extension::{Answer, Child, Entity, Extension, Registry, Reply, Request, Spec};
@@ -91,7 +91,9 @@ fn is_eligible(record: &MessageRecord) -> bool {
     match record.kind {
         MessageType::Groupchat | MessageType::Headline => false,
         MessageType::Chat => true,
-        MessageType::Normal | MessageType::Error => {
+        // What it answers is not known any more; a room's errors are for the device that spoke.
+        MessageType::Error => !payload.has("x", NS_MUC_USER),
+        MessageType::Normal => {
             payload.has("body", NS_CLIENT)
                 || is_invitation(&record.payload)
                 || payload.elements().iter().any(is_instant_messaging)
@@ -128,6 +130,8 @@ mod tests {
             ("normal", "<data xmlns='urn:example'/>", false),
             ("groupchat", "<body>hi</body>", false),
             ("headline", "<body>hi</body>", false),
+            ("error", "<error type='cancel'/>", true),
+            ("error", "<x xmlns='http://jabber.org/protocol/muc#user'/><error type='cancel'/>", false),
             ("chat", "<body>hi</body><private xmlns='urn:xmpp:carbons:2'/>", false), // §9
             ("chat", "<body>hi</body><no-copy xmlns='urn:xmpp:hints'/>", false),     // §9
         ] {

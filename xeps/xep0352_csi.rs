@@ -13,7 +13,7 @@ use unisono_core::stanza::NS_CLIENT;
 use unisono_core::storage::BoxFuture;
 use unisono_xml::Element;
 
-use crate::xep0085_chat_states;
+use crate::{xep0085_chat_states, xep0280_carbons, xep0297_forwarding};
 
 pub const NS: &str = "urn:xmpp:csi:0";
 
@@ -51,6 +51,7 @@ fn judge(element: &Element) -> Option<Holding> {
         ("presence", None | Some("unavailable")) => Some(Holding::Replaceable),
         ("message", Some("error")) => None,
         ("message", _) => {
+            let element = forwarded(element).unwrap_or(element);
             let mut children = element.children();
             let is_state =
                 |child: &Element| child.ns() == xep0085_chat_states::NS || child.is("thread", NS_CLIENT);
@@ -58,6 +59,13 @@ fn judge(element: &Element) -> Option<Holding> {
         }
         _ => None,
     }
+}
+
+/// The message in a copy of one (XEP-0280).
+fn forwarded(element: &Element) -> Option<&Element> {
+    let copy =
+        element.child("sent", xep0280_carbons::NS).or(element.child("received", xep0280_carbons::NS))?;
+    copy.child("forwarded", xep0297_forwarding::NS)?.child("message", NS_CLIENT)
 }
 
 #[cfg(test)]
@@ -80,6 +88,12 @@ mod tests {
             (
                 "<message><body>hi</body><active xmlns='http://jabber.org/protocol/chatstates'/></message>",
                 None,
+            ),
+            (
+                "<message><received xmlns='urn:xmpp:carbons:2'><forwarded xmlns='urn:xmpp:forward:0'>\
+                 <message xmlns='jabber:client'><active xmlns='http://jabber.org/protocol/chatstates'/></message>\
+                 </forwarded></received></message>",
+                Some(Holding::Drop),
             ),
             ("<message type='error'><paused xmlns='http://jabber.org/protocol/chatstates'/></message>", None),
             ("<message/>", None),

@@ -20,6 +20,9 @@ use crate::roster::RosterItem;
 use crate::session::Session;
 use crate::storage::{AccountData, AccountState, DeviceRecord, RECENT_FINGERPRINTS, Wake, Write};
 
+/// Documents of this kind keep requests to subscribe, by the contact who asks.
+pub(crate) const REQUESTS: &str = "subscription-request";
+
 /// An account in memory, behind its lock.
 pub struct Cell {
     pub id: AccountId,
@@ -66,6 +69,8 @@ pub struct Account {
     pub(crate) head: LogPosition,
     pub(crate) roster: BTreeMap<BareJid, RosterItem>,
     pub(crate) roster_version: i64,
+    /// Requests to subscribe that wait for an answer, as they came (RFC 6121 §3.1.3).
+    pub(crate) requests: HashMap<BareJid, String>,
     pub(crate) devices: Vec<DeviceRecord>,
     pub(crate) sessions: Vec<Session>,
     /// Sessions that are over, kept to tell their clients what arrived (XEP-0198 §5, `h` of `<failed/>`).
@@ -89,6 +94,10 @@ impl Account {
     /// An account as the store has it.
     pub fn new(data: AccountData, registry: &Registry, settings: Arc<Settings>) -> Self {
         let roster_version = data.roster.iter().map(|item| item.version).max().unwrap_or(0);
+        let requests = data.documents.iter().filter(|document| document.kind == REQUESTS);
+        let requests = requests
+            .filter_map(|document| Some((document.key.parse().ok()?, document.value.clone())))
+            .collect();
         let states = data
             .documents
             .iter()
@@ -102,6 +111,7 @@ impl Account {
             head: data.head,
             roster: data.roster.into_iter().map(|item| (item.jid.clone(), item)).collect(),
             roster_version,
+            requests,
             devices: data.devices,
             sessions: Vec::new(),
             over: data.sessions.iter().filter(|s| s.snapshot.is_none()).map(|s| (s.device, s.id)).collect(),
@@ -249,6 +259,16 @@ impl Account {
             self.waiting = None;
         }
         Some(Write::Delivered { account: self.id, upto })
+    }
+
+    /// Keeps a request that has to wait, or forgets it when it is answered.
+    pub(crate) fn set_request(&mut self, contact: &BareJid, request: Option<String>) -> Write {
+        match &request {
+            Some(text) => self.requests.insert(contact.clone(), text.clone()),
+            None => self.requests.remove(contact),
+        };
+        let (kind, key) = (CompactString::const_new(REQUESTS), CompactString::from(contact.as_str()));
+        Write::Document { account: self.id, kind, key, value: request }
     }
 
     pub(crate) fn wakers(&self) -> impl Iterator<Item = Arc<dyn Wake>> + '_ {

@@ -278,6 +278,7 @@ impl Registry {
         let mut registry = Self::default();
         crate::binding::register(&mut registry);
         crate::roster::register(&mut registry);
+        registry.kinds.push(crate::account::REQUESTS);
         for extension in extensions {
             extension.register(&mut registry);
         }

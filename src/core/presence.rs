@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use unisono_xml::{Element, XML_NS};
+use unisono_xml::{Element, Limits, XML_NS};
 
 use crate::account::{Account, Cell};
 use crate::error::{Condition, StanzaError};
@@ -14,7 +14,7 @@ use crate::outbox::{Entry, Item};
 use crate::receive::{Receipt, error_reply};
 use crate::roster::{ITEMS_MAX, RosterItem};
 use crate::session::Session;
-use crate::stanza::{Header, NS_CLIENT, Presence, PresenceType, Stanza};
+use crate::stanza::{CLIENT_SCOPE, Header, NS_CLIENT, Presence, PresenceType, Stanza};
 use crate::storage::Write;
 use crate::subscription::{self, Announce, Outcome, SubscriptionKind};
 
@@ -126,11 +126,8 @@ impl Hub {
             .filter_map(|session| session.presence.clone())
             .map(|presence| presence_element(&presence, None))
             .collect();
-        let own = account.jid.to_string();
         let waiting = account.roster.values().filter(|item| item.state.pending_in);
-        let waiting: Vec<_> = waiting
-            .map(|item| subscription_element(SubscriptionKind::Subscribe, item.jid.as_str(), &own))
-            .collect();
+        let waiting: Vec<_> = waiting.map(|item| request_of(account, &item.jid)).collect();
         if let Some(session) = account.session_mut(new) {
             let to = session.jid.clone();
             for element in siblings.into_iter().chain(waiting) {
@@ -145,6 +142,12 @@ impl Hub {
         let element = presence_element(presence, None);
         let mut account = origin.cell.lock();
         let (contacts, directed) = self.leave(&mut account, origin.id, &element);
+        if let Some(session) = account.session_mut(origin.id) {
+            // §4.5.2: to the one that leaves, too.
+            let to = session.jid.clone();
+            session.queue(entry_to(element.clone(), Some(to)), &self.registry.filter);
+            session.wake();
+        }
         drop(account);
         self.announce_leave(&contacts, &directed, &element);
     }
@@ -398,6 +401,12 @@ impl Hub {
         let outcome = change(item.state);
         let mut ticket = Ticket::NONE;
         let changed = item.state != outcome.state;
+        if item.state.pending_in != outcome.state.pending_in {
+            let request =
+                stanza.filter(|_| outcome.state.pending_in).map(|stanza| stanza.to_string_in(&CLIENT_SCOPE));
+            let write = account.set_request(peer, request);
+            ticket = self.commit(&mut account, vec![write]);
+        }
         item.state = outcome.state;
         if outcome.push {
             item.removed = false;
@@ -407,11 +416,11 @@ impl Hub {
             self.to_interested(&mut account, stanza);
         }
         if outcome.push {
-            ticket = self.store_and_push(&mut account, item);
+            ticket = ticket.max(self.store_and_push(&mut account, item));
         } else if changed {
             let write = Write::RosterItem { account: account.id, item: item.clone() };
             account.roster.insert(peer.clone(), item);
-            ticket = self.commit(&mut account, vec![write]);
+            ticket = ticket.max(self.commit(&mut account, vec![write]));
         }
         (ticket, Some(outcome))
     }
@@ -510,6 +519,14 @@ pub(crate) fn presence_element(presence: &Presence, to: Option<&str>) -> Element
 /// A presence without content.
 pub(crate) fn plain_presence(from: &str, kind: &str) -> Element {
     Element::builder("presence", NS_CLIENT).attr("from", from).attr("type", kind).build()
+}
+
+/// A request that waits, as it came.
+fn request_of(account: &Account, contact: &BareJid) -> Element {
+    let kept = account.requests.get(contact);
+    let kept = kept.and_then(|text| Element::parse(text, &CLIENT_SCOPE, &Limits::default()).ok());
+    let (from, to) = (contact.as_str(), account.jid.as_str());
+    kept.unwrap_or_else(|| subscription_element(SubscriptionKind::Subscribe, from, to))
 }
 
 fn subscription_element(kind: SubscriptionKind, from: &str, to: &str) -> Element {

@@ -5,18 +5,19 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use sha2::{Digest, Sha256};
-use unisono_xml::{Element, XML_NS};
+use unisono_xml::{Element, Limits};
 
 use crate::account::{Account, Cell, lock_pair};
 use crate::error::{Condition, StanzaError};
 use crate::extension::{Child, Refusal, Side};
 use crate::hub::{Hub, SessionRef};
-use crate::ids::{LogPosition, SessionId, Ticket};
-use crate::jid::Jid;
+use crate::ids::{AccountId, LogPosition, SessionId, Ticket};
+use crate::jid::{BareJid, Jid};
 use crate::outbox::{Entry, Form, Item};
 use crate::record::{Direction, Keep, MessageRecord, Origin, Payload, Place};
+use crate::render::Renderer;
 use crate::session::Session;
-use crate::stanza::{Message, MessageType, Stanza};
+use crate::stanza::{CLIENT_SCOPE, Message, MessageType, NS_CLIENT, Stanza};
 use crate::storage::{Commit, Write};
 
 /// Where a message goes.
@@ -112,13 +113,18 @@ impl Road<'_> {
             }
             other = None;
         }
+        if other.as_deref().is_some_and(|account| is_for_nobody(&self.message, account)) {
+            self.error = Some(StanzaError::new(Condition::ServiceUnavailable))
+                .filter(|_| self.message.kind != MessageType::Headline);
+            other = None;
+        }
         let received_keep =
             other.as_deref().map_or(Keep::Nothing, |account| self.keep(account, Side::Recipient));
         let fingerprint = self.fingerprint();
         if sent_keep != Keep::Nothing && sender.is_repetition(fingerprint, self.origin.connection) {
             return self.repetition(sender);
         }
-        let reflected = self.reflected(sender, sent_keep);
+        let reflected = self.reflected(sender);
         let delivered =
             other.as_deref().map(|account| self.delivered(account, received_keep)).unwrap_or_default();
         let now = self.hub.clock.now_micros();
@@ -187,10 +193,7 @@ impl Road<'_> {
     }
 
     /// Stage `reflect`: the sender's other devices.
-    fn reflected(&self, sender: &Account, keep: Keep) -> Copies {
-        if keep == Keep::Nothing {
-            return Vec::new();
-        }
+    fn reflected(&self, sender: &Account) -> Copies {
         // A handler looks at the message as it will be recorded; where it stands in the log is not its matter.
         let record = self.record(sender, None, None, 0);
         let others = sender.sessions.iter().filter(|session| session.id != self.origin.id);
@@ -207,7 +210,7 @@ impl Road<'_> {
         for session in &account.sessions {
             if is_addressed(&record, resource, session) {
                 copies.push((session.id, Form::Original));
-            } else if keep != Keep::Nothing && session.id != self.origin.id {
+            } else if session.id != self.origin.id {
                 let deliver = &self.hub.registry.deliver;
                 copies.extend(copy(deliver, &record, Direction::Received, session));
             }
@@ -283,15 +286,36 @@ impl Road<'_> {
     ) {
         let position =
             record.place(account.id).filter(|(_, way)| *way == direction).map(|(place, _)| place.position);
+        let owner = (account.id, account.jid.clone());
         for (id, form) in copies {
             let Some(session) = account.session_mut(*id) else { continue };
             let entry = match position {
                 Some(position) => logged(record, position, *form, ticket, session),
-                None => Entry { ticket, ..Entry::stanza(live_element(record)) },
+                None => Entry { ticket, ..Entry::stanza(self.live_element(record, *form, &owner, session)) },
             };
             session.queue(entry, &self.hub.registry.filter);
         }
         self.hub.wake_if_durable(account, ticket);
+    }
+
+    /// A message that no log keeps, in its form for one device.
+    fn live_element(
+        &self,
+        record: &MessageRecord,
+        form: Form,
+        (account, owner): &(AccountId, BareJid),
+        session: &Session,
+    ) -> Element {
+        let renderer =
+            Renderer { registry: &self.hub.registry, ids: &self.hub.ids, account: *account, owner };
+        let mut text = Vec::new();
+        renderer.copy(&mut text, record, form, &session.jid, false);
+        let text = String::from_utf8(text).unwrap_or_default();
+        let element = Element::parse(&text, &CLIENT_SCOPE, &Limits::default());
+        element.unwrap_or_else(|error| {
+            tracing::error!(%error, "cannot read a message of our own");
+            Element::new("message", NS_CLIENT)
+        })
     }
 
     /// Sender is given by the log; recipient, id and content tell one message from another. A client that sends
@@ -324,7 +348,7 @@ fn undeliverable(record: &MessageRecord) -> Option<StanzaError> {
     let tells = match record.kind {
         MessageType::Groupchat => true,
         // What carries no text, such as a typing state, is nothing that anybody misses.
-        MessageType::Chat | MessageType::Normal => record.payload.has("body", crate::stanza::NS_CLIENT),
+        MessageType::Chat | MessageType::Normal => record.payload.has("body", NS_CLIENT),
         MessageType::Headline | MessageType::Error => false,
     };
     tells.then(|| StanzaError::new(Condition::ServiceUnavailable))
@@ -357,6 +381,12 @@ fn place(account: &mut Account, keep: Keep, copies: &Copies, now: i64) -> Option
     Some(Place { account: account.id, position, keep, deliveries })
 }
 
+/// RFC 6121 §8.5.3.2.1: only chat messages find another resource when theirs is gone.
+fn is_for_nobody(message: &Message, account: &Account) -> bool {
+    let resource = message.header.to.as_ref().and_then(Jid::resource);
+    message.kind != MessageType::Chat && resource.is_some_and(|resource| account.resource(resource).is_none())
+}
+
 /// The queue entry for a recorded message.
 pub(crate) fn logged(
     record: &Arc<MessageRecord>,
@@ -381,19 +411,4 @@ fn is_addressed(record: &MessageRecord, resource: Option<&str>, session: &Sessio
         MessageType::Headline => !named && session.is_available() && session.priority >= 0,
         MessageType::Groupchat | MessageType::Error => false,
     }
-}
-
-/// A message that no log keeps, as an element.
-fn live_element(record: &MessageRecord) -> Element {
-    let mut builder = Element::builder("message", crate::stanza::NS_CLIENT);
-    if let Some(lang) = &record.lang {
-        builder = builder.attr_ns(XML_NS, "lang", lang.as_str());
-    }
-    builder
-        .attr("from", record.from.as_str())
-        .attr("to", record.to.as_str())
-        .attr("type", record.kind.as_str())
-        .attr_opt("id", record.id.as_deref())
-        .children(record.payload.elements().iter().cloned())
-        .build()
 }

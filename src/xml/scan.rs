@@ -90,15 +90,37 @@ pub(crate) struct Scanner {
     at: usize,
     /// Where the name starts that is being scanned.
     name: usize,
+    /// How long the name of the end tag is.
+    name_length: usize,
+    /// Where the name of the last start tag starts, and how long it is.
+    started: (usize, usize),
     attributes: usize,
     elements: usize,
-    /// For each open element, how many child elements it has so far.
-    children: Vec<u32>,
+    /// The elements that are open.
+    open: Vec<Open>,
+}
+
+/// An open element.
+#[derive(Debug)]
+struct Open {
+    /// How many child elements it has so far.
+    children: u32,
+    /// Where its name starts in the unit, and how long it is.
+    name: (usize, usize),
 }
 
 impl Default for Scanner {
     fn default() -> Self {
-        Self { state: State::Before, at: 0, name: 0, attributes: 0, elements: 0, children: Vec::new() }
+        Self {
+            state: State::Before,
+            at: 0,
+            name: 0,
+            name_length: 0,
+            started: (0, 0),
+            attributes: 0,
+            elements: 0,
+            open: Vec::new(),
+        }
     }
 }
 
@@ -112,13 +134,13 @@ impl Scanner {
     /// Forgets what was begun.
     pub(crate) fn reset(&mut self) {
         // A small stack is kept: most elements are as shallow as the last one.
-        let mut children = std::mem::take(&mut self.children);
-        if children.capacity() <= 8 {
-            children.clear();
+        let mut open = std::mem::take(&mut self.open);
+        if open.capacity() <= 8 {
+            open.clear();
         } else {
-            children = Vec::new();
+            open = Vec::new();
         }
-        *self = Self { children, ..Self::default() };
+        *self = Self { open, ..Self::default() };
     }
 
     /// Scans on in `bytes`, which start with the unit. `None` asks for more of them; `Some` is a whole unit and
@@ -150,7 +172,7 @@ impl Scanner {
                 | State::Quote
                 | State::Value(_)
                 | State::AfterValue => self.start_tag(byte, expect, limits)?,
-                State::EndOpen | State::EndName | State::EndSpace => self.end_tag(byte, expect)?,
+                State::EndOpen | State::EndName | State::EndSpace => self.end_tag(byte, window, expect)?,
                 State::Done(_) => self.state,
             };
             if let State::Done(unit) = self.state {
@@ -200,12 +222,13 @@ impl Scanner {
             (State::Markup, _) if chars::is_name(byte) => {
                 self.begin_element(limits)?;
                 self.name = self.at - 1;
+                self.started.0 = self.name;
                 State::Name
             }
 
             (State::Bang, b'-') => return Err(XmlError::RestrictedXml(Restricted::Comment)),
             (State::Bang, b'D') => return Err(XmlError::RestrictedXml(Restricted::Doctype)),
-            (State::Bang, b'[') if !self.children.is_empty() => State::CDataOpen(0),
+            (State::Bang, b'[') if !self.open.is_empty() => State::CDataOpen(0),
             (State::CDataOpen(5), b'[') => State::CData(0),
             (State::CDataOpen(n), _) if b"CDATA".get(usize::from(n)) == Some(&byte) => {
                 State::CDataOpen(n + 1)
@@ -235,6 +258,9 @@ impl Scanner {
     }
 
     fn start_tag(&mut self, byte: u8, expect: Expect, limits: &Limits) -> Result<State, XmlError> {
+        if self.state == State::Name {
+            self.started.1 = self.at - 1 - self.started.0;
+        }
         Ok(match (self.state, byte) {
             (State::Value(quote), _) if byte == quote => State::AfterValue,
             (State::Value(_), _) => return Err(XmlError::NotWellFormed("a < in the value of an attribute")),
@@ -252,7 +278,7 @@ impl Scanner {
             }
             (State::Name | State::AfterValue | State::Space, b'>') => {
                 if expect == Expect::Content {
-                    self.children.push(0);
+                    self.open.push(Open { children: 0, name: self.started });
                     State::Text
                 } else {
                     State::Done(Unit::Start)
@@ -267,14 +293,24 @@ impl Scanner {
         })
     }
 
-    fn end_tag(&mut self, byte: u8, expect: Expect) -> Result<State, XmlError> {
+    fn end_tag(&mut self, byte: u8, unit: &[u8], expect: Expect) -> Result<State, XmlError> {
+        if self.state == State::EndName {
+            self.name_length = self.at - 1 - self.name;
+        }
         Ok(match (self.state, byte) {
             (State::EndOpen, _) if chars::is_name(byte) => {
                 self.name = self.at - 1;
                 State::EndName
             }
             (State::EndName | State::EndSpace, _) if chars::is_space(byte) => State::EndSpace,
-            (State::EndName | State::EndSpace, b'>') if self.children.pop().is_some() => self.end_element(),
+            (State::EndName | State::EndSpace, b'>') if !self.open.is_empty() => {
+                let name = |(start, length): (usize, usize)| unit.get(start..start + length);
+                let opened = self.open.pop().and_then(|open| name(open.name));
+                if opened.is_none() || opened != name((self.name, self.name_length)) {
+                    return Err(XmlError::NotWellFormed("an end tag of another element"));
+                }
+                self.end_element()
+            }
             (State::EndName | State::EndSpace, b'>') if expect == Expect::Content => State::Done(Unit::End),
             (State::EndName | State::EndSpace, b'>') => {
                 return Err(XmlError::NotWellFormed("an end tag without its start tag"));
@@ -284,16 +320,16 @@ impl Scanner {
     }
 
     fn begin_element(&mut self, limits: &Limits) -> Result<(), XmlError> {
-        if self.children.len() >= limits.depth_max() {
+        if self.open.len() >= limits.depth_max() {
             return Err(XmlError::TooDeep { limit: limits.depth_max() });
         }
         self.elements += 1;
         if self.elements > limits.elements_max {
             return Err(XmlError::TooMany { what: TooMany::Elements, limit: limits.elements_max });
         }
-        if let Some(siblings) = self.children.last_mut() {
-            *siblings = siblings.saturating_add(1);
-            if *siblings as usize > limits.children_max {
+        if let Some(parent) = self.open.last_mut() {
+            parent.children = parent.children.saturating_add(1);
+            if parent.children as usize > limits.children_max {
                 return Err(XmlError::TooMany { what: TooMany::Children, limit: limits.children_max });
             }
         }
@@ -303,6 +339,6 @@ impl Scanner {
 
     /// After the last byte of an element, which may be the outermost one.
     fn end_element(&self) -> State {
-        if self.children.is_empty() { State::Done(Unit::Element) } else { State::Text }
+        if self.open.is_empty() { State::Done(Unit::Element) } else { State::Text }
     }
 }
