@@ -15,8 +15,9 @@ use super::{check, completions, init, serve, session, sync, user, version};
 pub struct Cli {
     #[command(flatten)]
     pub(crate) global: Global,
+    /// Without a command, the server runs.
     #[command(subcommand)]
-    pub(crate) command: Command,
+    pub(crate) command: Option<Command>,
 }
 
 /// What goes with every command.
@@ -97,6 +98,7 @@ mod tests {
     #[test]
     fn every_command_is_understood() {
         for line in [
+            "",
             "serve",
             "--config a.toml serve --set limits.stanza_bytes=20000 --set log.level=debug",
             "init",
@@ -124,7 +126,6 @@ mod tests {
     #[test]
     fn what_makes_no_sense_is_refused() {
         for (line, want) in [
-            ("", ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand),
             ("start", ErrorKind::InvalidSubcommand),
             ("user", ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand),
             ("user add", ErrorKind::MissingRequiredArgument),
@@ -148,7 +149,7 @@ mod tests {
 
     #[test]
     fn a_jid_is_prepared_as_it_is_parsed() {
-        let Command::User(user::User::Delete(target)) =
+        let Some(Command::User(user::User::Delete(target))) =
             parse("user delete ALICE@Example.ORG").unwrap().command
         else {
             unreachable!("this is what was typed")

@@ -15,6 +15,7 @@ use super::client::{ApiClient, ConnectError};
 use super::exit::Exit;
 use super::failure::Failure;
 use super::output::{Report, Style};
+use super::serve::Serve;
 use crate::config::{Config, Loaded, StoreUrl, load};
 
 /// Runs one command and prints how it ends. The first argument is the name of the program.
@@ -52,7 +53,7 @@ impl Cli {
     pub(crate) fn run(self, backend: &dyn Backend) -> Result<Report, Failure> {
         let Self { global, command } = self;
         let context = Context { global: &global, backend };
-        match command {
+        match command.unwrap_or(Command::Serve(Serve {})) {
             Command::Serve(command) => command.run(&context),
             Command::Init(command) => command.run(&context),
             Command::Completions(command) => Ok(command.run()),
