@@ -10,7 +10,7 @@ use tokio::net::TcpStream;
 use tokio::sync::{mpsc, oneshot};
 
 use super::filter::{Counters, Filter, Verdict};
-use super::{Trace, tls};
+use super::{Sabotage, Trace, tls};
 use crate::xml::{Document, Element, Event, Reader, fragment};
 
 /// What arrives.
@@ -31,6 +31,7 @@ pub(crate) struct Options {
     pub(crate) counters: Arc<Counters>,
     pub(crate) answers_acks: bool,
     pub(crate) trace: Trace,
+    pub(crate) sabotage: Sabotage,
     pub(crate) timeout: Duration,
 }
 
@@ -77,6 +78,7 @@ impl Connection {
             synced: sync_queue,
             name: options.name,
             trace: options.trace,
+            sabotage: options.sabotage,
         };
         tokio::spawn(task.run(command_queue));
         Ok(Self { commands, incoming, synced, counters, timeout: options.timeout })
@@ -168,6 +170,7 @@ struct Task {
     synced: mpsc::UnboundedSender<String>,
     name: String,
     trace: Trace,
+    sabotage: Sabotage,
 }
 
 impl Task {
@@ -261,7 +264,11 @@ impl Task {
 
     fn judge(&mut self, element: Element) {
         match self.filter.judge(&element) {
-            Verdict::Show => self.show(Incoming::Element(element)),
+            Verdict::Show => {
+                for element in self.sabotage.spoil(element) {
+                    self.show(Incoming::Element(element));
+                }
+            }
             Verdict::ShowAndRestart => {
                 let mut reader = Reader::new(Document::Stream);
                 reader.feed(self.reader.pending());
@@ -270,6 +277,7 @@ impl Task {
             }
             Verdict::Hide => {}
             Verdict::Answer(xml) => {
+                self.sabotage.invent().into_iter().for_each(|element| self.show(Incoming::Element(element)));
                 if let Ok(elements) = fragment(&xml) {
                     for element in &elements {
                         self.filter.counters.on_send(element);
@@ -278,6 +286,7 @@ impl Task {
                 self.queue(xml.as_bytes());
             }
             Verdict::Synced(id) => {
+                self.sabotage.invent().into_iter().for_each(|element| self.show(Incoming::Element(element)));
                 let _ = self.synced.send(id);
             }
         }

@@ -4,6 +4,7 @@
 mod connection;
 mod filter;
 mod login;
+mod sabotage;
 mod sasl;
 mod tls;
 mod trace;
@@ -11,6 +12,7 @@ mod trace;
 pub(crate) use connection::{Connection, Incoming, Options};
 pub(crate) use filter::{Counters, SYNC_PREFIX};
 pub(crate) use login::{Endpoint, Identity, Login};
+pub(crate) use sabotage::{Damage, Sabotage};
 pub(crate) use trace::Trace;
 
 pub(crate) const NS_TLS: &str = "urn:ietf:params:xml:ns:xmpp-tls";

@@ -12,6 +12,7 @@ use super::probe::Offer;
 use super::report::Report;
 use super::stage::Context;
 use super::suite::{self, Entry};
+use crate::client::Damage;
 use crate::target::{Description, Instance};
 
 /// Black-box conformance suite for any XMPP server
@@ -66,6 +67,9 @@ struct Run {
     /// Seconds that a client waits for what it expects
     #[arg(long, default_value_t = 5)]
     timeout: u64,
+    /// Spoil what the server sends: a script that still passes proves little
+    #[arg(long, value_enum)]
+    sabotage: Option<Damage>,
     /// Folder of the scripts
     #[arg(long, default_value = concat!(env!("CARGO_MANIFEST_DIR"), "/scripts"), hide_default_value = true)]
     scripts: PathBuf,
@@ -121,6 +125,7 @@ impl Run {
             ignored: description.ignored()?,
             timeout: Duration::from_secs(self.timeout),
             run_id: run_id()?,
+            damage: self.sabotage,
         });
         let outcome = tokio::select! {
             outcome = self.play(&context, &description, entries) => outcome,

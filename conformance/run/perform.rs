@@ -32,6 +32,11 @@ impl Stage {
                 self.settle_all().await.map_err(|error| Failure { line: step.line, error })?;
             }
             self.refresh_counters();
+            let is_login = matches!(
+                step.action,
+                Action::Connect(..) | Action::Try { .. } | Action::StartTls(_) | Action::Handshake { .. }
+            );
+            self.sabotage.switch(is_set_up && !is_login);
             self.act(&step.action).await.map_err(fail)?;
             if self.is_over {
                 break;

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use anyhow::{Context as _, Result};
 
 use super::stage::Context;
-use crate::client::{Identity, Login, Options, Trace};
+use crate::client::{Identity, Login, Options, Sabotage, Trace};
 use crate::script::{Need, Place};
 use crate::xml::Element;
 
@@ -33,6 +33,7 @@ impl Offer {
             counters: Arc::default(),
             answers_acks: true,
             trace: Trace::new(),
+            sabotage: Sabotage::default(),
             timeout: context.timeout,
         };
         let mut login = context.endpoint.connect(options).await?;

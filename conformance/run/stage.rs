@@ -7,7 +7,7 @@ use std::time::Duration;
 use anyhow::{Context as _, Result};
 
 use super::devices::Device;
-use crate::client::{Counters, Endpoint, Identity, Login, Options, Trace};
+use crate::client::{Counters, Damage, Endpoint, Identity, Login, Options, Sabotage, Trace};
 use crate::script::{DeviceName, Pattern, Script, Values};
 use crate::target::Accounts;
 
@@ -20,6 +20,8 @@ pub(super) struct Context {
     pub(super) timeout: Duration,
     /// Part of all account names, so that runs on one server do not meet.
     pub(super) run_id: String,
+    /// What is done to all that the server sends.
+    pub(super) damage: Option<Damage>,
 }
 
 /// What outlives the connections of a device.
@@ -41,6 +43,7 @@ pub(super) struct Stage {
     pub(super) helpers: HashMap<String, Login>,
     /// The server took a way that is allowed and that the rest of the script does not follow.
     pub(super) is_over: bool,
+    pub(super) sabotage: Sabotage,
     ping_count: u32,
 }
 
@@ -62,6 +65,7 @@ impl Stage {
             identities.insert(name.clone(), identity);
         }
         let mut stage = Self {
+            sabotage: Sabotage::new(context.damage),
             context,
             trace,
             identities,
@@ -110,6 +114,7 @@ impl Stage {
             counters,
             answers_acks: true,
             trace: self.trace.clone(),
+            sabotage: self.sabotage.clone(),
             timeout: self.context.timeout,
         }
     }

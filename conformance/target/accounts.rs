@@ -10,7 +10,7 @@ use tokio::io::AsyncWriteExt as _;
 
 use super::description::AccountsDescription;
 use super::instance::{command, fill};
-use crate::client::{Endpoint, Identity, Options, Trace};
+use crate::client::{Endpoint, Identity, Options, Sabotage, Trace};
 use crate::xml::escape;
 
 /// Makes accounts on one server.
@@ -74,6 +74,7 @@ impl Accounts {
             counters: Arc::default(),
             answers_acks: true,
             trace: Trace::new(),
+            sabotage: Sabotage::default(),
             timeout: Duration::from_secs(20),
         };
         let mut login = self.endpoint.connect(options).await?;

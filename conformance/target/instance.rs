@@ -13,7 +13,7 @@ use tokio::process::{Child, Command};
 
 use super::Accounts;
 use super::description::{Description, Start};
-use crate::client::{Endpoint, Options, Trace};
+use crate::client::{Endpoint, Options, Sabotage, Trace};
 
 /// How long a server may take to stop before it is killed.
 const STOP_TIMEOUT: Duration = Duration::from_secs(10);
@@ -175,6 +175,7 @@ async fn greet(endpoint: &Endpoint) -> Result<()> {
         counters: std::sync::Arc::default(),
         answers_acks: true,
         trace: Trace::new(),
+        sabotage: Sabotage::default(),
         timeout: Duration::from_secs(2),
     };
     endpoint.connect(options).await?.negotiate().await
