@@ -36,7 +36,7 @@ pub(crate) struct Description {
 #[serde(deny_unknown_fields)]
 pub(crate) struct Start {
     pub(crate) command: Vec<String>,
-    /// What `{binary}` is where the command line gives no other.
+    /// What `{binary}` is where the command line gives no other; `{target_dir}` is Cargo's.
     pub(crate) binary: Option<String>,
     #[serde(default)]
     pub(crate) env: BTreeMap<String, String>,

@@ -73,10 +73,15 @@ impl Process {
     ) -> Result<Self> {
         let folder = TempDir::with_prefix("conformance-").context("cannot make a folder")?;
         let dir = folder.path().to_str().context("the temporary folder's name is not UTF-8")?.to_owned();
-        let binary = binary.map(|path| path.display().to_string()).or_else(|| start.binary.clone());
+        values.insert("{target_dir}".to_owned(), target_dir());
+        let binary = match (binary, &start.binary) {
+            (Some(path), _) => path.display().to_string(),
+            (None, Some(path)) => fill(path, values),
+            (None, None) => String::new(),
+        };
         let (certificate, key) = write_certificate(folder.path(), domain)?;
         values.insert("{dir}".to_owned(), dir);
-        values.insert("{binary}".to_owned(), binary.unwrap_or_default());
+        values.insert("{binary}".to_owned(), binary);
         values.insert("{certificate}".to_owned(), certificate);
         values.insert("{key}".to_owned(), key);
         for (name, port) in free_ports(&start.ports)? {
@@ -179,6 +184,12 @@ async fn greet(endpoint: &Endpoint) -> Result<()> {
         timeout: Duration::from_secs(2),
     };
     endpoint.connect(options).await?.negotiate().await
+}
+
+/// Where Cargo puts what it builds.
+fn target_dir() -> String {
+    std::env::var("CARGO_TARGET_DIR")
+        .unwrap_or_else(|_| concat!(env!("CARGO_MANIFEST_DIR"), "/../target").to_owned())
 }
 
 /// Ports that nobody listens on now. All are held until the last is found, so none comes twice.
