@@ -9,7 +9,7 @@ use std::time::{Duration, SystemTime};
 
 use axum::Router;
 use tokio::net::UnixListener;
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use unisono_core::extension::Registry;
@@ -200,16 +200,26 @@ async fn housekeeping(hub: Arc<Hub>, certs: Arc<CertStore>, retention_days: u32)
     let mut second = tokio::time::interval(Duration::from_secs(1));
     let mut certificates = tokio::time::interval(CERTIFICATES_EVERY);
     let mut retention = tokio::time::interval(RETENTION_EVERY);
+    // Whoever replaces a certificate need not wait; without a handler, the signal would end the server.
+    let mut hangup = signal(SignalKind::hangup()).ok();
+    let hung_up = async |hangup: &mut Option<Signal>| match hangup {
+        Some(hangup) => hangup.recv().await,
+        None => std::future::pending().await,
+    };
     loop {
         tokio::select! {
             _ = second.tick() => hub.sweep(),
-            _ = certificates.tick() => {
-                let certs = certs.clone();
-                let _ = tokio::task::spawn_blocking(move || certs.reload_if_changed(SystemTime::now())).await;
-            }
+            _ = certificates.tick() => reload(&certs).await,
+            _ = hung_up(&mut hangup) => reload(&certs).await,
             _ = retention.tick(), if retention_days > 0 => purge(&hub, retention_days).await,
         }
     }
+}
+
+/// Reads certificates that have changed.
+async fn reload(certs: &Arc<CertStore>) {
+    let certs = certs.clone();
+    let _ = tokio::task::spawn_blocking(move || certs.reload_if_changed(SystemTime::now())).await;
 }
 
 /// Forgets what is older than the archive should keep.
