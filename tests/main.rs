@@ -7,4 +7,6 @@
     clippy::panic
 )]
 
+mod harness;
 mod inside;
+mod stories;

@@ -1,0 +1,101 @@
+//! Who may come in, and how (RFC 6120 §5 and §6, XEP-0440).
+
+use crate::harness::{
+    DOMAIN, Database, Login, Mechanism, NS_SASL, NS_STREAMS, PASSWORD, Server, on_each_database,
+};
+
+on_each_database!(
+    every_mechanism_lets_the_owner_in_and_nobody_else,
+    a_login_needs_tls,
+    who_is_in_is_offered_the_rest,
+    somebody_unknown_looks_like_a_wrong_password,
+    the_newer_session_wins_a_resource,
+);
+
+const MECHANISMS: [Mechanism; 10] = [
+    Mechanism::new("SCRAM-SHA-1", None),
+    Mechanism::new("SCRAM-SHA-256", None),
+    Mechanism::new("SCRAM-SHA-512", None),
+    Mechanism::new("SCRAM-SHA-1-PLUS", Some("tls-exporter")),
+    Mechanism::new("SCRAM-SHA-256-PLUS", Some("tls-exporter")),
+    Mechanism::new("SCRAM-SHA-512-PLUS", Some("tls-exporter")),
+    Mechanism::new("SCRAM-SHA-1-PLUS", Some("tls-server-end-point")),
+    Mechanism::new("SCRAM-SHA-256-PLUS", Some("tls-server-end-point")),
+    Mechanism::new("SCRAM-SHA-512-PLUS", Some("tls-server-end-point")),
+    Mechanism::new("PLAIN", None),
+];
+
+async fn every_mechanism_lets_the_owner_in_and_nobody_else(database: Database) {
+    let server = Server::start(database).await;
+    server.account("alice").await;
+    for mechanism in MECHANISMS {
+        let mut wire = server.secure().await;
+        let features = wire.open().await;
+        let offered = features.get_child("mechanisms", NS_SASL).unwrap();
+        assert!(offered.children().any(|offer| offer.text() == mechanism.name), "{mechanism:?}");
+        let Err((wire, condition)) = Login::run(wire, mechanism, "alice", "wrong").await else {
+            panic!("{mechanism:?} lets anybody in")
+        };
+        assert_eq!(condition, "not-authorized", "{mechanism:?}");
+        // RFC 6120 §6.4.5: the stream goes on, and so does the client.
+        let Ok(login) = Login::run(wire, mechanism, "alice", PASSWORD).await else {
+            panic!("{mechanism:?} does not let the owner in")
+        };
+        let mut device = login.bind("phone").await;
+        assert_eq!(device.jid, format!("alice@{DOMAIN}/phone"));
+        device.settle().await;
+    }
+}
+
+async fn a_login_needs_tls(database: Database) {
+    let server = Server::start(database).await;
+    server.account("alice").await;
+    let mut wire = server.connect().await;
+    let features = wire.open().await;
+    let names: Vec<_> = features.children().map(|feature| feature.name().to_owned()).collect();
+    assert_eq!(names, ["starttls"]);
+    wire.send(&format!("<auth xmlns='{NS_SASL}' mechanism='PLAIN'>AGFsaWNlAHg=</auth>")).await;
+    let failure = wire.element().await;
+    assert!(failure.has_child("encryption-required", NS_SASL), "{failure:?}");
+    assert!(wire.element().await.is("error", NS_STREAMS));
+}
+
+async fn who_is_in_is_offered_the_rest(database: Database) {
+    let server = Server::start(database).await;
+    let login = server.log_in("alice").await;
+    for (name, ns) in [
+        ("bind", "urn:ietf:params:xml:ns:xmpp-bind"),
+        ("sm", "urn:xmpp:sm:3"),
+        ("csi", "urn:xmpp:csi:0"),
+        ("limits", "urn:xmpp:stream-limits:0"),
+        ("ver", "urn:xmpp:features:rosterver"),
+        ("sub", "urn:xmpp:features:pre-approval"),
+    ] {
+        assert!(login.features.has_child(name, ns), "{name}: {}", String::from(&login.features));
+    }
+    assert!(!login.features.has_child("mechanisms", NS_SASL));
+}
+
+async fn somebody_unknown_looks_like_a_wrong_password(database: Database) {
+    let server = Server::start(database).await;
+    let mut wire = server.secure().await;
+    wire.open().await;
+    let Err((_, condition)) = Login::run(wire, Mechanism::USUAL, "nobody", PASSWORD).await else {
+        panic!("nobody is let in")
+    };
+    assert_eq!(condition, "not-authorized");
+}
+
+async fn the_newer_session_wins_a_resource(database: Database) {
+    let server = Server::start(database).await;
+    let mut old = server.online("alice", "phone").await;
+    let mut laptop = server.online("alice", "laptop").await;
+    let mut new = server.online("alice", "phone").await;
+    assert_eq!(old.error().await, "conflict");
+    let gone =
+        |kind| move |element: &minidom::Element| element.attr("type") == kind && element.name() == "presence";
+    laptop.find(gone(Some("unavailable"))).await;
+    laptop.find(gone(None)).await;
+    new.settle().await;
+    laptop.settle().await;
+}

@@ -1,0 +1,17 @@
+//! What people do with the server, by subject. Each story is named by what holds at its end.
+
+mod acknowledgements;
+mod archive;
+mod attention;
+mod bad_input;
+mod certificate;
+mod command_line;
+mod configuration;
+mod crash;
+mod disk;
+mod login;
+mod network;
+mod numbers;
+mod order;
+mod restart;
+mod roster;

@@ -1,0 +1,39 @@
+//! The numbers that tell whether the promises hold.
+
+use crate::harness::{Database, Server, chat, on_each_database};
+
+on_each_database!(the_metrics_show_what_the_mission_counts);
+
+async fn the_metrics_show_what_the_mission_counts(database: Database) {
+    let server = Server::start(database).await;
+    let mut bob = server.managed("bob", "phone").await;
+    let mut alice = server.managed("alice", "phone").await;
+    alice.send(&chat("bob", "once")).await;
+    alice.recorded().await;
+    let lost = alice.lose();
+    // The acknowledgement got lost, too, or so the client believes.
+    let mut alice = server.resumed("alice", lost).await;
+    alice.send(&chat("bob", "once")).await;
+    alice.send(&chat("bob", "end")).await;
+    alice.recorded().await;
+    bob.hears("once").await;
+    bob.hears("end").await;
+    bob.acknowledge().await;
+    bob.settle().await;
+    for (name, want) in [
+        ("unisono_messages_recorded_total", 2.0),
+        ("unisono_duplicates_suppressed_total", 1.0),
+        ("unisono_gap_total", 0.0),
+        ("unisono_resumptions_total{outcome=\"resumed\"}", 1.0),
+        ("unisono_resumptions_total{outcome=\"failed\"}", 0.0),
+        ("unisono_sessions{state=\"connected\"}", 2.0),
+        ("unisono_sessions{state=\"detached\"}", 0.0),
+        ("unisono_accounts", 2.0),
+        ("unisono_store_failing", 0.0),
+        ("unisono_device_cursor_lag_seconds{quantile=\"1\"}", 0.0),
+    ] {
+        assert_eq!(server.metric(name).await.to_bits(), f64::to_bits(want), "{name}");
+    }
+    assert!(server.metric("unisono_store_commit_seconds_count").await >= 1.0);
+    assert!(server.metric("unisono_stanzas_total").await >= 7.0);
+}
