@@ -251,6 +251,20 @@ impl Server {
         }
     }
 
+    /// What `unisono sync doctor` says of an account: its devices, and how far each is behind the log.
+    pub(crate) async fn gaps(&self, name: &str) -> Vec<(String, u64)> {
+        let end = self.run(&format!("--json sync doctor {name}@{DOMAIN}"), "").await;
+        assert!(end.status.success(), "{end:?}");
+        let report: serde_json::Value = serde_json::from_slice(&end.stdout).unwrap();
+        let devices = report["devices"].as_array().unwrap().iter();
+        let gap = |device: &serde_json::Value| {
+            (device["device"].as_str().unwrap().to_owned(), device["gap"].as_u64().unwrap())
+        };
+        let mut gaps: Vec<_> = devices.map(gap).collect();
+        gaps.sort();
+        gaps
+    }
+
     /// Runs `unisono` with the configuration of this server and a first line for its standard input.
     pub(crate) async fn run(&self, arguments: &str, input: &str) -> Output {
         let mut command = command(self.folder.path());

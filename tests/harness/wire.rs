@@ -19,6 +19,7 @@ use tokio_rustls::{TlsConnector, client::TlsStream};
 
 use super::{DOMAIN, NS_CLIENT, NS_STREAMS};
 
+const NS_TLS: &str = "urn:ietf:params:xml:ns:xmpp-tls";
 /// Long enough for a machine that does much else. A story that waits so long has failed.
 const PATIENCE: Duration = Duration::from_secs(40);
 
@@ -63,11 +64,11 @@ pub(crate) fn trusting(certificate: &[u8]) -> Arc<ClientConfig> {
 }
 
 /// The handshake, and what ties a login to it.
-pub(crate) async fn handshake(
-    tcp: TcpStream,
+pub(crate) async fn handshake<IO: AsyncRead + AsyncWrite + Unpin>(
+    io: IO,
     config: Arc<ClientConfig>,
-) -> io::Result<(TlsStream<TcpStream>, Bindings)> {
-    let tls = TlsConnector::from(config).connect(ServerName::try_from(DOMAIN).unwrap(), tcp).await?;
+) -> io::Result<(TlsStream<IO>, Bindings)> {
+    let tls = TlsConnector::from(config).connect(ServerName::try_from(DOMAIN).unwrap(), io).await?;
     let session = tls.get_ref().1;
     // RFC 9266 §2, and RFC 5929 §4 for a certificate that is signed with SHA-256.
     let exporter = session.export_keying_material([0; 32], b"EXPORTER-Channel-Binding", Some(b""));
@@ -88,6 +89,16 @@ impl Wire {
     /// Inside of TLS.
     pub(crate) async fn direct(tcp: TcpStream, config: Arc<ClientConfig>) -> io::Result<Self> {
         let (tls, bindings) = handshake(tcp, config).await?;
+        Ok(Self::over(Box::pin(tls), bindings))
+    }
+
+    /// STARTTLS on a stream that offers it (RFC 6120 §5.4.2), and the handshake.
+    pub(crate) async fn start_tls(mut self, config: Arc<ClientConfig>) -> io::Result<Self> {
+        self.send(&format!("<starttls xmlns='{NS_TLS}'/>")).await;
+        let answer = self.element().await;
+        assert!(answer.is("proceed", NS_TLS), "{answer:?}");
+        assert!(self.incoming.is_empty(), "bytes in the clear before the handshake");
+        let (tls, bindings) = handshake(self.io, config).await?;
         Ok(Self::over(Box::pin(tls), bindings))
     }
 

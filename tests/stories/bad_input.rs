@@ -179,6 +179,11 @@ async fn a_restart_cannot_change_the_host(database: Database) {
     let login = plain("alice", PASSWORD);
     wire.send(&format!("<auth xmlns='{NS_SASL}' mechanism='PLAIN'>{login}</auth>")).await;
     assert!(wire.element().await.is("success", NS_SASL));
+    let mut clear = server.connect().await;
+    clear.open().await;
+    let mut secured = clear.start_tls(server.tls()).await.unwrap();
+    secured.header("to='example.com' version='1.0'").await;
+    assert_eq!(last_word(&mut secured).await, "not-authorized");
     // Who was authenticated for one host is nobody at another.
     wire.header("to='example.com' version='1.0'").await;
     assert_eq!(last_word(&mut wire).await, "not-authorized");

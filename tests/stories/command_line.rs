@@ -116,27 +116,15 @@ async fn the_doctor_tells_how_far_each_device_is(database: Database) {
     }
     phone.acknowledge().await;
     phone.settle().await;
-    assert_eq!(gaps(&server).await, [("laptop".to_owned(), 2), ("phone".to_owned(), 0)]);
+    assert_eq!(server.gaps("alice").await, [("laptop".to_owned(), 2), ("phone".to_owned(), 0)]);
     let mut laptop = server.resumed("alice", laptop).await;
     laptop.hears("1").await;
     laptop.hears("2").await;
     laptop.acknowledge().await;
     laptop.settle().await;
     let agreed = [("laptop".to_owned(), 0), ("phone".to_owned(), 0)];
-    assert_eq!(gaps(&server).await, agreed);
+    assert_eq!(server.gaps("alice").await, agreed);
     server.stop().await;
-    assert_eq!(gaps(&server).await, agreed); // read from the store
+    assert_eq!(server.gaps("alice").await, agreed); // read from the store
     assert_eq!(exit(&server, "sync doctor nobody@example.org", "").await, Some(3));
-}
-
-/// The resource and the gap of each device of Alice.
-async fn gaps(server: &Server) -> Vec<(String, u64)> {
-    let report = json(server, "sync doctor alice@example.org", "").await;
-    let devices = report["devices"].as_array().unwrap();
-    let mut gaps: Vec<_> = devices
-        .iter()
-        .map(|device| (device["device"].as_str().unwrap().to_owned(), device["gap"].as_u64().unwrap()))
-        .collect();
-    gaps.sort();
-    gaps
 }

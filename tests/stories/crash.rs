@@ -117,6 +117,7 @@ async fn end(server: &Server, mut listener: Device, messages: u32) {
     listener.hears("2000").await;
     let archive = listener.archive_after(None).await;
     assert_eq!(archive.len(), messages as usize + 1);
+    assert_eq!(server.gaps("bob").await, [("phone".to_owned(), 0)]);
     assert_eq!(server.metric("unisono_gap_total").await.to_bits(), 0.0_f64.to_bits());
 }
 

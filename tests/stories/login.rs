@@ -1,12 +1,13 @@
 //! Who may come in, and how (RFC 6120 §5 and §6, XEP-0440).
 
 use crate::harness::{
-    DOMAIN, Database, Login, Mechanism, NS_SASL, NS_STREAMS, PASSWORD, Server, on_each_database,
+    DOMAIN, Database, Login, Mechanism, NS_SASL, NS_STREAMS, PASSWORD, Server, chat, on_each_database,
 };
 
 on_each_database!(
     every_mechanism_lets_the_owner_in_and_nobody_else,
     a_login_needs_tls,
+    both_ways_to_tls_lead_to_the_same_server,
     who_is_in_is_offered_the_rest,
     somebody_unknown_looks_like_a_wrong_password,
     the_newer_session_wins_a_resource,
@@ -58,6 +59,25 @@ async fn a_login_needs_tls(database: Database) {
     let failure = wire.element().await;
     assert!(failure.has_child("encryption-required", NS_SASL), "{failure:?}");
     assert!(wire.element().await.is("error", NS_STREAMS));
+}
+
+async fn both_ways_to_tls_lead_to_the_same_server(database: Database) {
+    let server = Server::start(database).await;
+    let mut laptop = server.online("alice", "laptop").await;
+    for mechanism in MECHANISMS {
+        let mut wire = server.connect().await;
+        wire.open().await;
+        let mut wire = wire.start_tls(server.tls()).await.unwrap();
+        wire.open().await;
+        let Ok(login) = Login::run(wire, mechanism, "alice", PASSWORD).await else {
+            panic!("{mechanism:?} does not let the owner in")
+        };
+        let mut phone = login.bind("phone").await;
+        phone.be_online().await;
+        laptop.send(&chat("alice", mechanism.name)).await;
+        phone.hears(mechanism.name).await;
+        phone.close().await;
+    }
 }
 
 async fn who_is_in_is_offered_the_rest(database: Database) {
