@@ -2,7 +2,7 @@
 
 use anyhow::{Context as _, Result, bail};
 
-use super::sasl::{self, MECHANISMS};
+use super::sasl::{self, Credentials, MECHANISMS};
 use super::{Connection, Incoming, NS_BIND, NS_SASL, NS_SM, NS_TLS, Options};
 use crate::xml::{Element, NS_CLIENT, NS_STREAM, escape};
 
@@ -92,8 +92,15 @@ impl Login {
         Ok(())
     }
 
-    pub(crate) async fn try_mechanism(&mut self, mechanism: &str, identity: &Identity) -> Result<Element> {
-        sasl::run(&mut self.connection, mechanism, &identity.local, &identity.password).await
+    /// One mechanism to its end; `authzid` is empty where no other identity is asked for.
+    pub(crate) async fn try_mechanism(
+        &mut self,
+        mechanism: &str,
+        identity: &Identity,
+        authzid: &str,
+    ) -> Result<Element> {
+        let credentials = Credentials { username: &identity.local, password: &identity.password, authzid };
+        sasl::run(&mut self.connection, mechanism, &credentials).await
     }
 
     /// Authenticates with the best mechanism that both sides speak.
@@ -102,7 +109,7 @@ impl Login {
         let best = MECHANISMS.into_iter().find(|mechanism| offered.iter().any(|other| other == mechanism));
         let mechanism =
             best.with_context(|| format!("no mechanism that the client speaks in {offered:?}"))?;
-        let last = self.try_mechanism(mechanism, identity).await?;
+        let last = self.try_mechanism(mechanism, identity, "").await?;
         if last.name == "success" {
             Ok(())
         } else {

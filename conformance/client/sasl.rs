@@ -13,22 +13,29 @@ use crate::xml::Element;
 /// The mechanisms that the client speaks, the best first.
 pub(super) const MECHANISMS: [&str; 3] = ["SCRAM-SHA-256", "SCRAM-SHA-1", "PLAIN"];
 
+/// Who logs in; `authzid` is empty, or whom they want to act as.
+pub(super) struct Credentials<'a> {
+    pub(super) username: &'a str,
+    pub(super) password: &'a str,
+    pub(super) authzid: &'a str,
+}
+
 /// Runs one mechanism and returns the server's last word, `<success/>` or `<failure/>`.
 /// A server that cannot prove that it knows the password is an error.
 pub(super) async fn run(
     connection: &mut Connection,
     mechanism: &str,
-    username: &str,
-    password: &str,
+    credentials: &Credentials<'_>,
 ) -> Result<Element> {
     match mechanism {
         "PLAIN" => {
-            let message = BASE64.encode(format!("\0{username}\0{password}"));
+            let Credentials { username, password, authzid } = credentials;
+            let message = BASE64.encode(format!("{authzid}\0{username}\0{password}"));
             connection.send(&format!("<auth xmlns='{NS_SASL}' mechanism='PLAIN'>{message}</auth>"))?;
             last_word(connection.next_element().await?)
         }
-        "SCRAM-SHA-1" => scram(connection, &SHA1, username, password).await,
-        "SCRAM-SHA-256" => scram(connection, &SHA256, username, password).await,
+        "SCRAM-SHA-1" => scram(connection, &SHA1, credentials).await,
+        "SCRAM-SHA-256" => scram(connection, &SHA256, credentials).await,
         _ => bail!("the client does not speak {mechanism}"),
     }
 }
@@ -68,19 +75,24 @@ struct Proof {
     server_signature: Vec<u8>,
 }
 
-async fn scram(connection: &mut Connection, hash: &Hash, username: &str, password: &str) -> Result<Element> {
+async fn scram(connection: &mut Connection, hash: &Hash, credentials: &Credentials<'_>) -> Result<Element> {
+    let escape = |name: &str| name.replace('=', "=3D").replace(',', "=2C");
+    let header = match credentials.authzid {
+        "" => "n,,".to_owned(),
+        authzid => format!("n,a={},", escape(authzid)),
+    };
     let mut nonce = [0; 18];
     rand::fill(&mut nonce).ok().context("no randomness")?;
     let nonce = BASE64.encode(nonce);
-    let bare = format!("n={},r={nonce}", username.replace('=', "=3D").replace(',', "=2C"));
-    let first = BASE64.encode(format!("n,,{bare}"));
+    let bare = format!("n={},r={nonce}", escape(credentials.username));
+    let first = BASE64.encode(format!("{header}{bare}"));
     connection.send(&format!("<auth xmlns='{NS_SASL}' mechanism='{}'>{first}</auth>", hash.mechanism))?;
 
     let challenge = connection.next_element().await?;
     if !challenge.is(NS_SASL, "challenge") {
         return last_word(challenge);
     }
-    let proof = answer(hash, &bare, &nonce, &decode(&challenge)?, password)?;
+    let proof = answer(hash, &header, &bare, &nonce, &decode(&challenge)?, credentials.password)?;
     connection.send(&format!("<response xmlns='{NS_SASL}'>{}</response>", BASE64.encode(proof.message)))?;
 
     let last = last_word(connection.next_element().await?)?;
@@ -101,7 +113,14 @@ fn decode(element: &Element) -> Result<String> {
 }
 
 /// The client's final message for the server's first one (RFC 5802 §3).
-fn answer(hash: &Hash, bare: &str, nonce: &str, challenge: &str, password: &str) -> Result<Proof> {
+fn answer(
+    hash: &Hash,
+    header: &str,
+    bare: &str,
+    nonce: &str,
+    challenge: &str,
+    password: &str,
+) -> Result<Proof> {
     let part = |key: &str| {
         let part = challenge.split(',').find_map(|part| part.strip_prefix(key));
         part.with_context(|| format!("no {key} in the challenge {challenge:?}"))
@@ -115,7 +134,7 @@ fn answer(hash: &Hash, bare: &str, nonce: &str, challenge: &str, password: &str)
 
     let mut salted = vec![0; hash.digest.output_len()];
     pbkdf2::derive(hash.pbkdf2, count, &salt, password.as_bytes(), &mut salted);
-    let without_proof = format!("c=biws,r={server_nonce}");
+    let without_proof = format!("c={},r={server_nonce}", BASE64.encode(header));
     let signed = format!("{bare},{challenge},{without_proof}");
     let client_key = mac(hash, &salted, b"Client Key");
     let stored_key = digest::digest(hash.digest, &client_key);
@@ -163,7 +182,8 @@ mod tests {
                 "6rriTRBi23WpRR/wtup+mMhUZUn/dB5nLTJRsjl95G4=",
             ),
         ] {
-            let proof = answer(hash, &format!("n=user,r={nonce}"), nonce, challenge, "pencil").unwrap();
+            let proof =
+                answer(hash, "n,,", &format!("n=user,r={nonce}"), nonce, challenge, "pencil").unwrap();
             assert_eq!(proof.message, message);
             assert_eq!(BASE64.encode(proof.server_signature), verifier);
         }
@@ -172,7 +192,7 @@ mod tests {
     #[test]
     fn a_challenge_that_is_not_ours_is_refused() {
         for challenge in ["r=other,s=QSXC,i=4096", "r=ours,s=QSXC,i=4096", "r=oursx,s=QSXC,i=0", "s=QSXC"] {
-            assert!(answer(&SHA1, "n=u,r=ours", "ours", challenge, "p").is_err(), "{challenge}");
+            assert!(answer(&SHA1, "n,,", "n=u,r=ours", "ours", challenge, "p").is_err(), "{challenge}");
         }
     }
 }

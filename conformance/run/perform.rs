@@ -84,8 +84,10 @@ impl Stage {
                 self.is_over = result.is_err() && *may_fail;
                 if self.is_over { Ok(()) } else { result }
             }
-            Action::Try { device, mechanism, has_wrong_password } => {
-                self.try_mechanism(device, mechanism, *has_wrong_password).await
+            Action::Try { device, mechanism, has_wrong_password, on_behalf_of } => {
+                let authzid = on_behalf_of.as_ref().map(|who| who.fill_text(&self.values)).transpose();
+                let authzid = authzid.map_err(Error::msg)?.unwrap_or_default();
+                self.try_mechanism(device, mechanism, *has_wrong_password, &authzid).await
             }
             Action::CloseStream(device) => {
                 self.device(device)?.login.connection.send_raw(b"</stream:stream>".to_vec());
@@ -140,13 +142,19 @@ impl Stage {
         Ok(())
     }
 
-    async fn try_mechanism(&mut self, device: &DeviceName, mechanism: &str, is_wrong: bool) -> Result<()> {
+    async fn try_mechanism(
+        &mut self,
+        device: &DeviceName,
+        mechanism: &str,
+        is_wrong: bool,
+        authzid: &str,
+    ) -> Result<()> {
         let mut identity: Identity = self.identity(device.account())?.clone();
         if is_wrong {
             identity.password.push_str("-wrong");
         }
         let device = self.device(device)?;
-        let last = device.login.try_mechanism(mechanism, &identity).await?;
+        let last = device.login.try_mechanism(mechanism, &identity, authzid).await?;
         device.put_back(last);
         Ok(())
     }

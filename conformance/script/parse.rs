@@ -183,12 +183,14 @@ impl Parser {
             ["shakes", "hands"] => Ok(Action::Handshake { device, may_fail: false }),
             ["shakes", "hands", "or", "is", "refused"] => Ok(Action::Handshake { device, may_fail: true }),
             ["tries", mechanism, how @ ..] => {
-                let has_wrong_password = match how {
-                    [] => false,
-                    ["with", "a", "wrong", "password"] => true,
+                let (has_wrong_password, on_behalf_of) = match how {
+                    [] => (false, None),
+                    ["with", "a", "wrong", "password"] => (true, None),
+                    ["on", "behalf", "of", who] => (false, Some(self.template(line, who)?)),
                     _ => return Err(format!("not understood: {rest}")),
                 };
-                Ok(Action::Try { device, mechanism: (*mechanism).to_owned(), has_wrong_password })
+                let mechanism = (*mechanism).to_owned();
+                Ok(Action::Try { device, mechanism, has_wrong_password, on_behalf_of })
             }
             ["closes", "the", "stream"] => Ok(Action::CloseStream(device)),
             ["drops", "the", "connection"] => Ok(Action::Drop(device)),
@@ -311,7 +313,7 @@ impl Parser {
             spec: self.spec.ok_or("spec: is missing")?,
             says: self.says.ok_or("says: is missing")?,
             needs: self.needs,
-            accounts: self.accounts,
+            accounts: self.accounts.difference(&self.ghosts).cloned().collect(),
             ghosts: self.ghosts,
             steps: self.steps,
         })

@@ -90,6 +90,8 @@ pub(crate) enum Action {
         device: DeviceName,
         mechanism: String,
         has_wrong_password: bool,
+        /// The authorization identity, where one is sent.
+        on_behalf_of: Option<Template>,
     },
     CloseStream(DeviceName),
     Drop(DeviceName),
