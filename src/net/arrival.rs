@@ -1,5 +1,6 @@
 //! What happens to a connection until a resource is bound: the I/O of [`crate::negotiation`].
 
+use std::future::poll_fn;
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -11,14 +12,16 @@ use tokio::time::{Instant, sleep_until, timeout, timeout_at};
 use tokio_rustls::server::TlsStream;
 use unisono_core::extension::{NonzaReply, NonzaRequest, StreamState};
 use unisono_core::hub::{Connection, SessionRef};
-use unisono_core::jid::BareJid;
+use unisono_core::jid::{BareJid, FullJid};
 use unisono_core::session::ConnectionInfo;
 use unisono_core::storage::{AccountState, Wake};
 use unisono_xml::Element;
 
 use crate::admission::Place;
-use crate::error::StreamError;
+use crate::error::{Said, StreamError};
+use crate::incoming::poll_read;
 use crate::negotiation::{Action, Answer, Input, Negotiation, Security, Unreadable};
+use crate::ration::Rationed;
 use crate::sasl::{Authenticated, Cost, Credentials, Hash, Standing};
 use crate::server::{C2s, Registered};
 use crate::signal::Notice;
@@ -27,10 +30,15 @@ use crate::tls;
 
 /// Bytes that are read at a time; a whole negotiation is a few of these.
 const READ_BYTES: usize = 2048;
+/// Bytes of a client's part in a TLS handshake: about 2 KiB with a post-quantum key, and we ask for no certificate.
+const HANDSHAKE_BYTES_MAX: usize = 16 * 1024;
 /// Bytes that are thrown away, and the time in which they may come, before a connection with an error is closed. Closed
 /// at once, it would be reset, and the error might never be seen.
 const LINGER_BYTES: usize = 64 * 1024;
 const LINGER: Duration = Duration::from_secs(2);
+
+/// A connection inside of TLS.
+pub(crate) type Tls<IO> = TlsStream<Rationed<IO>>;
 
 pub(crate) struct Arrival {
     c2s: Arc<C2s>,
@@ -87,7 +95,7 @@ impl Arrival {
     }
 
     /// Brings the connection to a bound stream, or to its end.
-    pub(crate) async fn run<IO>(mut self, mut io: IO, security: Security) -> Option<Stream<TlsStream<IO>>>
+    pub(crate) async fn run<IO>(mut self, mut io: IO, security: Security) -> Option<Box<Stream<Tls<IO>>>>
     where
         IO: AsyncRead + AsyncWrite + Unpin,
     {
@@ -108,13 +116,15 @@ impl Arrival {
     }
 
     /// The TLS handshake. If it fails there is nobody to tell (RFC 6120 §5.4.3.2).
-    async fn secure<IO>(&mut self, io: IO, domain: Option<&BareJid>) -> Option<Box<TlsStream<IO>>>
+    async fn secure<IO>(&mut self, io: IO, domain: Option<&BareJid>) -> Option<Box<Tls<IO>>>
     where
         IO: AsyncRead + AsyncWrite + Unpin,
     {
         let signal = Arc::clone(&self.registered.signal);
         let certs = Arc::clone(&self.c2s.certs);
-        let handshake = tls::accept(&certs, domain.map(BareJid::as_str), io);
+        // In a box, since it is larger than all the rest and soon over.
+        let io = Rationed::new(io, HANDSHAKE_BYTES_MAX);
+        let handshake = Box::pin(tls::accept(&certs, domain.map(BareJid::as_str), io));
         let secured = tokio::select! {
             biased;
             () = signal.stopped() => return None,
@@ -130,7 +140,8 @@ impl Arrival {
                 }
             },
         };
-        let stream = Box::new(secured.stream);
+        let mut stream = Box::new(secured.stream);
+        stream.get_mut().0.lift();
         self.tls = describe(stream.get_ref().1);
         let negotiation = self.negotiation.as_mut()?;
         negotiation.handle(Instant::now(), Input::Secured(secured.bindings)).ok()?;
@@ -150,16 +161,13 @@ impl Arrival {
                 }
             }
             let wants_input = self.negotiation.as_ref().is_some_and(|negotiation| negotiation.wants_input());
-            if wants_input {
-                self.incoming.reserve(READ_BYTES);
-            }
             tokio::select! {
                 biased;
                 notice = self.registered.signal.notice() => if notice == Notice::Stop {
                     return Err(StreamError::Shutdown.into());
                 },
                 () = sleep_until(self.deadline()) => self.handle(Input::Time)?,
-                count = stream.read_buf(&mut self.incoming), if wants_input => {
+                count = poll_fn(|cx| poll_read(stream, cx, &mut self.incoming, READ_BYTES)), if wants_input => {
                     if count? == 0 {
                         return Err(io::Error::from(io::ErrorKind::UnexpectedEof).into());
                     }
@@ -179,8 +187,7 @@ impl Arrival {
     }
 
     fn handle(&mut self, input: Input<'_>) -> Result<(), StreamError> {
-        let span =
-            tracing::debug_span!("negotiation", connection = self.registered.number(), peer = %self.peer);
+        let span = self.span();
         let _entered = span.enter();
         let negotiation = self.negotiation.as_mut().ok_or(StreamError::Internal)?;
         negotiation.handle(Instant::now(), input)?;
@@ -261,8 +268,7 @@ impl Arrival {
         let c2s = Arc::clone(&self.c2s);
         let _permit = c2s.hashing.acquire().await.map_err(|_| StreamError::Internal)?;
         let mut negotiation = self.negotiation.take().ok_or(StreamError::Internal)?;
-        let span =
-            tracing::debug_span!("negotiation", connection = self.registered.number(), peer = %self.peer);
+        let span = self.span();
         let hashing = tokio::task::spawn_blocking(move || {
             let _entered = span.enter();
             let result = negotiation.handle(Instant::now(), Input::Credentials(found));
@@ -276,9 +282,13 @@ impl Arrival {
         result
     }
 
-    async fn answer(&mut self, peer: &Authenticated<BareJid>, element: Element) -> Option<Answer> {
+    /// What an extension says to an element, or that there is none.
+    async fn answer(&mut self, peer: &Authenticated<BareJid>, element: Element) -> Answer {
         let hub = Arc::clone(&self.c2s.hub);
-        let handler = hub.registry.nonza_handler(&element)?;
+        let Some(handler) = hub.registry.nonza_handler(&element) else {
+            let error = Some(StreamError::UnknownElement(Said::new(element.name())));
+            return Answer { write: Vec::new(), resumed: false, error };
+        };
         let account = peer.account().clone();
         let stream = StreamState::Authenticated { account, connection: self.connection() };
         let NonzaReply { write, session, error } = handler(NonzaRequest { hub, element, stream }).await;
@@ -287,7 +297,7 @@ impl Arrival {
             self.hold(session);
         }
         let error = error.map(|(condition, detail)| StreamError::Extension(condition, detail));
-        Some(Answer { write, resumed, error })
+        Answer { write, resumed, error }
     }
 
     fn connection(&self) -> Connection {
@@ -301,23 +311,27 @@ impl Arrival {
     }
 
     /// Keeps a session, so that it is let go of whatever happens.
-    fn hold(&mut self, session: SessionRef) -> unisono_core::jid::FullJid {
+    fn hold(&mut self, session: SessionRef) -> FullJid {
         let jid = session.jid.clone();
         self.session = Some(Held::new(Arc::clone(&self.c2s.hub), session));
         jid
+    }
+
+    fn span(&self) -> tracing::Span {
+        tracing::info_span!("negotiation", connection = self.registered.number(), peer = %self.peer)
     }
 
     fn deadline(&self) -> Instant {
         self.negotiation.as_ref().map_or_else(Instant::now, |negotiation| negotiation.poll_timeout())
     }
 
-    fn into_stream<IO>(self, io: Box<TlsStream<IO>>) -> Option<Stream<TlsStream<IO>>>
+    fn into_stream<IO>(self, io: Box<Tls<IO>>) -> Option<Box<Stream<Tls<IO>>>>
     where
         IO: AsyncRead + AsyncWrite + Unpin,
     {
         let (reader, lang) = self.negotiation?.into_reader();
         let peer = Peer { c2s: self.c2s, registered: self.registered, address: self.peer };
-        Some(Stream::new(peer, io, reader, lang, self.incoming, self.session?))
+        Some(Box::new(Stream::new(peer, io, reader, lang, self.incoming, self.session?)))
     }
 
     /// Ends the stream with its last words, if there is somebody to hear them.
@@ -333,7 +347,7 @@ impl Arrival {
             }
             Stopped::Closed => Vec::new(),
             Stopped::Error(error) => {
-                note(error, number, self.peer);
+                note(error, number, self.peer, None);
                 self.negotiation.as_mut().map(|negotiation| negotiation.last_words(error)).unwrap_or_default()
             }
         };
@@ -343,13 +357,15 @@ impl Arrival {
 }
 
 /// Logs and counts the error that a stream ends by.
-pub(crate) fn note(error: &StreamError, connection: u64, peer: SocketAddr) {
+pub(crate) fn note(error: &StreamError, connection: u64, peer: SocketAddr, jid: Option<&FullJid>) {
     let condition = error.condition();
-    metrics::counter!("unisono_client_stream_errors_total", "condition" => condition.as_str()).increment(1);
+    let condition = condition.as_str();
+    metrics::counter!("unisono_client_stream_errors_total", "condition" => condition).increment(1);
+    let jid = jid.map(tracing::field::display);
     if error.is_theirs() {
-        tracing::info!(connection, %peer, condition = condition.as_str(), %error, "stream ends by an error");
+        tracing::info!(connection, %peer, jid, condition, %error, "stream ends by an error");
     } else {
-        tracing::debug!(connection, %peer, condition = condition.as_str(), %error, "stream ends");
+        tracing::debug!(connection, %peer, jid, condition, %error, "stream ends");
     }
 }
 

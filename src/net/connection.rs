@@ -34,3 +34,29 @@ pub(crate) async fn serve<IO>(
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use tokio::net::TcpStream;
+
+    use super::*;
+    use crate::arrival::Tls;
+    use crate::stream::Stream;
+
+    /// Bytes of the future that a function returns.
+    fn size_of_future<A, F>(_: impl FnOnce(A) -> F) -> usize {
+        size_of::<F>()
+    }
+
+    /// What a task holds while its stream is idle: the future, and the stream in its box. TLS and the session come on
+    /// top. What is checked here is that nothing of the negotiation stays, and no buffer.
+    #[test]
+    fn an_idle_connection_is_small() {
+        let future = size_of_future(|(c2s, registered, io, peer, security, place)| {
+            serve::<TcpStream>(c2s, registered, io, peer, security, place)
+        });
+        assert!(future <= 640, "the task has {future} bytes");
+        let stream = size_of::<Stream<Tls<TcpStream>>>();
+        assert!(stream <= 640, "the stream has {stream} bytes");
+    }
+}

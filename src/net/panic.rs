@@ -15,7 +15,10 @@ pub(crate) async fn caught<F: Future>(future: F) -> Result<F::Output, Panicked> 
     let mut future = pin!(future);
     poll_fn(|cx| match catch_unwind(AssertUnwindSafe(|| future.as_mut().poll(cx))) {
         Ok(poll) => poll.map(Ok),
-        Err(payload) => Poll::Ready(Err(Panicked(message(payload.as_ref())))),
+        Err(payload) => {
+            metrics::counter!("unisono_panics_total").increment(1);
+            Poll::Ready(Err(Panicked(message(payload.as_ref()))))
+        }
     })
     .await
 }

@@ -40,7 +40,6 @@ pub(crate) struct Counts {
     pub(crate) connections: Gauge,
     pub(crate) accepted: Counter,
     pub(crate) refused: Counter,
-    pub(crate) stanzas: Counter,
     pub(crate) bytes_in: Counter,
     pub(crate) bytes_out: Counter,
 }
@@ -51,7 +50,6 @@ impl Counts {
             connections: metrics::gauge!("unisono_client_connections"),
             accepted: metrics::counter!("unisono_client_connections_total"),
             refused: metrics::counter!("unisono_client_connections_refused_total"),
-            stanzas: metrics::counter!("unisono_client_stanzas_received_total"),
             bytes_in: metrics::counter!("unisono_client_bytes_received_total"),
             bytes_out: metrics::counter!("unisono_client_bytes_sent_total"),
         }

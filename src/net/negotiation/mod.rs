@@ -14,6 +14,8 @@
 //! ```
 //! The host is the one of the first header, and an identity is what SASL says, for as long as the connection lives.
 
+mod authentication;
+mod binding;
 mod exchange;
 mod features;
 mod header;
@@ -26,10 +28,9 @@ use std::sync::Arc;
 use bytes::BytesMut;
 use compact_str::CompactString;
 use tokio::time::Instant;
-use unisono_core::binding::NS_BIND;
 use unisono_core::clock::Random;
-use unisono_core::error::{Condition, StanzaError};
-use unisono_core::jid::{BareJid, FullJid, Jid};
+use unisono_core::error::StanzaError;
+use unisono_core::jid::{BareJid, FullJid};
 use unisono_core::stanza::{CLIENT_SCOPE, NS_CLIENT, NS_STREAMS};
 use unisono_xml::{Element, StreamEvent, StreamHeader, StreamReader};
 
@@ -38,7 +39,7 @@ use crate::error::{CLOSE, Said, StreamError};
 use crate::limits::Limits;
 use crate::sasl::{
     Authenticated, Authenticator, Channel, ChannelBindings, Cost, Credentials, Decoys, Hash, Offer, Policy,
-    Refusal, SaslFailure, ServerNonce, Step,
+    SaslFailure,
 };
 
 pub(crate) const NS_TLS: &str = "urn:ietf:params:xml:ns:xmpp-tls";
@@ -74,8 +75,8 @@ pub(crate) enum Input<'a> {
     Credentials(Result<Option<Credentials>, Unreadable>),
     /// The answer to [`Action::Bind`].
     Bound(Result<FullJid, StanzaError>),
-    /// The answer to [`Action::Nonza`]; `None` if no extension knows the element.
-    Answered(Option<Answer>),
+    /// The answer to [`Action::Nonza`].
+    Answered(Answer),
     /// Time passed.
     Time,
 }
@@ -292,7 +293,7 @@ impl Negotiation {
         match &state {
             State::Authenticating(sasl) => features::write_authenticating(&mut self.out, sasl.offer()),
             State::Binding(_) => {
-                features::write_binding(&mut self.out, &self.terms.limits, &self.terms.features)
+                features::write_binding(&mut self.out, &self.terms.limits, &self.terms.features);
             }
             _ => features::write_securing(&mut self.out),
         }
@@ -373,191 +374,6 @@ impl Negotiation {
         self.reader.restart();
         self.opened = false;
         self.state = State::Opening(stage);
-    }
-
-    /// RFC 6120 §6.4.
-    fn exchange(
-        &mut self,
-        now: Instant,
-        mut sasl: Box<Authenticator<BareJid>>,
-        element: &Element,
-    ) -> Result<(), StreamError> {
-        let message = exchange::Message::read(element)
-            .ok_or_else(|| StreamError::UnknownElement(Said::new(element.name())))?;
-        let step = match message {
-            Err(failure) => return self.refuse(now, sasl, failure),
-            Ok(exchange::Message::Abort) => Err(sasl.abort()),
-            Ok(exchange::Message::Respond(data)) => sasl.respond(&data),
-            Ok(exchange::Message::Begin { mechanism, data }) => {
-                let mut nonce = [0; 18];
-                self.terms.random.fill(&mut nonce);
-                sasl.begin(&mechanism, data.as_deref(), ServerNonce::from_random(&nonce))
-            }
-        };
-        self.step(now, sasl, step)
-    }
-
-    fn verify(
-        &mut self,
-        now: Instant,
-        found: Result<Option<Credentials>, Unreadable>,
-    ) -> Result<(), StreamError> {
-        let State::Verifying(mut sasl) = mem::replace(&mut self.state, State::Closed) else {
-            return Err(StreamError::Internal);
-        };
-        match found {
-            Ok(credentials) => {
-                let step = sasl.provide(credentials);
-                self.step(now, sasl, step)
-            }
-            Err(Unreadable) => {
-                // A new exchange begins with a new state, so that this one cannot be taken up.
-                let _ended = sasl.abort();
-                self.refuse(now, sasl, SaslFailure::TemporaryAuthFailure)
-            }
-        }
-    }
-
-    fn step(
-        &mut self,
-        now: Instant,
-        sasl: Box<Authenticator<BareJid>>,
-        step: Result<Step<BareJid>, Refusal>,
-    ) -> Result<(), StreamError> {
-        match step {
-            Ok(Step::Challenge(data)) => {
-                exchange::write_challenge(&mut self.out, &data);
-                self.state = State::Authenticating(sasl);
-                Ok(())
-            }
-            Ok(Step::NeedCredentials { account, hash, cost }) => {
-                self.next = Some(Action::Ask { account, hash, cost });
-                self.state = State::Verifying(sasl);
-                Ok(())
-            }
-            Ok(Step::Success { peer, data }) => {
-                exchange::write_success(&mut self.out, data.as_deref());
-                self.deadline = now.checked_add(self.terms.limits.bind_within).unwrap_or(now);
-                self.restart(Stage::Authenticated(peer));
-                Ok(())
-            }
-            Err(refusal) => {
-                tracing::debug!(reason = refusal.reason, "cannot authenticate");
-                self.refuse(now, sasl, refusal.failure)
-            }
-        }
-    }
-
-    /// A failure is told later, except to a client that gave up by itself.
-    fn refuse(
-        &mut self,
-        now: Instant,
-        sasl: Box<Authenticator<BareJid>>,
-        failure: SaslFailure,
-    ) -> Result<(), StreamError> {
-        metrics::counter!("unisono_sasl_failures_total", "condition" => failure.as_str()).increment(1);
-        self.failures = self.failures.saturating_add(1);
-        let delay = match failure {
-            SaslFailure::Aborted => std::time::Duration::ZERO,
-            _ => self.terms.limits.sasl_failure_delay,
-        };
-        if delay.is_zero() {
-            return self.tell_refusal(sasl, failure);
-        }
-        let until = now.checked_add(delay).unwrap_or(now);
-        self.state = State::Refused { until, failure, sasl };
-        Ok(())
-    }
-
-    fn tell_refusal(
-        &mut self,
-        sasl: Box<Authenticator<BareJid>>,
-        failure: SaslFailure,
-    ) -> Result<(), StreamError> {
-        exchange::write_failure(&mut self.out, failure);
-        if self.failures >= self.terms.limits.sasl_attempts_max {
-            return Err(StreamError::TooManyAttempts("authenticate")); // RFC 6120 §6.4.5
-        }
-        self.state = State::Authenticating(sasl);
-        Ok(())
-    }
-
-    /// RFC 6120 §7: before a resource is bound, this is the only stanza.
-    fn bind(&mut self, peer: Authenticated<BareJid>, element: &Element) -> Result<(), StreamError> {
-        let is_ours = element.attr("to").is_none_or(|to| {
-            to.parse::<Jid>().is_ok_and(|to| {
-                to.as_str() == peer.account().domain() || to.as_str() == peer.account().as_str()
-            })
-        });
-        let request = element.child("bind", NS_BIND);
-        let Some(request) = request.filter(|_| element.name() == "iq" && is_ours) else {
-            return Err(StreamError::NotAuthorized("a stanza")); // §7.1
-        };
-        let id = element.attr("id").map(CompactString::from);
-        if element.attr("type") != Some("set") || id.is_none() {
-            self.state = State::Binding(peer);
-            return self.refuse_binding(id.as_deref(), &StanzaError::new(Condition::BadRequest));
-        }
-        let resource = request.child_text("resource", NS_BIND).filter(|text| !text.is_empty());
-        let resource = resource.map(CompactString::from);
-        self.next = Some(Action::Bind { peer: peer.clone(), resource });
-        self.state = State::Asking(peer, id);
-        Ok(())
-    }
-
-    fn bound(&mut self, result: Result<FullJid, StanzaError>) -> Result<(), StreamError> {
-        let State::Asking(peer, id) = mem::replace(&mut self.state, State::Closed) else {
-            return Err(StreamError::Internal);
-        };
-        match result {
-            Ok(jid) => {
-                let jid = Element::builder("jid", NS_BIND).text(jid.as_str()).build();
-                let result = Element::builder("iq", NS_CLIENT)
-                    .attr("type", "result")
-                    .attr_opt("id", id.as_deref())
-                    .child(Element::builder("bind", NS_BIND).child(jid).build());
-                result.build().write_into(&mut self.out, &CLIENT_SCOPE);
-                self.finish();
-                Ok(())
-            }
-            Err(error) => {
-                self.state = State::Binding(peer);
-                self.refuse_binding(id.as_deref(), &error)
-            }
-        }
-    }
-
-    fn refuse_binding(&mut self, id: Option<&str>, error: &StanzaError) -> Result<(), StreamError> {
-        self.bindings = self.bindings.saturating_add(1);
-        let reply = Element::builder("iq", NS_CLIENT).attr("type", "error").attr_opt("id", id);
-        reply.child(error.to_element()).build().write_into(&mut self.out, &CLIENT_SCOPE);
-        if self.bindings >= self.terms.limits.bind_attempts_max {
-            return Err(StreamError::TooManyAttempts("bind a resource")); // §7.7.3
-        }
-        Ok(())
-    }
-
-    fn answered(&mut self, answer: Option<Answer>) -> Result<(), StreamError> {
-        let State::Asking(peer, None) = mem::replace(&mut self.state, State::Closed) else {
-            return Err(StreamError::Internal);
-        };
-        let Some(answer) = answer else {
-            return Err(StreamError::UnknownElement(Said::new("of no extension")));
-        };
-        for element in &answer.write {
-            element.write_into(&mut self.out, &CLIENT_SCOPE);
-        }
-        match answer {
-            Answer { error: Some(error), .. } => return Err(error),
-            Answer { resumed: true, .. } => self.finish(),
-            Answer { resumed: false, .. } => self.state = State::Binding(peer),
-        }
-        Ok(())
-    }
-
-    fn finish(&mut self) {
-        self.state = State::Bound;
-        self.next = Some(Action::Proceed);
     }
 
     fn pass_time(&mut self, now: Instant) -> Result<(), StreamError> {

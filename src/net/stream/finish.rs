@@ -12,7 +12,7 @@ use crate::error::{CLOSE, StreamError};
 
 impl<S: AsyncRead + AsyncWrite + Unpin> Stream<S> {
     /// Says what there is left to say. A session that the client did not close outlives this if it can be resumed.
-    pub(super) async fn finish(mut self, end: End) {
+    pub(super) async fn finish(mut self: Box<Self>, end: End) {
         let number = self.peer.registered.number();
         let address = self.peer.address;
         let within = self.peer.c2s.terms.limits.close_within;
@@ -29,7 +29,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Stream<S> {
                 last_words.extend_from_slice(CLOSE);
             }
             End::Error(error) => {
-                note(&error, number, address);
+                note(&error, number, address, Some(&self.held.session.jid));
                 if error == StreamError::Shutdown {
                     self.pass_on_in_time().await;
                 }

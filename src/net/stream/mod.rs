@@ -10,13 +10,12 @@ use std::io;
 use std::net::SocketAddr;
 use std::pin::{Pin, pin};
 use std::sync::Arc;
-use std::task::{Context, Poll, ready};
+use std::task::{Context, Poll};
 
 use bytes::BytesMut;
 use compact_str::CompactString;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::time::{Instant, Sleep, sleep_until};
-use tokio_util::io::poll_read_buf;
 use unisono_core::extension::{NonzaReply, NonzaRequest, StreamState};
 use unisono_core::hub::{Hub, SessionRef};
 use unisono_core::ids::Ticket;
@@ -29,6 +28,7 @@ use unisono_xml::{Element, StreamEvent, StreamReader};
 use self::intake::{Kind, classify, in_language};
 use self::outgoing::Outgoing;
 use crate::error::{Said, StreamError};
+use crate::incoming::poll_read;
 use crate::panic::{Panicked, caught};
 use crate::server::{C2s, Registered};
 use crate::signal::Notice;
@@ -183,7 +183,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Stream<S> {
     }
 
     /// Serves the stream to its end.
-    pub(crate) async fn run(mut self) {
+    pub(crate) async fn run(mut self: Box<Self>) {
         let end = match caught(self.serve()).await {
             Ok(end) => end,
             Err(Panicked(message)) => {
@@ -250,12 +250,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Stream<S> {
         if !self.wants_input() {
             return Poll::Pending;
         }
-        self.incoming.reserve(READ_BYTES);
-        let read = poll_read_buf(Pin::new(&mut *self.io), cx, &mut self.incoming);
-        if self.incoming.is_empty() {
-            self.incoming = BytesMut::new();
-        }
-        Poll::Ready(ready!(read).map(Event::Read))
+        poll_read(&mut *self.io, cx, &mut self.incoming, READ_BYTES).map_ok(Event::Read)
     }
 
     fn handle(&mut self, event: Event, timer: Pin<&mut Sleep>) -> Result<(), End> {
@@ -316,7 +311,6 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Stream<S> {
         let session = &self.held.session;
         match classify(&element, &session.jid)? {
             Kind::Stanza => {
-                self.peer.c2s.counts.stanzas.increment(1);
                 let element = in_language(element, self.lang.as_ref());
                 match hub.receive(session, &element) {
                     Receipt::Done(ticket) => self.wait_for(ticket),
@@ -334,7 +328,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Stream<S> {
             }
             // The client says why it is about to close; what it does then decides.
             Kind::Error => {
-                tracing::debug!(connection = self.peer.registered.number(), "stream error of the client")
+                tracing::debug!(connection = self.peer.registered.number(), "stream error of the client");
             }
         }
         Ok(())

@@ -112,6 +112,25 @@ async fn a_stranger_has_ten_seconds() {
     assert_eq!(began.elapsed().as_secs(), 10);
 }
 
+/// THREATS, "Memory before auth": a greeting of TLS that never ends is not gathered.
+#[tokio::test(start_paused = true)]
+async fn a_handshake_is_of_a_handshakes_size() {
+    let server = Server::start().await;
+    let began = Instant::now();
+    let mut client = Client::new(server.connect(Security::DirectTls));
+    // A ClientHello of 60 000 bytes, in records of 16 000.
+    let mut text = vec![1, 0, 0xea, 0x60];
+    text.resize(48_000, 0);
+    for part in text.chunks(16_000) {
+        let [high, low] = u16::try_from(part.len()).unwrap().to_be_bytes();
+        let record = [&[22, 3, 1, high, low], part].concat();
+        let _sent = tokio::io::AsyncWriteExt::write_all(&mut client.io, &record).await;
+    }
+    let mut end = Vec::new();
+    let _read = tokio::io::AsyncReadExt::read_to_end(&mut client.io, &mut end).await;
+    assert_eq!(began.elapsed().as_secs(), 0, "it is not the deadline that ends this");
+}
+
 #[tokio::test]
 async fn strangers_from_one_place_are_counted_until_they_are_known() {
     let limits = Limits { unauthenticated_per_address_max: 3, unauthenticated_max: 5, ..Limits::default() };

@@ -1,0 +1,25 @@
+//! Reading without a buffer while there is nothing to read.
+
+use std::io;
+use std::pin::Pin;
+use std::task::{Context, Poll};
+
+use bytes::BytesMut;
+use tokio::io::AsyncRead;
+use tokio_util::io::poll_read_buf;
+
+/// Reads to the end of `incoming`, with room for at least `bytes`. The count is 0 at the end of the input. While there
+/// is nothing to read and nothing is half-read, the buffer has no memory.
+pub(crate) fn poll_read<S: AsyncRead + Unpin>(
+    io: &mut S,
+    cx: &mut Context<'_>,
+    incoming: &mut BytesMut,
+    bytes: usize,
+) -> Poll<io::Result<usize>> {
+    incoming.reserve(bytes);
+    let read = poll_read_buf(Pin::new(io), cx, incoming);
+    if incoming.is_empty() {
+        *incoming = BytesMut::new();
+    }
+    read
+}

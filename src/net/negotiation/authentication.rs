@@ -1,0 +1,118 @@
+//! The client proves who it is (RFC 6120 §6).
+
+use std::mem;
+use std::time::Duration;
+
+use tokio::time::Instant;
+use unisono_core::jid::BareJid;
+use unisono_xml::Element;
+
+use super::{Action, Negotiation, Stage, State, Unreadable, exchange};
+use crate::error::{Said, StreamError};
+use crate::sasl::{Authenticator, Credentials, Refusal, SaslFailure, ServerNonce, Step};
+
+impl Negotiation {
+    /// RFC 6120 §6.4.
+    pub(super) fn exchange(
+        &mut self,
+        now: Instant,
+        mut sasl: Box<Authenticator<BareJid>>,
+        element: &Element,
+    ) -> Result<(), StreamError> {
+        let message = exchange::Message::read(element)
+            .ok_or_else(|| StreamError::UnknownElement(Said::new(element.name())))?;
+        let step = match message {
+            Err(failure) => return self.refuse(now, sasl, failure),
+            Ok(exchange::Message::Abort) => Err(sasl.abort()),
+            Ok(exchange::Message::Respond(data)) => sasl.respond(&data),
+            Ok(exchange::Message::Begin { mechanism, data }) => {
+                let mut nonce = [0; 18];
+                self.terms.random.fill(&mut nonce);
+                sasl.begin(&mechanism, data.as_deref(), ServerNonce::from_random(&nonce))
+            }
+        };
+        self.step(now, sasl, step)
+    }
+
+    pub(super) fn verify(
+        &mut self,
+        now: Instant,
+        found: Result<Option<Credentials>, Unreadable>,
+    ) -> Result<(), StreamError> {
+        let State::Verifying(mut sasl) = mem::replace(&mut self.state, State::Closed) else {
+            return Err(StreamError::Internal);
+        };
+        if let Ok(credentials) = found {
+            let step = sasl.provide(credentials);
+            self.step(now, sasl, step)
+        } else {
+            // The exchange is over, so that nothing of it can be taken up.
+            let _ended = sasl.abort();
+            self.refuse(now, sasl, SaslFailure::TemporaryAuthFailure)
+        }
+    }
+
+    pub(super) fn step(
+        &mut self,
+        now: Instant,
+        sasl: Box<Authenticator<BareJid>>,
+        step: Result<Step<BareJid>, Refusal>,
+    ) -> Result<(), StreamError> {
+        match step {
+            Ok(Step::Challenge(data)) => {
+                exchange::write_challenge(&mut self.out, &data);
+                self.state = State::Authenticating(sasl);
+                Ok(())
+            }
+            Ok(Step::NeedCredentials { account, hash, cost }) => {
+                self.next = Some(Action::Ask { account, hash, cost });
+                self.state = State::Verifying(sasl);
+                Ok(())
+            }
+            Ok(Step::Success { peer, data }) => {
+                exchange::write_success(&mut self.out, data.as_deref());
+                self.deadline = now.checked_add(self.terms.limits.bind_within).unwrap_or(now);
+                self.restart(Stage::Authenticated(peer));
+                Ok(())
+            }
+            Err(refusal) => {
+                tracing::info!(reason = refusal.reason, "a client cannot authenticate");
+                self.refuse(now, sasl, refusal.failure)
+            }
+        }
+    }
+
+    /// A failure is told later, except to a client that gave up by itself.
+    pub(super) fn refuse(
+        &mut self,
+        now: Instant,
+        sasl: Box<Authenticator<BareJid>>,
+        failure: SaslFailure,
+    ) -> Result<(), StreamError> {
+        metrics::counter!("unisono_sasl_failures_total", "condition" => failure.as_str()).increment(1);
+        self.failures = self.failures.saturating_add(1);
+        let delay = match failure {
+            SaslFailure::Aborted => Duration::ZERO,
+            _ => self.terms.limits.sasl_failure_delay,
+        };
+        if delay.is_zero() {
+            return self.tell_refusal(sasl, failure);
+        }
+        let until = now.checked_add(delay).unwrap_or(now);
+        self.state = State::Refused { until, failure, sasl };
+        Ok(())
+    }
+
+    pub(super) fn tell_refusal(
+        &mut self,
+        sasl: Box<Authenticator<BareJid>>,
+        failure: SaslFailure,
+    ) -> Result<(), StreamError> {
+        exchange::write_failure(&mut self.out, failure);
+        if self.failures >= self.terms.limits.sasl_attempts_max {
+            return Err(StreamError::TooManyAttempts("authenticate")); // RFC 6120 §6.4.5
+        }
+        self.state = State::Authenticating(sasl);
+        Ok(())
+    }
+}
