@@ -23,9 +23,10 @@ const STEPS: &[Step] = &[
     Step { name: "test", arguments: &["test", "--locked", "--workspace"] },
     Step { name: "tidy", arguments: &["xtask", "tidy"] },
     Step { name: "xeps", arguments: &["xtask", "xeps", "--check"] },
+    Step { name: "crates", arguments: &["xtask", "crates"] },
 ];
 
-/// Advisories need a database from the network, so they are a command of their own (CONTRIBUTING.md).
+/// Says more than the step before it, where it is installed. Advisories need a database from the network, so they are a command of their own (CONTRIBUTING.md).
 const DENY: Step = Step {
     name: "deny",
     arguments: &["deny", "--locked", "--offline", "check", "bans", "licenses", "sources"],

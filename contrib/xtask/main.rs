@@ -2,6 +2,7 @@
 
 mod catalogue;
 mod ci;
+mod crates;
 mod doap;
 mod generated;
 mod header;
@@ -41,6 +42,8 @@ enum Command {
     },
     /// Test our own text: headers, sizes, namespaces, layers, words
     Tidy,
+    /// Look at licences and sources of the crates that come in
+    Crates,
     /// Everything that CI runs
     Ci,
 }
@@ -53,6 +56,7 @@ fn main() -> anyhow::Result<ExitCode> {
             generated::run(&root, &catalogue::specs(), if check { Mode::Check } else { Mode::Write })
         }
         Command::Tidy => tidy::run(&root, &catalogue::specs()),
+        Command::Crates => crates::run(&root),
         Command::Ci => ci::run(&root),
     }
 }

@@ -27,6 +27,7 @@ pub(crate) struct Text {
 /// A module that is in another file.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Outer {
+    /// Its name, after those of the modules around it in this file: `api/types`.
     pub(crate) name: String,
     pub(crate) is_test: bool,
 }
@@ -43,6 +44,7 @@ pub(crate) struct Source {
     pub(crate) marks: Vec<(String, usize)>,
     inside_test: bool,
     inside_constant: bool,
+    inside_modules: Vec<String>,
 }
 
 impl Source {
@@ -94,11 +96,13 @@ impl Source {
 impl<'ast> Visit<'ast> for Source {
     fn visit_item_mod(&mut self, item: &'ast syn::ItemMod) {
         self.within(&item.attrs, |source| {
+            source.inside_modules.push(item.ident.to_string());
             if item.content.is_none() {
-                let name = item.ident.to_string();
+                let name = source.inside_modules.join("/");
                 source.outer.push(Outer { name, is_test: source.inside_test });
             }
             visit::visit_item_mod(source, item);
+            source.inside_modules.pop();
         });
     }
 

@@ -6,6 +6,7 @@ mod layers;
 mod links;
 mod namespaces;
 mod numbers;
+mod orphans;
 mod shape;
 mod tree;
 mod words;
@@ -66,6 +67,7 @@ pub(crate) fn problems(root: &Root, specs: &[Spec]) -> Result<Vec<Problem>> {
     problems.extend(layers::problems(root)?);
     problems.extend(words::problems(&tree));
     problems.extend(numbers::problems(&tree));
+    problems.extend(orphans::problems(&tree));
     problems.extend(links::problems(root, &tree));
     let mut problems = allowed::apply(problems);
     problems.sort();

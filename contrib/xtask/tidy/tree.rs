@@ -6,7 +6,7 @@ use anyhow::Result;
 
 use super::Problem;
 use crate::root::Root;
-use crate::rust::Source;
+use crate::rust::{Outer, Source};
 
 /// A text file of ours.
 pub(super) struct File {
@@ -26,6 +26,19 @@ impl File {
 
     pub(super) fn has_extension(&self, extension: &str) -> bool {
         has_extension(&self.path, extension)
+    }
+}
+
+impl File {
+    /// Where the modules can be that this file declares, of those that are wanted.
+    pub(super) fn declared(&self, is_wanted: impl Fn(&Outer) -> bool) -> Vec<String> {
+        let Some(source) = &self.source else { return Vec::new() };
+        let folder = match self.path.rsplit_once('/') {
+            Some((folder, "lib.rs" | "main.rs" | "mod.rs")) => folder.to_owned(),
+            _ => self.path.trim_end_matches(".rs").to_owned(),
+        };
+        let names = source.outer.iter().filter(|outer| is_wanted(outer)).map(|outer| &outer.name);
+        names.flat_map(|name| [format!("{folder}/{name}.rs"), format!("{folder}/{name}/mod.rs")]).collect()
     }
 }
 
@@ -102,13 +115,7 @@ fn is_beside_the_server(path: &str) -> bool {
 
 /// Where the modules for tests can be that a file declares.
 fn declared_tests(file: &File) -> Vec<String> {
-    let Some(source) = &file.source else { return Vec::new() };
-    let folder = match file.path.rsplit_once('/') {
-        Some((folder, "lib.rs" | "main.rs" | "mod.rs")) => folder.to_owned(),
-        _ => file.path.trim_end_matches(".rs").to_owned(),
-    };
-    let names = source.outer.iter().filter(|outer| outer.is_test || file.is_test).map(|outer| &outer.name);
-    names.flat_map(|name| [format!("{folder}/{name}.rs"), format!("{folder}/{name}/mod.rs")]).collect()
+    file.declared(|outer| outer.is_test || file.is_test)
 }
 
 #[cfg(test)]
