@@ -39,7 +39,11 @@ pub(crate) fn install() -> Result<PrometheusHandle, BuildError> {
 }
 
 /// Answers `GET /metrics` at an address until the future of the listener is dropped.
-pub(crate) async fn serve(listener: TcpListener, handle: PrometheusHandle, hub: Arc<Hub>) -> std::io::Result<()> {
+pub(crate) async fn serve(
+    listener: TcpListener,
+    handle: PrometheusHandle,
+    hub: Arc<Hub>,
+) -> std::io::Result<()> {
     let router = Router::new().route("/metrics", get(render)).with_state((handle, hub));
     axum::serve(listener, router).await
 }

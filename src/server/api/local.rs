@@ -274,6 +274,7 @@ fn unknown(jid: &BareJid) -> ApiError {
 }
 
 /// The store's own words go to the log; who asks learns what he can act on.
+#[expect(clippy::needless_pass_by_value, reason = "the shape that `map_err` wants")]
 fn refused(error: StoreError) -> ApiError {
     match error {
         StoreError::NotFound => ApiError::new(ErrorCode::NotFound, "not there"),
