@@ -62,7 +62,7 @@ async fn what_is_no_stream_ends_before_it_begins(database: Database) {
 }
 
 async fn what_breaks_a_stream_ends_it_and_no_other(database: Database) {
-    let server = Server::start(database).await;
+    let mut server = Server::start(database).await;
     let mut witness = server.online("alice", "phone").await;
     let mut bob = server.device("bob").await;
     let deep = "<a>".repeat(2000);
@@ -98,7 +98,8 @@ async fn what_breaks_a_stream_ends_it_and_no_other(database: Database) {
         witness.hears(&number.to_string()).await;
     }
     // Each is worth one line, and the log does not repeat what was sent.
-    let log = server.log();
+    let log = server.logged("condition=\"invalid-xml\"").await;
+    assert_eq!(log.matches("stream ends by an error").count(), 13, "{log}");
     assert!(!log.contains(&large[..1000]), "the log repeats what was sent");
 }
 

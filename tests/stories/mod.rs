@@ -7,6 +7,7 @@ mod bad_input;
 mod certificate;
 mod command_line;
 mod configuration;
+mod convergence;
 mod crash;
 mod disk;
 mod login;
