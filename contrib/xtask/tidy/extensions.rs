@@ -18,6 +18,10 @@ pub(super) fn problems(root: &Root, specs: &[Spec]) -> Result<Vec<Problem>> {
     let mut problems = Vec::new();
     for module in &modules {
         header(root, module, specs, &mut problems)?;
+        let scripts = format!("conformance/scripts/xep{:04}", module.number);
+        if !root.has(&scripts) {
+            problems.push(Problem::new(&module.path, 0, format!("has no scripts in {scripts}")));
+        }
         if !list.lines().any(|line| line == format!("pub mod {};", module.name)) {
             problems.push(Problem::new(
                 "xeps/lib.rs",
@@ -134,6 +138,11 @@ mod tests {
             let before = root.read(below.home).unwrap_or_default();
             root.write(below.home, &format!("{before}XEP-{:04}\n", below.number)).unwrap();
         }
+        for (path, text) in
+            [("conformance/scripts/xep0199/a.script", ""), ("conformance/scripts/xep0004/a.script", "")]
+        {
+            root.write(path, text).unwrap();
+        }
         for (path, text) in files {
             root.write(path, text).unwrap();
         }
@@ -169,6 +178,14 @@ mod tests {
                 vec![("xeps/lib.rs", unordered), module, ("xeps/xep0004_forms.rs", forms)],
                 vec![ping, Spec::xep(4, "2.13.2")],
                 "stands after",
+            ),
+            (
+                vec![
+                    ("xeps/lib.rs", "//! All.\npub mod xep0092_version;\n"),
+                    ("xeps/xep0092_version.rs", &PING.replace("0199", "0092")),
+                ],
+                vec![Spec::xep(92, "2.0.1")],
+                "has no scripts in conformance/scripts/xep0092",
             ),
             (vec![list, module, ("src/net/limits.rs", "//! None.")], vec![ping], "does not name XEP-0478"),
         ] {
