@@ -45,7 +45,7 @@ impl Extension for Archive {
     }
 
     fn register(&self, on: &mut Registry) {
-        // COMPAT(Fluux 0.11): looks for the archive on the domain; §7 and others ask the account.
+        // COMPAT(Fluux): looks for the archive on the domain; §7 and all others ask the account.
         for entity in [Entity::OwnAccount, Entity::Server] {
             on.feature(entity, NS).feature(entity, NS_EXTENDED).feature(entity, NS_GROUPCHAT_FIELD);
         }

@@ -25,7 +25,7 @@ pub(super) async fn answer(request: Request) -> Answer {
     let cell = request.account.as_ref().ok_or(StanzaError::new(Condition::ItemNotFound))?;
     let origin = request.session.as_ref().ok_or(StanzaError::new(Condition::Forbidden))?;
     let query = Query::parse(&request.payload, &|id| hub.position(cell.id, id))?;
-    // COMPAT(Profanity 0.14): looks up conversations here and waits for offline messages all the same.
+    // COMPAT(Profanity 0.13): looks up conversations here and waits for offline messages all the same.
     if query.is_catch_up() {
         hub.pages_archive(origin);
     }
