@@ -6,7 +6,7 @@
 
 use unisono_core::error::{Condition, StanzaError};
 use unisono_core::extension::{Answer, Entity, Extension, Registry, Reply, Request, Spec};
-use unisono_core::stanza::{CLIENT_SCOPE, IqType};
+use unisono_core::stanza::{CLIENT_SCOPE, IqType, NS_CLIENT};
 use unisono_core::storage::Write;
 use unisono_xml::{Element, Limits};
 
@@ -51,7 +51,7 @@ fn set(request: &Request) -> Answer {
     let mut writes = Vec::new();
     for element in elements {
         // §2.3: the protocol's own namespaces are not for storing.
-        if element.ns().is_empty() || element.ns().starts_with("jabber:client") || element.ns() == NS {
+        if element.ns().is_empty() || element.ns() == NS_CLIENT || element.ns() == NS {
             return Err(StanzaError::new(Condition::NotAcceptable));
         }
         let value = element.to_string_in(&CLIENT_SCOPE);

@@ -12,7 +12,7 @@ use unisono_core::hub::Settings;
 use unisono_core::jid::Jid;
 use unisono_xml::{Element, escape_attr_into};
 
-pub const NS: &str = "urn:xmpp:delay";
+pub use unisono_core::stanza::NS_DELAY as NS;
 
 pub struct Delay;
 

@@ -10,7 +10,7 @@ use unisono_core::hub::Settings;
 use unisono_core::jid::Jid;
 use unisono_xml::{Element, escape_attr_into};
 
-pub const NS: &str = "urn:xmpp:sid:0";
+pub use unisono_core::stanza::NS_STANZA_IDS as NS;
 
 pub struct StanzaIds;
 

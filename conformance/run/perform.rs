@@ -66,24 +66,13 @@ impl Stage {
                 Ok(())
             }
             Action::ReceiveNothing(device) => self.expect_nothing(device).await,
-            Action::Ignore { device, patterns } => {
-                let mut ignored = self.device(device)?.ignored.to_vec();
-                ignored.extend(patterns.iter().cloned());
-                let ignored = Arc::new(ignored);
-                self.device(device)?.ignored = Arc::clone(&ignored);
-                self.memories.entry(device.clone()).or_default().ignored = ignored;
-                Ok(())
-            }
+            Action::Ignore { device, patterns } => self.ignore(device, patterns),
             Action::OpenStream(device) => {
                 self.device(device)?.login.open_stream();
                 Ok(())
             }
             Action::StartTls(device) => self.device(device)?.login.start_tls().await,
-            Action::Handshake { device, may_fail } => {
-                let result = self.device(device)?.login.shake_hands().await;
-                self.is_over = result.is_err() && *may_fail;
-                if self.is_over { Ok(()) } else { result }
-            }
+            Action::Handshake { device, may_fail } => self.shake_hands(device, *may_fail).await,
             Action::Try { device, mechanism, has_wrong_password, on_behalf_of } => {
                 let authzid = on_behalf_of.as_ref().map(|who| who.fill_text(&self.values)).transpose();
                 let authzid = authzid.map_err(Error::msg)?.unwrap_or_default();
@@ -111,6 +100,21 @@ impl Stage {
             }
             Action::Check { left, comparison, right } => self.check(left, *comparison, right),
         }
+    }
+
+    async fn shake_hands(&mut self, device: &DeviceName, may_fail: bool) -> Result<()> {
+        let result = self.device(device)?.login.shake_hands().await;
+        self.is_over = result.is_err() && may_fail;
+        if self.is_over { Ok(()) } else { result }
+    }
+
+    fn ignore(&mut self, device: &DeviceName, patterns: &[Pattern]) -> Result<()> {
+        let mut ignored = self.device(device)?.ignored.to_vec();
+        ignored.extend(patterns.iter().cloned());
+        let ignored = Arc::new(ignored);
+        self.device(device)?.ignored = Arc::clone(&ignored);
+        self.memories.entry(device.clone()).or_default().ignored = ignored;
+        Ok(())
     }
 
     /// `{n}` is the number of the turn where there are several.

@@ -8,6 +8,7 @@ use compact_str::CompactString;
 use unisono_xml::Element;
 
 use crate::account::{Account, Cell};
+use crate::catch_up::{CaughtUp, numbers_write};
 use crate::error::{Condition, StanzaError, StreamCondition};
 use crate::extension::{Entity, Registry, Reply};
 use crate::hub::{Connection, Hub, SessionRef};
@@ -182,7 +183,10 @@ impl Hub {
         let (over, others) = std::mem::take(&mut account.over).into_iter().partition(|(of, _)| *of == device);
         let over: Vec<(DeviceId, SessionId)> = over;
         account.over = others;
-        writes.extend(over.into_iter().map(|(_, session)| Write::SessionEnded { session }));
+        for (_, session) in over {
+            writes.push(numbers_write(account.id, session, None));
+            writes.push(Write::SessionEnded { session });
+        }
         self.commit(&mut account, writes);
         Some(self.session_ids.seal(session.id.0, session.cell.id.0))
     }
@@ -283,7 +287,8 @@ impl Hub {
             self.end(&session.cell, session.id);
             let mut account = session.cell.lock();
             account.over.retain(|(_, id)| *id != session.id);
-            self.commit(&mut account, vec![Write::SessionEnded { session: session.id }]);
+            let forgotten = numbers_write(account.id, session.id, None);
+            self.commit(&mut account, vec![forgotten, Write::SessionEnded { session: session.id }]);
         }
     }
 
@@ -376,10 +381,15 @@ impl Hub {
             return None;
         }
         let cursor = cell.lock().device(record.device).map(|device| device.cursor)?;
-        if let Ok(received) = self.store.received_by(cell.id, id, handled, cursor).await {
-            let mut account = cell.lock();
-            self.cursor_moved(cell, &mut account, record.device, received);
-        }
+        let received = match self.caught_up(cell.id, id, handled).await {
+            CaughtUp::Partly(received) => received,
+            CaughtUp::To(caught_up) => {
+                let live = self.store.received_by(cell.id, id, handled, cursor).await.ok().flatten();
+                live.max(caught_up)
+            }
+        };
+        let mut account = cell.lock();
+        self.cursor_moved(cell, &mut account, record.device, received);
         Some(record.handled)
     }
 

@@ -6,6 +6,8 @@
 
 use std::sync::Arc;
 
+use compact_str::CompactString;
+
 use crate::account::Account;
 use crate::extension::Registry;
 use crate::hub::{Hub, SessionRef};
@@ -13,7 +15,7 @@ use crate::ids::{AccountId, LogPosition, SessionId, Ticket};
 use crate::outbox::{Entry, Form, Item};
 use crate::record::{Direction, Keep};
 use crate::session::{Before, CatchUp, Session};
-use crate::storage::{LogEntry, LogQuery, StoreError};
+use crate::storage::{LogEntry, LogQuery, StoreError, Write};
 
 /// Entries of one page of the log.
 const PAGE: usize = 200;
@@ -85,15 +87,21 @@ impl Hub {
         if paging {
             session.catch_up = CatchUp::Paging;
         }
-        for (entry, form) in forms {
+        let missed_entries = forms.into_iter().map(|(entry, form)| {
             let LogEntry { position, record, .. } = entry;
             let item = Item::Logged { position, record: Some(record), form, late: true };
-            session.queue(Entry { item, ticket: Ticket::NONE, covers: Some(position) }, &[]);
+            Entry { item, ticket: Ticket::NONE, covers: Some(position) }
+        });
+        let entries: Vec<_> = missed_entries.chain(arrived).collect();
+        let numbers = numbers_of(session, &entries);
+        let writes = numbers.map(|value| numbers_write(origin.cell.id, origin.id, Some(value)));
+        let ticket = self.commit(&mut account, writes.into_iter().collect());
+        if let Some(session) = account.session_mut(origin.id) {
+            for entry in entries {
+                session.queue(Entry { ticket: entry.ticket.max(ticket), ..entry }, &self.registry.filter);
+            }
         }
-        for entry in arrived {
-            session.queue(entry, &self.registry.filter);
-        }
-        session.wake();
+        self.wake_when_settled(&account);
         if let Err(error) = missed {
             tracing::error!(%error, account = %origin.cell.jid, "cannot read what a device missed");
         }
@@ -126,6 +134,71 @@ impl Hub {
     }
 }
 
+/// Documents of this kind keep, for a session, the XEP-0198 number of the first entry of its catch-up and the
+/// positions of all of them. The log knows the numbers of what was queued as it was recorded; these it cannot know.
+const NUMBERS: &str = "catch-up";
+
+/// The numbers that entries are about to get, as text.
+fn numbers_of(session: &mut Session, entries: &[Entry]) -> Option<String> {
+    if !session.is_managed() || entries.is_empty() {
+        return None;
+    }
+    session.release();
+    let mut text = session.next_number().to_string();
+    for entry in entries {
+        if let Item::Logged { position, .. } = entry.item {
+            text.push(' ');
+            text.push_str(&position.to_string());
+        }
+    }
+    Some(text)
+}
+
+/// Keeps the numbers of a session's catch-up, or forgets them.
+pub(crate) fn numbers_write(account: AccountId, session: SessionId, value: Option<String>) -> Write {
+    let (kind, key) = (CompactString::const_new(NUMBERS), CompactString::from(session.to_string()));
+    Write::Document { account, kind, key, value }
+}
+
+/// How far a client had its catch-up, by its own count.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum CaughtUp {
+    /// There was none, or it was received to its end, which is here.
+    To(Option<LogPosition>),
+    /// Only this much of it was received: what was recorded later does not count.
+    Partly(Option<LogPosition>),
+}
+
+/// Reads [`numbers_of`] with a client's count.
+fn caught_up(text: &str, handled: u32) -> CaughtUp {
+    let mut words = text.split(' ');
+    let Some(first) = words.next().and_then(|first| first.parse::<u32>().ok()) else {
+        return CaughtUp::To(None);
+    };
+    let positions: Vec<_> = words.filter_map(|word| word.parse().ok()).map(LogPosition).collect();
+    // Numbers wrap: less than half the circle ahead is received.
+    let received = handled.wrapping_sub(first).wrapping_add(1);
+    let received = if received > u32::MAX / 2 { 0 } else { received as usize };
+    match received.checked_sub(1) {
+        Some(last) if received >= positions.len() => {
+            CaughtUp::To(positions.last().or(positions.get(last)).copied())
+        }
+        Some(last) => CaughtUp::Partly(positions.get(last).copied()),
+        None => CaughtUp::Partly(None),
+    }
+}
+
+impl Hub {
+    /// How far a client of an earlier run had its catch-up.
+    pub(crate) async fn caught_up(&self, account: AccountId, session: SessionId, handled: u32) -> CaughtUp {
+        let numbers = self.store.document(account, NUMBERS, &session.to_string()).await;
+        match numbers {
+            Ok(Some(text)) => caught_up(&text, handled),
+            Ok(None) | Err(_) => CaughtUp::To(None),
+        }
+    }
+}
+
 /// How a missed entry looks on the device that comes back, if it belongs there.
 fn missed_form(registry: &Registry, account: &Account, session: &Session, entry: &LogEntry) -> Option<Form> {
     let record = &entry.record;
@@ -147,6 +220,30 @@ fn missed_form(registry: &Registry, account: &Account, session: &Session, entry:
             let is_with_another =
                 others.map(|device| device.cursor).max().is_some_and(|at| at >= entry.position);
             first(&registry.deliver).or((!is_with_another).then_some(Form::Original))
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_count_tells_how_far_a_catch_up_came() {
+        let at = |position| Some(LogPosition(position));
+        for (text, handled, want) in [
+            ("3 10 20 30", 0, CaughtUp::Partly(None)),
+            ("3 10 20 30", 2, CaughtUp::Partly(None)),
+            ("3 10 20 30", 3, CaughtUp::Partly(at(10))),
+            ("3 10 20 30", 4, CaughtUp::Partly(at(20))),
+            ("3 10 20 30", 5, CaughtUp::To(at(30))),
+            ("3 10 20 30", 99, CaughtUp::To(at(30))),
+            ("4294967295 10 20", 4_294_967_295, CaughtUp::Partly(at(10))),
+            ("4294967295 10 20", 0, CaughtUp::To(at(20))),
+            ("", 5, CaughtUp::To(None)),
+            ("x 10", 5, CaughtUp::To(None)),
+        ] {
+            assert_eq!(caught_up(text, handled), want, "{text} {handled}");
         }
     }
 }

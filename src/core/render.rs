@@ -6,7 +6,7 @@ use crate::jid::{BareJid, FullJid};
 use crate::outbox::Form;
 use crate::record::{Keep, MessageRecord};
 use crate::seal::Seal;
-use crate::stanza::write_head;
+use crate::stanza::{NS_CLIENT, write_head};
 
 /// What all copies in one account have in common.
 pub struct Renderer<'a> {
@@ -45,7 +45,7 @@ impl Renderer<'_> {
             // XEP-0297 §3.2: beside the forwarded message, not in it.
             self.stamp(out, &Copy { owner: self.owner, id: None, delayed: Some(place.position.0) });
         }
-        self.message(out, record, Some("jabber:client"), Delay::Elsewhere);
+        self.message(out, record, Some(NS_CLIENT), Delay::Elsewhere);
         out.extend_from_slice(wrapping.close.as_bytes());
         out.extend_from_slice(b"</message>");
     }

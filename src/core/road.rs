@@ -17,7 +17,7 @@ use crate::outbox::{Entry, Form, Item};
 use crate::record::{Direction, Keep, MessageRecord, Origin, Payload, Place};
 use crate::render::Renderer;
 use crate::session::Session;
-use crate::stanza::{CLIENT_SCOPE, Message, MessageType, NS_CLIENT, Stanza};
+use crate::stanza::{CLIENT_SCOPE, Message, MessageType, NS_CLIENT, NS_DELAY, NS_STANZA_IDS, Stanza};
 use crate::storage::{Commit, Write};
 
 /// Where a message goes.
@@ -322,15 +322,14 @@ impl Road<'_> {
     /// again may say so by a delay, so that does not count.
     fn fingerprint(&self) -> i64 {
         let message = &self.message;
-        let origin_id =
-            message.payload.child("origin-id", "urn:xmpp:sid:0").and_then(|child| child.attr("id"));
+        let origin_id = message.payload.child("origin-id", NS_STANZA_IDS).and_then(|child| child.attr("id"));
         let Some(id) = origin_id.or(message.header.id.as_deref()) else { return 0 };
         let mut hash = Sha256::new();
         for part in [message.header.to.as_ref().map_or("", Jid::as_str), id, message.kind.as_str()] {
             hash.update(part.as_bytes());
             hash.update([0]);
         }
-        let is_delay = |child: &Element| child.is("delay", "urn:xmpp:delay");
+        let is_delay = |child: &Element| child.is("delay", NS_DELAY);
         if message.payload.elements().iter().any(is_delay) {
             let rest = message.payload.elements().iter().filter(|child| !is_delay(child)).cloned().collect();
             hash.update(Payload::from_elements(rest).text().as_bytes());
@@ -371,7 +370,8 @@ fn place(account: &mut Account, keep: Keep, copies: &Copies, now: i64) -> Option
     }
     let numbered = |(id, _): &(SessionId, Form)| {
         let session = account.session(*id)?;
-        session.is_managed().then(|| (*id, session.next_number()))
+        // What comes behind a catch-up that is being read has no number yet; the catch-up keeps it.
+        (session.is_managed() && !session.is_catching_up()).then(|| (*id, session.next_number()))
     };
     let deliveries = copies.iter().filter_map(numbered).collect();
     let position = account.advance(now);

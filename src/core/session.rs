@@ -246,6 +246,11 @@ impl Session {
         found.map(|index| self.questions.remove(index)).is_some()
     }
 
+    /// Whether the log is being read for the device.
+    pub(crate) fn is_catching_up(&self) -> bool {
+        matches!(self.catch_up, CatchUp::Reading { .. })
+    }
+
     /// Stanzas that were not written, or not acknowledged.
     pub fn queued(&self) -> usize {
         self.outbox.entries().count().saturating_add(self.held.len())

@@ -8,6 +8,10 @@ use crate::jid::Jid;
 use crate::record::Payload;
 
 pub const NS_CLIENT: &str = "jabber:client";
+/// XEP-0359: ids that the sender and the archives give a message.
+pub const NS_STANZA_IDS: &str = "urn:xmpp:sid:0";
+/// XEP-0203.
+pub const NS_DELAY: &str = "urn:xmpp:delay";
 pub const NS_STREAMS: &str = "http://etherx.jabber.org/streams";
 
 /// What a client's stream declares, and what serialised payloads take for granted.

@@ -64,10 +64,9 @@ impl Page {
 
 /// A query with this form and this `<set/>`.
 fn query(fields: &[(&str, &str)], set: &str) -> String {
-    let mut form = String::new();
-    for (name, value) in fields {
-        form += &format!("<field var='{name}'><value>{value}</value></field>");
-    }
+    let fields =
+        fields.iter().map(|(name, value)| format!("<field var='{name}'><value>{value}</value></field>"));
+    let form = fields.collect::<Vec<_>>().concat();
     format!(
         "<iq type='set' id='mam'><query xmlns='{MAM}' queryid='q'><x xmlns='jabber:x:data' type='submit'>\
          <field var='FORM_TYPE'><value>{MAM}</value></field>{form}</x>\
@@ -89,7 +88,7 @@ impl Device {
         self.take().await.pop().unwrap()
     }
 
-    pub(super) async fn away(&self) {
+    pub(super) fn away(&self) {
         self.hub.close(&self.session);
     }
 }
@@ -214,7 +213,7 @@ async fn a_page_starts_at_an_index() {
             .into_iter()
             .filter_map(|(name, body)| Some((name, all.id(body?))))
             .collect();
-        let count = (indexes.end - indexes.start) as u64;
+        let count = u64::try_from(indexes.len()).unwrap();
         for (index, body) in indexes.clone().enumerate() {
             let page = alice.page(&fields, &format!("<max>1</max><index>{index}</index>")).await;
             assert_eq!(page.bodies(), [body.to_string()], "{after:?} {before:?} {index}");

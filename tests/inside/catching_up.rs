@@ -9,7 +9,7 @@ async fn a_device_that_catches_up_here_is_not_sent_it_again() {
     let alice = world.online("alice", "desk").await;
     let bob = world.online("bob", "phone").await;
     assert!(bob.page(&[], "").await.is_complete());
-    bob.away().await;
+    bob.away();
     alice.say("bob@example.org", "1").await;
     let bob = world.bind("bob", "phone").await;
     bob.send("<presence/>").await;
@@ -25,7 +25,7 @@ async fn a_device_that_catches_up_here_is_not_sent_it_again() {
     let laptop = world.bind("bob", "laptop").await;
     laptop.send("<presence/>").await;
     assert_eq!(laptop.page(&[("with", "alice@example.org")], "").await.bodies(), ["1", "2"]);
-    laptop.away().await;
+    laptop.away();
     alice.say("bob@example.org", "3").await;
     let laptop = world.bind("bob", "laptop").await;
     laptop.send("<presence/>").await;
@@ -50,7 +50,7 @@ async fn nothing_is_lost_between_a_page_and_the_first_presence() {
         alice.say("bob@example.org", &format!("gone {round}")).await;
         bob.send("<presence/>").await;
         assert_eq!(bob.bodies().await, [format!("here {round}"), format!("gone {round}")]);
-        bob.away().await;
+        bob.away();
     }
 }
 
@@ -79,8 +79,8 @@ async fn what_is_not_to_be_archived_reaches_every_device_and_is_gone() {
         "<iq type='set' id='1'><prefs xmlns='{MAM}' default='always'><never><jid>alice@example.org</jid></never></prefs></iq>"
     );
     assert_eq!(bob.ask(&set).await.attr("type"), Some("result"));
-    bob.away().await;
-    laptop.away().await;
+    bob.away();
+    laptop.away();
     alice.say("bob@example.org", "secret").await;
     alice
         .send("<message to='bob@example.org' type='chat'><ringing xmlns='urn:example:call'/></message>")
@@ -107,7 +107,7 @@ async fn what_is_not_to_be_archived_reaches_every_device_and_is_gone() {
         );
         assert_eq!(device.page(&[], "").await.bodies(), Vec::<&str>::new());
         assert_eq!(waiting(&world, account).await, 2);
-        device.away().await;
+        device.away();
     }
     world.pass(Duration::from_secs(1));
     assert_eq!(waiting(&world, account).await, 0, "every device has it");
@@ -127,7 +127,7 @@ async fn a_page_before_the_first_presence_takes_nothing_away_that_it_does_not_sh
     let alice = world.online("alice", "desk").await;
     let bob = world.online("bob", "phone").await;
     assert!(bob.page(&[], "").await.is_complete());
-    bob.away().await;
+    bob.away();
     alice.send("<message to='bob@example.org' type='chat'><body>off the record</body><no-permanent-store xmlns='urn:xmpp:hints'/></message>").await;
     alice.say("bob@example.org", "1").await;
     let bob = world.bind("bob", "phone").await;
@@ -146,7 +146,7 @@ async fn what_reaches_a_device_without_presence_does_not_hide_what_it_misses() {
     alice.say("bob@example.org", "1").await;
     alice.say("bob@example.org/phone", "2").await;
     assert_eq!(bob.bodies().await, ["2"]);
-    bob.away().await;
+    bob.away();
     let bob = world.bind("bob", "phone").await;
     bob.send("<presence/>").await;
     assert_eq!(bob.bodies().await.first().map(String::as_str), Some("1"));
@@ -156,7 +156,7 @@ async fn what_reaches_a_device_without_presence_does_not_hide_what_it_misses() {
 async fn late_copies_say_when() {
     let world = World::with(&["alice", "bob"]).await;
     let alice = world.online("alice", "desk").await;
-    world.online("alice", "tablet").await.away().await;
+    world.online("alice", "tablet").await.away();
     alice.say("bob@example.org", "1").await;
     let bob = world.bind("bob", "phone").await;
     bob.send("<presence/>").await;

@@ -140,8 +140,8 @@ impl World {
             .attr("h", handled.to_string())
             .build();
         let stream = StreamState::Authenticated { account: jid(name), connection: self.connection() };
-        let handler = self.hub.registry.nonza_handler(&element).unwrap();
-        let reply = handler(NonzaRequest { hub: self.hub.clone(), element, stream }).await;
+        let resume = self.hub.registry.nonza_handler(&element).unwrap();
+        let reply = resume(NonzaRequest { hub: self.hub.clone(), element, stream }).await;
         let device = reply.session.clone().map(|session| Device { hub: self.hub.clone(), session });
         (reply, device)
     }

@@ -175,3 +175,30 @@ async fn a_session_that_nobody_came_back_to_ends_and_its_messages_wait() {
     bob.send("<presence/>").await;
     assert_eq!(bob.bodies().await, ["1"]);
 }
+
+#[tokio::test]
+async fn p4_after_a_crash_in_a_catch_up_the_client_gets_exactly_the_rest_of_it() {
+    for had in 0..=4_u32 {
+        let world = World::with(&["alice", "bob"]).await;
+        let alice = world.online("alice", "desk").await;
+        for body in ["1", "2", "3"] {
+            alice.say("bob@example.org", body).await;
+        }
+        let bob = world.bind("bob", "phone").await;
+        let enabled = bob.nonza("<enable xmlns='urn:xmpp:sm:3' resume='true'/>").await;
+        let previous = enabled.write.first().unwrap().attr("id").unwrap().to_owned();
+        bob.send("<presence/>").await;
+        alice.say("bob@example.org", "4").await;
+        let taken = bob.take().await;
+        // Bob's client counted so many messages, and the presence before them.
+        let counted = taken.iter().filter(|e| e.name() != "r").position(|e| e.name() == "message").unwrap();
+        let handled = u32::try_from(counted).unwrap() + had;
+        let world = world.crash().await;
+        let (reply, _) = world.resume("bob", &previous, handled).await;
+        assert_eq!(reply.write.first().unwrap().name(), "failed");
+        let bob = world.bind("bob", "phone").await;
+        bob.send("<presence/>").await;
+        let rest = ["1", "2", "3", "4"].into_iter().skip(had as usize).collect::<Vec<_>>();
+        assert_eq!(bob.bodies().await, rest, "after {had}");
+    }
+}

@@ -10,6 +10,7 @@ on_each_database!(
     a_device_that_waits_for_what_it_missed_catches_up_exactly,
     a_device_that_counts_nothing_gets_everything_after_a_crash,
     a_session_that_never_was_is_no_session,
+    what_was_caught_up_with_is_not_sent_again_after_a_crash,
 );
 
 const MESSAGES: u32 = 120;
@@ -136,6 +137,32 @@ async fn a_device_that_counts_nothing_gets_everything_after_a_crash(database: Da
     for number in 0..30 {
         bob.hears(&number.to_string()).await;
     }
+}
+
+async fn what_was_caught_up_with_is_not_sent_again_after_a_crash(database: Database) {
+    let mut server = Server::start(database).await;
+    server.online("bob", "phone").await.close().await;
+    let mut alice = server.managed("alice", "phone").await;
+    for body in ["1", "2", "3"] {
+        alice.send(&chat("bob", body)).await;
+    }
+    alice.recorded().await;
+    let mut bob = server.managed("bob", "phone").await;
+    for body in ["1", "2", "3"] {
+        bob.hears(body).await;
+    }
+    bob.acknowledge().await;
+    bob.settle().await;
+    server.kill9().await;
+    let (_, bob) = bob.outlive().await;
+    server.boot().await;
+    let Resumption::Failed { login, .. } = server.resume("bob", bob).await else {
+        panic!("what was in memory alone is gone, and so the session cannot be resumed")
+    };
+    let mut bob = login.bind("phone").await;
+    bob.be_online().await;
+    server.device("carol").await.send(&chat("bob", "end")).await;
+    bob.hears("end").await;
 }
 
 async fn a_session_that_never_was_is_no_session(database: Database) {
