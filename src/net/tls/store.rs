@@ -122,6 +122,10 @@ impl CertStore {
             && let Some(serving) = Serving::of(&entries)
         {
             *self.serving.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(serving);
+            for identity in self.identities() {
+                // Said when it is so: from here on connections get it.
+                tracing::info!(names = ?identity.info().names, until = date(identity.info().not_after), "certificate replaced");
+            }
         }
         reload
     }
@@ -211,7 +215,6 @@ fn successor(files: &CertFiles, current: &CertInfo, now: SystemTime) -> Result<T
     for domain in files.domains.iter().filter(|domain| current.covers(domain) && !info.covers(domain)) {
         tracing::warn!(domain, chain = %files.chain.display(), "new certificate no longer covers its domain");
     }
-    tracing::info!(chain = %files.chain.display(), not_after = date(info.not_after), "certificate replaced");
     Ok(identity)
 }
 
