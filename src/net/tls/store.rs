@@ -122,9 +122,9 @@ impl CertStore {
             && let Some(serving) = Serving::of(&entries)
         {
             *self.serving.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(serving);
-            for identity in self.identities() {
+            for info in entries.iter().map(|entry| entry.identity.info()) {
                 // Said when it is so: from here on connections get it.
-                tracing::info!(names = ?identity.info().names, until = date(identity.info().not_after), "certificate replaced");
+                tracing::info!(names = ?info.names, until = date(info.not_after), "certificate replaced");
             }
         }
         reload
