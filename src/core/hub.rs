@@ -94,6 +94,8 @@ impl Settings {
 pub struct Counters {
     /// Stanzas received from devices.
     pub stanzas: AtomicU64,
+    /// Stanzas written to devices.
+    pub written: AtomicU64,
     /// Messages recorded in a log.
     pub recorded: AtomicU64,
     /// Messages that were not recorded a second time (promise P3).

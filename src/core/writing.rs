@@ -1,6 +1,7 @@
 //! What a connection writes: the outbox of its session, as bytes (stages `queue` and `write`).
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use crate::account::Account;
 use crate::error::StreamCondition;
@@ -42,7 +43,8 @@ impl Hub {
         self.answer_due(found, durable, out);
         let renderer = self.renderer(&session.cell);
         let device = found.device;
-        let (drained, covers) = write_entries(found, &renderer, durable, out, bytes_max);
+        let (drained, covers, count) = write_entries(found, &renderer, durable, out, bytes_max);
+        self.counters.written.fetch_add(count, Ordering::Relaxed);
         if let Some(write) = self.registry.request_writer
             && let Some(management) = &mut found.management
             && !management.asked
@@ -108,7 +110,7 @@ impl Hub {
         let page = self.store.page(session.cell.id, &query).await?;
         let missing = positions.len().saturating_sub(page.entries.len());
         if missing > 0 {
-            self.counters.gaps.fetch_add(missing as u64, std::sync::atomic::Ordering::Relaxed);
+            self.counters.gaps.fetch_add(missing as u64, Ordering::Relaxed);
         }
         let records: Vec<_> = page.entries.into_iter().map(|entry| (entry.position, entry.record)).collect();
         let mut account: std::sync::MutexGuard<'_, Account> = session.cell.lock();
@@ -121,27 +123,28 @@ impl Hub {
 }
 
 /// Writes entries up to the first that has to wait. Returns how far that settles the log for a device without stream
-/// management.
+/// management, and how many they were.
 fn write_entries(
     session: &mut Session,
     renderer: &Renderer<'_>,
     durable: Ticket,
     out: &mut Vec<u8>,
     bytes_max: usize,
-) -> (Drained, Option<LogPosition>) {
+) -> (Drained, Option<LogPosition>, u64) {
     let mut covers = None;
+    let mut count = 0_u64;
     loop {
         if out.len() >= bytes_max {
-            return (Drained::More, covers);
+            return (Drained::More, covers, count);
         }
         match session.outbox.next(durable) {
-            Next::Wait => return (Drained::Idle, covers),
-            Next::Read(positions) => return (Drained::Read(positions), covers),
+            Next::Wait => return (Drained::Idle, covers, count),
+            Next::Read(positions) => return (Drained::Read(positions), covers, count),
             Next::Write(entry) => match &entry.item {
                 Item::Logged { record: Some(record), form, late, .. } => {
                     renderer.copy(out, record, *form, &session.jid, *late);
                 }
-                Item::Logged { record: None, .. } => return (Drained::Idle, covers),
+                Item::Logged { record: None, .. } => return (Drained::Idle, covers, count),
                 Item::Stanza { element, to: None } => element.write_into(out, &CLIENT_SCOPE),
                 Item::Stanza { element, to: Some(to) } => {
                     element.to_builder().attr("to", to.as_str()).build().write_into(out, &CLIENT_SCOPE);
@@ -150,5 +153,6 @@ fn write_entries(
             },
         }
         covers = covers.max(session.outbox.wrote());
+        count = count.saturating_add(1);
     }
 }
