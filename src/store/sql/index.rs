@@ -1,6 +1,5 @@
 //! Reading logs by their index. Many rows come as one, packed, which costs a third of reading each.
 
-use std::collections::HashMap;
 use std::fmt::Write as _;
 use std::sync::Arc;
 
@@ -12,7 +11,6 @@ use unisono_core::storage::StoreError;
 
 use super::database::composed;
 use super::error::read_error;
-use crate::pack::Unpacker;
 use crate::record;
 
 /// Positions or messages that one statement names.
@@ -112,77 +110,31 @@ impl Index<'_> {
 
     /// The numbers of the first and the last archived entry, and of the last one up to a position.
     pub(super) async fn ordinals(&mut self, upto: i64) -> Result<Ordinals, StoreError> {
-        const ORDINALS: &str = "SELECT \
+        const OF_ACCOUNT: &str = "SELECT \
             coalesce((SELECT ordinal FROM log WHERE account = $1 AND message <= $2 \
                       ORDER BY position LIMIT 1), 0), \
             coalesce((SELECT ordinal FROM log WHERE account = $1 AND message <= $2 \
                       ORDER BY position DESC LIMIT 1), 0), \
             coalesce((SELECT ordinal FROM log WHERE account = $1 AND message <= $2 AND position <= $3 \
                       ORDER BY position DESC LIMIT 1), 0)";
-        let query = sqlx::query_as(ORDINALS).bind(self.account.0).bind(self.watermark).bind(upto);
+        const OF_PEER: &str = "SELECT \
+            coalesce((SELECT peer_ordinal FROM log WHERE account = $1 AND message <= $2 AND peer = $4 \
+                      ORDER BY position LIMIT 1), 0), \
+            coalesce((SELECT peer_ordinal FROM log WHERE account = $1 AND message <= $2 AND peer = $4 \
+                      ORDER BY position DESC LIMIT 1), 0), \
+            coalesce((SELECT peer_ordinal FROM log WHERE account = $1 AND message <= $2 AND peer = $4 \
+                      AND position <= $3 ORDER BY position DESC LIMIT 1), 0)";
+        let query = sqlx::query_as(if self.peer.is_some() { OF_PEER } else { OF_ACCOUNT })
+            .bind(self.account.0)
+            .bind(self.watermark)
+            .bind(upto);
+        let query = match self.peer {
+            Some(peer) => query.bind(peer),
+            None => query,
+        };
         let (first, last, upto) = query.fetch_one(&mut *self.connection).await.map_err(read_error)?;
         Ok(Ordinals { first, last, upto })
     }
-
-    /// How many archived entries the conversation has, and how many of them up to a position; `None` if
-    /// there are more than `at_most`, since they are counted one by one.
-    pub(super) async fn count_peer(
-        &mut self,
-        peer: i64,
-        upto: i64,
-        at_most: u64,
-    ) -> Result<Option<(u64, u64)>, StoreError> {
-        const COUNT: &str = "SELECT count(*), count(CASE WHEN position <= $4 THEN 1 END) FROM ( \
-            SELECT position FROM log WHERE account = $1 AND message <= $2 AND peer = $3 LIMIT $5) AS e";
-        let query = sqlx::query_as::<_, (i64, i64)>(COUNT)
-            .bind(self.account.0)
-            .bind(self.watermark)
-            .bind(peer)
-            .bind(upto)
-            .bind(i64::try_from(at_most.saturating_add(1)).unwrap_or(i64::MAX));
-        let (all, before) = query.fetch_one(&mut *self.connection).await.map_err(read_error)?;
-        let all = all.unsigned_abs();
-        Ok((all <= at_most).then_some((all, before.unsigned_abs())))
-    }
-}
-
-/// The number of the last archived entry of each of these accounts.
-pub(super) async fn last_ordinals(
-    connection: &mut AnyConnection,
-    accounts: &[i64],
-) -> Result<HashMap<AccountId, i64>, StoreError> {
-    let last =
-        "coalesce((SELECT ordinal FROM log WHERE account = v.column1 ORDER BY position DESC LIMIT 1), 0)";
-    of_accounts(connection, accounts, last).await
-}
-
-/// Up to where the waiting entries of each of these accounts are delivered.
-pub(super) async fn delivered(
-    connection: &mut AnyConnection,
-    accounts: &[i64],
-) -> Result<HashMap<AccountId, i64>, StoreError> {
-    let delivered = "coalesce((SELECT delivered FROM mark WHERE account = v.column1), 0)";
-    of_accounts(connection, accounts, delivered).await
-}
-
-async fn of_accounts(
-    connection: &mut AnyConnection,
-    accounts: &[i64],
-    value: &str,
-) -> Result<HashMap<AccountId, i64>, StoreError> {
-    let mut found = HashMap::new();
-    for some in accounts.chunks(NAMED_MAX) {
-        let accounts = parameters(1, some.len()).replace(", ", "), (");
-        let sql = format!(
-            "SELECT coalesce(string_agg(concat(v.column1, ';', {value}, ';'), ''), '') FROM (VALUES ({accounts})) AS v"
-        );
-        let query = bind_all(sqlx::query_scalar(composed(sql)), some);
-        let packed: String = query.fetch_one(&mut *connection).await.map_err(read_error)?;
-        let pairs =
-            Unpacker::new(&packed).all(|packed| Ok((AccountId(packed.number()?), packed.number()?)))?;
-        found.extend(pairs);
-    }
-    Ok(found)
 }
 
 /// The messages with these numbers, in no particular order. One that is gone is left out.

@@ -18,10 +18,9 @@ use super::tail::View;
 
 /// Entries that are read in one step.
 const STEP_MAX: usize = 512;
-/// Conversations up to this length are counted; the page of a longer one has no count, as XEP-0059 §2.6
-/// permits. Those with a full address are counted by reading, so the limit is lower.
-const COUNTED_MAX: u64 = 10_000;
-const COUNTED_FULL_MAX: u64 = 2_000;
+/// A conversation with a full address is counted by reading that with the bare one, if it is no longer
+/// than this. Otherwise the page has no count, as XEP-0059 permits.
+const COUNTED_MAX: u64 = 2_000;
 
 /// Reads a page.
 pub(super) async fn page(
@@ -177,8 +176,11 @@ impl Search<'_> {
 
     /// The whole conversation with a full address, if that is what is asked for and short enough.
     async fn all_with_full(&mut self) -> Result<Option<Vec<LogEntry>>, StoreError> {
-        let Some(peer) = self.peer.filter(|_| self.has_full_filter()) else { return Ok(None) };
-        if self.index().count_peer(peer, 0, COUNTED_FULL_MAX).await?.is_none() {
+        if !self.has_full_filter() {
+            return Ok(None);
+        }
+        let size = self.index().ordinals(i64::MAX).await?.count();
+        if size > COUNTED_MAX {
             return Ok(None);
         }
         let all = Range { after: i64::MIN, before: i64::MAX, from_end: false };
@@ -190,22 +192,18 @@ impl Search<'_> {
 
     /// How many entries there are whatever the range, and how many before the first of the page.
     async fn count(&mut self, first: Option<&LogEntry>) -> Result<(Option<u64>, Option<u64>), StoreError> {
+        if self.has_full_filter() {
+            return Ok((None, None));
+        }
         let position = first.map_or(i64::MAX, |entry| entry.position.0);
-        let upto = position.saturating_sub(1);
-        let counted = match self.peer {
-            Some(_) if self.has_full_filter() => None,
-            Some(peer) => self.index().count_peer(peer, upto, COUNTED_MAX).await?,
-            None => {
-                let ordinals = self.index().ordinals(upto).await?;
-                Some((ordinals.count(), ordinals.upto()))
-            }
-        };
-        let Some((mut count, mut before)) = counted else { return Ok((None, None)) };
-        for row in self.view.rows.iter().filter(|row| self.peer.is_none_or(|peer| peer == row.peer)) {
-            count = count.saturating_add(1);
+        let ordinals = self.index().ordinals(position.saturating_sub(1)).await?;
+        let tail = self.view.rows.iter().filter(|row| self.peer.is_none_or(|peer| peer == row.peer));
+        let (mut in_tail, mut before) = (0_u64, ordinals.upto());
+        for row in tail {
+            in_tail = in_tail.saturating_add(1);
             before = before.saturating_add(u64::from(row.position < position));
         }
-        Ok((Some(count), first.map(|_| before)))
+        Ok((Some(ordinals.count().saturating_add(in_tail)), first.map(|_| before)))
     }
 
     fn index(&mut self) -> Index<'_> {
