@@ -5,7 +5,6 @@
 //! `concat(id, ';', octet_length(name), ':', name)`, joined by `string_agg(…, '')`.
 
 use std::borrow::Cow;
-use std::fmt::Write as _;
 use std::str::FromStr;
 
 use unisono_core::storage::StoreError;
@@ -20,14 +19,18 @@ impl Packer {
     }
 
     pub(crate) fn number(&mut self, number: i64) -> &mut Self {
-        // Writing to a string cannot fail.
-        let _ = write!(self.0, "{number};");
+        if number < 0 {
+            self.0.push('-');
+        }
+        self.digits(number.unsigned_abs());
+        self.0.push(';');
         self
     }
 
     pub(crate) fn text(&mut self, text: &str) -> &mut Self {
         let text = storable(text);
-        let _ = write!(self.0, "{}:", text.len());
+        self.digits(u64::try_from(text.len()).unwrap_or(u64::MAX));
+        self.0.push(':');
         self.0.push_str(&text);
         self
     }
@@ -42,6 +45,21 @@ impl Packer {
 
     pub(crate) fn finish(self) -> String {
         self.0
+    }
+
+    /// A message has some twenty numbers: formatting them was a third of what packing it cost.
+    fn digits(&mut self, mut number: u64) {
+        let mut digits = [b'0'; 20];
+        let mut first = digits.len();
+        for (place, digit) in digits.iter_mut().enumerate().rev() {
+            first = place;
+            *digit = b'0' | u8::try_from(number % 10).unwrap_or(0);
+            number /= 10;
+            if number == 0 {
+                break;
+            }
+        }
+        self.0.push_str(str::from_utf8(digits.get(first..).unwrap_or_default()).unwrap_or_default());
     }
 }
 
@@ -141,6 +159,15 @@ mod tests {
         assert_eq!(unpacker.text_or_none().unwrap(), Some("ü\u{1f}"));
         assert_eq!(unpacker.number::<i64>().unwrap(), i64::MAX);
         assert!(unpacker.is_empty());
+    }
+
+    #[test]
+    fn numbers_are_decimal() {
+        for number in [0, 1, 9, 10, -1, -10, 1_234_567_890, i64::MAX, i64::MIN] {
+            let mut packer = Packer::default();
+            packer.number(number);
+            assert_eq!(packer.finish(), format!("{number};"));
+        }
     }
 
     #[test]

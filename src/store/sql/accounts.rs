@@ -12,10 +12,10 @@ use unisono_core::storage::{
 
 use super::database::{Kind, composed};
 use super::documents::{flag, unpack_item};
-use super::error::read_error;
+use super::error::{CommitError, read_error};
 use super::removal::remove_unreferenced;
 use super::tail::Tail;
-use super::{Shared, SqlStore, purge};
+use super::{Shared, SqlStore, indexer, purge};
 use crate::pack::{Unpacker, storable};
 
 impl Accounts for SqlStore {
@@ -217,6 +217,9 @@ fn from_digits(digits: &str) -> Option<[u8; 32]> {
 /// fingerprints, documents.
 type LoadRow = (i64, i64, i64, i64, i64, i64, String, String, String, String, String);
 
+/// Among how many entries the recent fingerprints are looked for. A repetition follows its original soon.
+const RECENT_SCANNED: usize = 2 * RECENT_FINGERPRINTS;
+
 /// Account $1, watermark $2; the kinds of documents follow.
 fn load_sql(kinds: usize) -> String {
     const LOAD: &str = "\
@@ -233,19 +236,17 @@ fn load_sql(kinds: usize) -> String {
             handled, ';', coalesce(octet_length(snapshot), -1), ':', snapshot), '') \
             FROM session WHERE account = a.id), ''), \
         coalesce((SELECT string_agg(concat(fingerprint, ';'), '' ORDER BY position) FROM ( \
-            SELECT position, fingerprint FROM log \
-            WHERE account = a.id AND fingerprint <> 0 AND message <= $2 UNION ALL \
-            SELECT position, fingerprint FROM waiting \
-            WHERE account = a.id AND fingerprint <> 0 AND message <= $2 \
+            SELECT position, fingerprint FROM log WHERE account = a.id AND message <= $2 UNION ALL \
+            SELECT position, fingerprint FROM waiting WHERE account = a.id AND message <= $2 \
             AND position > coalesce((SELECT delivered FROM mark WHERE account = a.id), 0) \
-            ORDER BY position DESC LIMIT {recent}) AS sent), ''), ";
+            ORDER BY position DESC LIMIT {scanned}) AS last WHERE fingerprint <> 0), ''), ";
     const DOCUMENTS: &str = "\
         coalesce((SELECT string_agg(concat(octet_length(kind), ':', kind, octet_length(key), ':', key, \
             octet_length(value), ':', value), '') FROM document WHERE account = a.id AND kind IN ({kinds})), '')";
     let named: Vec<String> = (3..kinds.saturating_add(3)).map(|number| format!("${number}")).collect();
     let documents =
         if kinds == 0 { "''".to_owned() } else { DOCUMENTS.replace("{kinds}", &named.join(", ")) };
-    let load = LOAD.replace("{recent}", &RECENT_FINGERPRINTS.to_string());
+    let load = LOAD.replace("{scanned}", &RECENT_SCANNED.to_string());
     format!("{load}{documents} FROM account AS a WHERE a.jid = $1")
 }
 
@@ -326,6 +327,7 @@ async fn delete(shared: &Shared, jid: &BareJid) -> Result<(), StoreError> {
         number_of(writer.connection(shared).await?, jid).await?
     };
     purge::purge(shared, Some(AccountId(id)), LogPosition(i64::MAX)).await?;
+    let _settled = indexer::settle(shared).await.map_err(CommitError::into_store)?;
     let mut writer = shared.writer.lock().await;
     let mut transaction = writer.connection(shared).await?.begin().await.map_err(read_error)?;
     remove(&mut transaction, shared.database.kind, id).await.map_err(read_error)?;

@@ -12,8 +12,10 @@ use super::database::Kind;
 /// A query that waits for its values, which it owns.
 pub(super) type Binding = Query<'static, Any, AnyArguments>;
 
-/// How many rows a statement may have. A few sizes only, so that the statements stay prepared.
-const SIZES: [usize; 12] = [256, 128, 64, 32, 16, 8, 6, 5, 4, 3, 2, 1];
+/// How many rows a statement may have. A limited number of sizes, so that the statements stay prepared; the
+/// small ones without a gap, so that a small batch is one statement.
+const SIZES: [usize; 24] =
+    [256, 192, 128, 96, 64, 48, 40, 32, 28, 24, 20, 18, 16, 14, 12, 10, 8, 7, 6, 5, 4, 3, 2, 1];
 
 /// A statement with a list of rows in it: `head ($1, $2), ($3, $4) tail`.
 pub(super) struct Bulk {
@@ -45,6 +47,11 @@ impl Bulk {
             rows = later;
         }
         Ok(changed)
+    }
+
+    /// Whether so many rows take one statement.
+    pub(super) fn is_one_statement(rows: usize) -> bool {
+        SIZES.contains(&rows)
     }
 
     fn text(&self, kind: Kind, size: usize) -> Arc<str> {

@@ -37,6 +37,11 @@ pub(super) async fn write(
     Ok(())
 }
 
+/// Whether [`write`] takes one statement, which needs no transaction around it.
+pub(super) fn is_one_statement(plan: &Plan<'_>) -> bool {
+    plan.has_messages_only() && Bulk::is_one_statement(plan.messages.len())
+}
+
 /// Appends messages. Of a message nothing else is written before it is acknowledged.
 async fn append_messages(connection: &mut AnyConnection, kind: Kind, plan: &Plan<'_>) -> sqlx::Result<u64> {
     static APPEND: Bulk = Bulk::new(
@@ -46,20 +51,20 @@ async fn append_messages(connection: &mut AnyConnection, kind: Kind, plan: &Plan
         "",
     );
     let bind = |query: Binding, message: &NewMessage<'_>| {
-        let (session, handled) = message.session().unwrap_or((SessionId(0), 0));
+        let columns = &message.columns;
         query
-            .bind(message.id)
-            .bind(message.sender)
-            .bind(message.sent_at)
-            .bind(message.recipient)
-            .bind(message.received_at)
-            .bind(message.flags)
-            .bind(message.sent_to)
-            .bind(message.received_from)
-            .bind(message.stanza)
-            .bind(message.fingerprint)
-            .bind(session.0)
-            .bind(i64::from(handled))
+            .bind(columns.id)
+            .bind(columns.sender)
+            .bind(columns.sent_at)
+            .bind(columns.recipient)
+            .bind(columns.received_at)
+            .bind(columns.flags)
+            .bind(columns.sent_to)
+            .bind(columns.received_from)
+            .bind(columns.stanza)
+            .bind(columns.fingerprint)
+            .bind(columns.session)
+            .bind(columns.handled)
             .bind(message.packed())
     };
     APPEND.run(connection, kind, &plan.messages, bind).await

@@ -1,24 +1,26 @@
 //! Reading logs by their index. Many rows come as one, packed, which costs a third of reading each.
 
+use std::collections::HashMap;
 use std::fmt::Write as _;
 use std::sync::Arc;
 
 use sqlx::AnyConnection;
-use sqlx::query::QueryScalar;
+use sqlx::query::{QueryAs, QueryScalar};
 use unisono_core::ids::AccountId;
 use unisono_core::record::MessageRecord;
 use unisono_core::storage::StoreError;
 
 use super::database::composed;
 use super::error::read_error;
+use crate::pack::Unpacker;
 use crate::record;
 
 /// Positions or messages that one statement names.
 const NAMED_MAX: usize = 64;
 
 /// What of the index a reader sees.
-pub(super) struct Index<'c> {
-    pub(super) connection: &'c mut AnyConnection,
+#[derive(Clone, Copy)]
+pub(super) struct Index {
     pub(super) account: AccountId,
     /// Only entries of messages up to this one: later ones are the tail's.
     pub(super) watermark: i64,
@@ -35,106 +37,160 @@ pub(super) struct Range {
     pub(super) after: i64,
     pub(super) before: i64,
     pub(super) from_end: bool,
+    /// Entries that are read at most.
+    pub(super) limit: usize,
 }
 
-/// The dense numbers that count archived entries without reading them. Zero stands for "none".
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Ordinals {
-    first: i64,
-    last: i64,
-    upto: i64,
+/// What is asked in one statement: each costs the way to the thread of the connection and back.
+#[derive(Default)]
+pub(super) struct Question<'a> {
+    /// The messages of this range, in no particular order.
+    pub(super) range: Option<Range>,
+    /// How many of these positions, each named once, have an entry.
+    pub(super) existing: &'a [i64],
+    /// The number of archived entries, and of those up to this position.
+    pub(super) count_upto: Option<i64>,
 }
 
-impl Ordinals {
-    /// How many entries there are.
-    pub(super) fn count(self) -> u64 {
-        if self.last == 0 { 0 } else { distance(self.first.saturating_sub(1), self.last) }
-    }
-
-    /// How many of them lie up to the position that was asked for, which is included.
-    pub(super) fn upto(self) -> u64 {
-        if self.upto == 0 { 0 } else { distance(self.first.saturating_sub(1), self.upto) }
-    }
+pub(super) struct Answer {
+    pub(super) records: Records,
+    pub(super) existing: usize,
+    pub(super) count: Count,
 }
 
-fn distance(from: i64, to: i64) -> u64 {
-    u64::try_from(to.saturating_sub(from)).unwrap_or(0)
+/// How many archived entries there are, and how many up to a position. A conversation is counted one by one,
+/// but no further than [`COUNTED_MAX`].
+#[derive(Clone, Copy, Default, Debug)]
+pub(super) struct Count {
+    pub(super) all: u64,
+    pub(super) upto: u64,
 }
 
-type Records = Vec<Arc<MessageRecord>>;
+/// Where counting a conversation ends.
+pub(super) const COUNTED_MAX: u64 = 5_000;
 
-impl Index<'_> {
-    /// The first messages of a range, or the last ones, at most `limit`; in no particular order.
-    pub(super) async fn range(&mut self, range: Range, limit: usize) -> Result<Records, StoreError> {
-        let sql = range_sql(range.from_end, self.peer.is_some(), self.unarchived, limit);
-        let query = sqlx::query_scalar(composed(sql))
+pub(super) type Records = Vec<Arc<MessageRecord>>;
+
+impl Index {
+    pub(super) async fn ask(
+        &self,
+        connection: &mut AnyConnection,
+        question: Question<'_>,
+    ) -> Result<Answer, StoreError> {
+        let range = question.range.map_or((0, 0), |range| (range.after, range.before));
+        let query = sqlx::query_as::<_, (String, i64, i64, i64, i64)>(composed(self.sql(&question)))
             .bind(self.account.0)
             .bind(self.watermark)
-            .bind(range.after)
-            .bind(range.before);
-        let query = match self.peer {
-            Some(peer) => query.bind(peer),
-            None => query,
-        };
-        fetch(query, self.connection).await
+            .bind(range.0)
+            .bind(range.1)
+            .bind(self.peer.unwrap_or(0))
+            .bind(question.count_upto.unwrap_or(0));
+        let query = filled(question.existing).fold(query, QueryAs::bind);
+        let row = query.fetch_one(connection).await.map_err(read_error)?;
+        let (packed, existing, first, last, upto) = row;
+        // The numbers of archived entries are dense. Zero is the number of none.
+        let before_first = first.saturating_sub(1);
+        let distance = |upto: i64| u64::try_from(upto.saturating_sub(before_first)).unwrap_or(0);
+        Ok(Answer {
+            records: record::decode_all(&packed)?,
+            existing: usize::try_from(existing).unwrap_or(0),
+            count: Count {
+                all: if last == 0 { 0 } else { distance(last) },
+                upto: if upto == 0 { 0 } else { distance(upto) },
+            },
+        })
     }
 
     /// The messages at these positions, in no particular order.
-    pub(super) async fn at(&mut self, positions: &[i64]) -> Result<Records, StoreError> {
+    pub(super) async fn at(
+        &self,
+        connection: &mut AnyConnection,
+        positions: &[i64],
+    ) -> Result<Records, StoreError> {
         let mut records = Records::new();
         for some in positions.chunks(NAMED_MAX) {
             let condition = format!("position IN ({})", parameters(3, some.len()));
-            let sql = gathered(&entries(&condition, self.unarchived), "");
+            let sql = format!("SELECT {}", gathered(&entries(&condition, self.unarchived)));
             let query = sqlx::query_scalar(composed(sql)).bind(self.account.0).bind(self.watermark);
-            records.extend(fetch(bind_all(query, some), self.connection).await?);
+            records.extend(fetch(bind_all(query, some), connection).await?);
         }
         Ok(records)
     }
 
-    /// How many of these positions, each named once, have an entry.
-    pub(super) async fn count_at(&mut self, positions: &[i64]) -> Result<usize, StoreError> {
-        let mut count: usize = 0;
-        for some in positions.chunks(NAMED_MAX) {
-            let condition = format!("position IN ({})", parameters(3, some.len()));
-            let sql = format!(
-                "SELECT count(DISTINCT position) FROM ({}) AS e",
-                entries(&condition, self.unarchived)
-            );
-            let query = sqlx::query_scalar(composed(sql)).bind(self.account.0).bind(self.watermark);
-            let found: i64 =
-                bind_all(query, some).fetch_one(&mut *self.connection).await.map_err(read_error)?;
-            count = count.saturating_add(usize::try_from(found).unwrap_or(0));
-        }
-        Ok(count)
-    }
-
-    /// The numbers of the first and the last archived entry, and of the last one up to a position.
-    pub(super) async fn ordinals(&mut self, upto: i64) -> Result<Ordinals, StoreError> {
-        const OF_ACCOUNT: &str = "SELECT \
-            coalesce((SELECT ordinal FROM log WHERE account = $1 AND message <= $2 \
-                      ORDER BY position LIMIT 1), 0), \
-            coalesce((SELECT ordinal FROM log WHERE account = $1 AND message <= $2 \
-                      ORDER BY position DESC LIMIT 1), 0), \
-            coalesce((SELECT ordinal FROM log WHERE account = $1 AND message <= $2 AND position <= $3 \
-                      ORDER BY position DESC LIMIT 1), 0)";
-        const OF_PEER: &str = "SELECT \
-            coalesce((SELECT peer_ordinal FROM log WHERE account = $1 AND message <= $2 AND peer = $4 \
-                      ORDER BY position LIMIT 1), 0), \
-            coalesce((SELECT peer_ordinal FROM log WHERE account = $1 AND message <= $2 AND peer = $4 \
-                      ORDER BY position DESC LIMIT 1), 0), \
-            coalesce((SELECT peer_ordinal FROM log WHERE account = $1 AND message <= $2 AND peer = $4 \
-                      AND position <= $3 ORDER BY position DESC LIMIT 1), 0)";
-        let query = sqlx::query_as(if self.peer.is_some() { OF_PEER } else { OF_ACCOUNT })
-            .bind(self.account.0)
-            .bind(self.watermark)
-            .bind(upto);
-        let query = match self.peer {
-            Some(peer) => query.bind(peer),
-            None => query,
+    /// Account $1, watermark $2, range $3 to $4, peer $5, position to count up to $6, then positions. The
+    /// limit is part of the text, so that PostgreSQL can plan with it; it is a number of ours.
+    pub(super) fn sql(&self, question: &Question<'_>) -> String {
+        let peer = if self.peer.is_some() { " AND peer = $5" } else { "" };
+        let records = question.range.map_or("''".to_owned(), |range| {
+            let entries = entries(&format!("position > $3 AND position < $4{peer}"), self.unarchived);
+            let order = if range.from_end { "DESC" } else { "ASC" };
+            gathered(&format!("{entries} ORDER BY position {order} LIMIT {}", range.limit))
+        });
+        let existing = if question.existing.is_empty() {
+            "0".to_owned()
+        } else {
+            let condition = format!("position IN ({})", parameters(7, question.existing.len()));
+            let entries = entries(&condition, self.unarchived);
+            format!("(SELECT count(DISTINCT position) FROM ({entries}) AS e)")
         };
-        let (first, last, upto) = query.fetch_one(&mut *self.connection).await.map_err(read_error)?;
-        Ok(Ordinals { first, last, upto })
+        let [first, last, upto] = match (question.count_upto, self.peer) {
+            (None, _) => ["0", "0", "0"].map(str::to_owned),
+            (Some(_), None) => {
+                ["ORDER BY position", "ORDER BY position DESC", "AND position <= $6 ORDER BY position DESC"]
+                    .map(|place| ORDINAL.replace("{place}", place))
+            }
+            (Some(_), Some(_)) => {
+                let count = |condition| COUNT_PEER.replace("{condition}", condition);
+                ["1".to_owned(), count(""), count("AND position <= $6")]
+            }
+        };
+        format!("SELECT {records}, {existing}, {first}, {last}, {upto}")
     }
+}
+
+const ORDINAL: &str =
+    "coalesce((SELECT ordinal FROM log WHERE account = $1 AND message <= $2 {place} LIMIT 1), 0)";
+
+const COUNT_PEER: &str = "(SELECT count(*) FROM (SELECT position FROM log \
+    WHERE account = $1 AND message <= $2 AND peer = $5 {condition} LIMIT 5001) AS e)";
+
+/// The number of the last archived entry of each of these accounts.
+pub(super) async fn last_ordinals(
+    connection: &mut AnyConnection,
+    accounts: &[i64],
+) -> Result<HashMap<AccountId, i64>, StoreError> {
+    let last =
+        "coalesce((SELECT ordinal FROM log WHERE account = v.column1 ORDER BY position DESC LIMIT 1), 0)";
+    of_accounts(connection, accounts, last).await
+}
+
+/// Up to where the waiting entries of each of these accounts are delivered.
+pub(super) async fn delivered(
+    connection: &mut AnyConnection,
+    accounts: &[i64],
+) -> Result<HashMap<AccountId, i64>, StoreError> {
+    let delivered = "coalesce((SELECT delivered FROM mark WHERE account = v.column1), 0)";
+    of_accounts(connection, accounts, delivered).await
+}
+
+async fn of_accounts(
+    connection: &mut AnyConnection,
+    accounts: &[i64],
+    value: &str,
+) -> Result<HashMap<AccountId, i64>, StoreError> {
+    let mut found = HashMap::new();
+    for some in accounts.chunks(NAMED_MAX) {
+        let accounts = parameters(1, some.len()).replace(", ", "), (");
+        let sql = format!(
+            "SELECT coalesce(string_agg(concat(v.column1, ';', {value}, ';'), ''), '') FROM (VALUES ({accounts})) AS v"
+        );
+        let query = bind_all(sqlx::query_scalar(composed(sql)), some);
+        let packed: String = query.fetch_one(&mut *connection).await.map_err(read_error)?;
+        let pairs =
+            Unpacker::new(&packed).all(|packed| Ok((AccountId(packed.number()?), packed.number()?)))?;
+        found.extend(pairs);
+    }
+    Ok(found)
 }
 
 /// The messages with these numbers, in no particular order. One that is gone is left out.
@@ -156,11 +212,14 @@ async fn fetch(query: Scalar<String>, connection: &mut AnyConnection) -> Result<
     record::decode_all(&query.fetch_one(connection).await.map_err(read_error)?)
 }
 
-/// Binds numbers, and the last one once more for each place that is left.
-fn bind_all<T>(query: Scalar<T>, numbers: &[i64]) -> Scalar<T> {
+fn bind_all(query: Scalar<String>, numbers: &[i64]) -> Scalar<String> {
+    filled(numbers).fold(query, QueryScalar::bind)
+}
+
+/// The numbers, and the last one once more for each place that is left.
+fn filled(numbers: &[i64]) -> impl Iterator<Item = i64> {
     let filling = numbers.last().into_iter().cycle();
-    let all = numbers.iter().chain(filling).take(places(numbers.len()));
-    all.fold(query, |query, number| query.bind(*number))
+    numbers.iter().chain(filling).take(places(numbers.len())).copied()
 }
 
 /// The parameters for `count` numbers, the first of which is `$first`.
@@ -176,16 +235,7 @@ fn parameters(first: usize, count: usize) -> String {
 
 /// How many places a list of numbers has: few sizes, so that statements stay prepared.
 fn places(count: usize) -> usize {
-    count.next_power_of_two()
-}
-
-/// Account $1, watermark $2, range $3 to $4, perhaps peer $5. The limit is part of the text, so that
-/// PostgreSQL can plan with it; it is a number of ours.
-pub(super) fn range_sql(from_end: bool, has_peer: bool, unarchived: bool, limit: usize) -> String {
-    let peer = if has_peer { " AND peer = $5" } else { "" };
-    let order = if from_end { "DESC" } else { "ASC" };
-    let entries = entries(&format!("position > $3 AND position < $4{peer}"), unarchived);
-    gathered(&entries, &format!(" ORDER BY position {order} LIMIT {limit}"))
+    if count == 0 { 0 } else { count.next_power_of_two() }
 }
 
 /// The entries of account $1, up to watermark $2, for which a condition holds.
@@ -203,9 +253,9 @@ fn entries(condition: &str, unarchived: bool) -> String {
 }
 
 /// The records of entries, as one text.
-fn gathered(entries: &str, end: &str) -> String {
+fn gathered(entries: &str) -> String {
     format!(
-        "SELECT coalesce(string_agg((SELECT record FROM message WHERE id = e.message), ''), '') \
-         FROM ({entries}{end}) AS e"
+        "(SELECT coalesce(string_agg((SELECT record FROM message WHERE id = e.message), ''), '') \
+         FROM ({entries}) AS e)"
     )
 }

@@ -1,120 +1,189 @@
-//! The indexer: fills the index of the logs behind the writer, in bulk and in order.
+//! The indexer: fills the index of the logs behind the writer, sorted and in bulk.
 //!
-//! It is SQL from end to end: nothing of what it moves passes through this process.
+//! It works in slices, between which commits go on. After each slice the database knows how far it is, so
+//! that a crash repeats nothing; readers see the index grow only when all of a job is done.
+
+use std::collections::{BTreeSet, HashMap};
 
 use sqlx::{AnyConnection, Connection as _};
+use tokio::sync::MutexGuard;
+use unisono_core::ids::{AccountId, LogPosition, SessionId};
+use unisono_core::storage::StoreError;
 
 use super::Shared;
+use super::bulk::{Binding, Bulk};
+use super::database::Kind;
 use super::error::CommitError;
-use super::removal::{remove_unreferenced, unreferenced};
+use super::index;
+use super::removal::remove_unreferenced;
+use super::tail::{Row, Unindexed};
 
-/// Messages of one transaction. Commits wait for it, so it must stay short.
-const CHUNK: i64 = 20_000;
+/// Entries of one transaction. Commits wait for it, so it must stay short.
+const SLICE: usize = 4_096;
+/// Accounts whose delivered entries are removed in one transaction.
+const DELIVERED_SLICE: usize = 256;
 
-/// The archived entries of messages $1 (excluded) to $2 (included), counted on from the entries before.
-const ARCHIVED: &str = "\
-    WITH entry AS ( \
-        SELECT sender AS account, sent_at AS position, id AS message, sent_to AS peer, stanza, fingerprint \
-        FROM message WHERE id > $1 AND id <= $2 AND sender <> 0 AND (flags & 1) = 0 \
-        UNION ALL \
-        SELECT recipient, received_at, id, received_from, stanza, \
-               CASE WHEN (flags & 4) <> 0 THEN fingerprint ELSE 0 END \
-        FROM message WHERE id > $1 AND id <= $2 AND recipient <> 0 AND (flags & 2) = 0 \
-    ) \
-    INSERT INTO log (account, position, message, peer, stanza, fingerprint, ordinal, peer_ordinal) \
-    SELECT account, position, message, peer, stanza, fingerprint, \
-           row_number() OVER (PARTITION BY account ORDER BY position) + coalesce(( \
-               SELECT ordinal FROM log WHERE log.account = entry.account ORDER BY position DESC LIMIT 1), 0), \
-           row_number() OVER (PARTITION BY account, peer ORDER BY position) + coalesce(( \
-               SELECT peer_ordinal FROM log WHERE log.account = entry.account AND log.peer = entry.peer \
-               ORDER BY position DESC LIMIT 1), 0) \
-    FROM entry WHERE TRUE ORDER BY account, position \
-    ON CONFLICT (account, position) DO NOTHING";
-
-/// The entries of the same messages that wait for delivery, unless they were delivered meanwhile.
-const WAITING: &str = "\
-    WITH entry AS ( \
-        SELECT sender AS account, sent_at AS position, id AS message, sent_to AS peer, stanza, fingerprint \
-        FROM message WHERE id > $1 AND id <= $2 AND sender <> 0 AND (flags & 1) <> 0 \
-        UNION ALL \
-        SELECT recipient, received_at, id, received_from, stanza, \
-               CASE WHEN (flags & 4) <> 0 THEN fingerprint ELSE 0 END \
-        FROM message WHERE id > $1 AND id <= $2 AND recipient <> 0 AND (flags & 2) <> 0 \
-    ) \
-    INSERT INTO waiting (account, position, message, peer, stanza, fingerprint) \
-    SELECT account, position, message, peer, stanza, fingerprint FROM entry \
-    WHERE NOT EXISTS ( \
-        SELECT 1 FROM mark WHERE mark.account = entry.account AND mark.delivered >= entry.position) \
-    ORDER BY account, position \
-    ON CONFLICT (account, position) DO NOTHING";
-
-const FORGOTTEN: &str =
-    concat!("DELETE FROM message WHERE id > $1 AND id <= $2 AND (flags & 3) <> 0 AND ", unreferenced!());
-
-const HANDLED: &str = "\
-    UPDATE session SET handled = seen.handled FROM ( \
-        SELECT session AS id, max(handled) AS handled FROM message \
-        WHERE id > $1 AND id <= $2 AND session <> 0 GROUP BY session \
-    ) AS seen WHERE session.id = seen.id AND session.handled < seen.handled";
-
-const WATERMARK: &str = "UPDATE watermark SET message = $1";
-
-/// Indexes all that is durable.
-pub(super) async fn index(shared: &Shared) -> Result<(), CommitError> {
-    remove_delivered(shared).await?;
-    loop {
-        let (from, upto, expected) = {
-            let tail = shared.tail();
-            let upto = tail.newest.min(tail.watermark.saturating_add(CHUNK));
-            (tail.watermark, upto, tail.archived_upto(upto))
-        };
-        if from >= upto {
-            return Ok(());
-        }
-        let indexed = {
-            let mut writer = shared.writer.lock().await;
-            let connection = writer.connection(shared).await?;
-            let indexed = index_chunk(connection, from, upto).await;
-            if indexed.is_err() {
-                writer.recover().await;
-            }
-            indexed?
-        };
-        if expected.is_some_and(|expected| expected != indexed) {
-            tracing::error!(?expected, indexed, "entries of a log with the same position: one is not shown");
-        }
-        shared.tail_mut().indexed(upto);
-    }
+/// A part of the tail on its way into the index.
+pub(super) struct Job {
+    todo: Unindexed,
+    /// The number of each entry among the archived ones of its account.
+    ordinals: Vec<i64>,
+    /// Entries that are in the index, and accounts whose delivered entries are gone.
+    done: usize,
+    removed: usize,
 }
 
-/// Returns how many archived entries were added.
-async fn index_chunk(connection: &mut AnyConnection, from: i64, upto: i64) -> sqlx::Result<u64> {
-    let mut transaction = connection.begin().await?;
-    let archived = sqlx::query(ARCHIVED).bind(from).bind(upto).execute(&mut *transaction).await?;
-    for statement in [WAITING, FORGOTTEN, HANDLED] {
-        sqlx::query(statement).bind(from).bind(upto).execute(&mut *transaction).await?;
-    }
-    sqlx::query(WATERMARK).bind(upto).execute(&mut *transaction).await?;
-    transaction.commit().await?;
-    Ok(archived.rows_affected())
+/// Does a slice of the work. Whether there is more to do.
+pub(super) async fn step(shared: &Shared) -> Result<bool, CommitError> {
+    let mut job = shared.indexing.lock().await;
+    advance(shared, &mut job).await
 }
 
-/// Removes indexed entries that waited and are delivered.
-async fn remove_delivered(shared: &Shared) -> Result<(), CommitError> {
-    const REMOVE: &str = "DELETE FROM waiting WHERE account = $1 AND position <= $2 RETURNING message";
-    let delivered = shared.tail_mut().take_delivered();
-    if delivered.is_empty() {
-        return Ok(());
-    }
+/// Does all the work there is. As long as the guard lives, nothing is indexed, and all messages that are in
+/// the index have all their entries in it.
+pub(super) async fn settle(shared: &Shared) -> Result<MutexGuard<'_, Option<Job>>, CommitError> {
+    let mut job = shared.indexing.lock().await;
+    // First what is under way, then what was durable when we were called.
+    while job.is_some() && advance(shared, &mut job).await? {}
+    while advance(shared, &mut job).await? {}
+    Ok(job)
+}
+
+async fn advance(shared: &Shared, slot: &mut Option<Job>) -> Result<bool, CommitError> {
+    let job = match slot.take() {
+        Some(job) => job,
+        None if shared.tail().is_settled() => return Ok(false),
+        None => {
+            let todo = shared.tail().unindexed();
+            Job::new(shared, todo).await?
+        }
+    };
+    let job = slot.insert(job);
     let mut writer = shared.writer.lock().await;
     let connection = writer.connection(shared).await?;
-    let mut transaction = connection.begin().await?;
+    match job.slice(connection, shared.database.kind).await {
+        Err(error) => {
+            writer.recover().await;
+            Err(error.into())
+        }
+        Ok(true) => {
+            shared.tail_mut().indexed(&job.todo);
+            *slot = None;
+            Ok(false)
+        }
+        Ok(false) => Ok(true),
+    }
+}
+
+impl Job {
+    /// A job of these entries, none of which is in the index.
+    pub(super) async fn new(shared: &Shared, todo: Unindexed) -> Result<Self, StoreError> {
+        let archived = todo.entries.iter().filter(|(_, row)| !row.waits);
+        let accounts: BTreeSet<i64> = archived.map(|(account, _)| account.0).collect();
+        let accounts: Vec<i64> = accounts.into_iter().collect();
+        let mut reader = shared.database.reader().await?;
+        let last = index::last_ordinals(&mut reader.connection, &accounts).await;
+        let mut last: HashMap<AccountId, i64> = reader.finish(last)?;
+        let count = |(account, row): &(AccountId, Row)| {
+            let last = last.entry(*account).or_default();
+            *last = last.saturating_add(i64::from(!row.waits));
+            *last
+        };
+        let ordinals = todo.entries.iter().map(count).collect();
+        Ok(Self { todo, ordinals, done: 0, removed: 0 })
+    }
+
+    /// Does a slice in a transaction. Whether it was the last.
+    async fn slice(&mut self, connection: &mut AnyConnection, kind: Kind) -> sqlx::Result<bool> {
+        let mut transaction = connection.begin().await?;
+        let (done, removed) = (
+            self.todo.entries.len().min(self.done.saturating_add(SLICE)),
+            self.todo.delivered.len().min(self.removed.saturating_add(DELIVERED_SLICE)),
+        );
+        let is_last = if self.done < done {
+            self.put_entries(&mut transaction, kind, done).await?;
+            false
+        } else if self.removed < removed {
+            let delivered = self.todo.delivered.get(self.removed..removed).unwrap_or_default();
+            remove_delivered(&mut transaction, kind, delivered).await?;
+            transaction.commit().await?;
+            self.removed = removed;
+            return Ok(false);
+        } else {
+            self.finish(&mut transaction, kind).await?;
+            true
+        };
+        transaction.commit().await?;
+        self.done = done;
+        Ok(is_last)
+    }
+
+    /// Puts the entries up to `upto` into the index, and writes down how far it is.
+    async fn put_entries(&self, connection: &mut AnyConnection, kind: Kind, upto: usize) -> sqlx::Result<()> {
+        static LOG: Bulk = Bulk::new(
+            "INSERT INTO log (account, position, message, peer, stanza, fingerprint, ordinal) VALUES ",
+            7,
+            " ON CONFLICT (account, position) DO NOTHING",
+        );
+        static WAITING: Bulk = Bulk::new(
+            "INSERT INTO waiting (account, position, message, peer, stanza, fingerprint) VALUES ",
+            6,
+            " ON CONFLICT (account, position) DO NOTHING",
+        );
+        const PROGRESS: &str = "UPDATE watermark SET upto = $1, account = $2, position = $3";
+        let entries = self.todo.entries.get(self.done..upto).unwrap_or_default();
+        let ordinals = self.ordinals.get(self.done..upto).unwrap_or_default();
+        let numbered =
+            entries.iter().zip(ordinals).map(|((account, row), ordinal)| (*account, *row, *ordinal));
+        let (waiting, archived): (Vec<_>, Vec<_>) = numbered.partition(|(_, row, _)| row.waits);
+        let put = |query: Binding, (account, row, _): &(AccountId, Row, i64)| {
+            let query = query.bind(account.0).bind(row.position).bind(row.message).bind(row.peer);
+            query.bind(row.stanza).bind(row.fingerprint)
+        };
+        let put_numbered = |query, entry: &(AccountId, Row, i64)| put(query, entry).bind(entry.2);
+        let added = LOG.run(connection, kind, &archived, put_numbered).await?;
+        let added = added.saturating_add(WAITING.run(connection, kind, &waiting, put).await?);
+        if usize::try_from(added).is_ok_and(|added| added < entries.len()) {
+            let expected = entries.len();
+            tracing::error!(expected, added, "positions are taken: given twice, or indexed by a lost commit");
+        }
+        if let Some((account, row)) = entries.last() {
+            let progress = sqlx::query(PROGRESS).bind(self.todo.upto).bind(account.0).bind(row.position);
+            progress.execute(connection).await?;
+        }
+        Ok(())
+    }
+
+    /// Makes the index count, and does what depends on it being whole.
+    async fn finish(&self, connection: &mut AnyConnection, kind: Kind) -> sqlx::Result<()> {
+        static HANDLED: Bulk = Bulk::new(
+            "UPDATE session SET handled = v.column2 FROM (VALUES ",
+            2,
+            ") AS v WHERE session.id = v.column1 AND session.handled < v.column2",
+        );
+        const WATERMARK: &str = "UPDATE watermark SET message = $1, upto = 0, account = 0, position = 0";
+        let bind = |query: Binding, (session, handled): &(SessionId, u32)| {
+            query.bind(session.0).bind(i64::from(*handled))
+        };
+        HANDLED.run(connection, kind, &self.todo.handled, bind).await?;
+        remove_unreferenced(connection, kind, &self.todo.forgotten).await?;
+        sqlx::query(WATERMARK).bind(self.todo.upto).execute(connection).await?;
+        Ok(())
+    }
+}
+
+/// Removes indexed entries that waited and are delivered, and the messages that nobody has any more.
+async fn remove_delivered(
+    connection: &mut AnyConnection,
+    kind: Kind,
+    delivered: &[(AccountId, LogPosition)],
+) -> sqlx::Result<()> {
+    const REMOVE: &str = "DELETE FROM waiting WHERE account = $1 AND position <= $2 RETURNING message";
     let mut messages: Vec<i64> = Vec::new();
     for (account, upto) in delivered {
         let remove = sqlx::query_scalar::<_, i64>(REMOVE).bind(account.0).bind(upto.0);
-        messages.extend(remove.fetch_all(&mut *transaction).await?);
+        messages.extend(remove.fetch_all(&mut *connection).await?);
     }
-    remove_unreferenced(&mut transaction, shared.database.kind, &messages).await?;
-    transaction.commit().await?;
+    remove_unreferenced(connection, kind, &messages).await?;
     Ok(())
 }

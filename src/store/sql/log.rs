@@ -5,7 +5,7 @@ use unisono_core::storage::{BoxFuture, LogPage, LogQuery, Logs, StoreError};
 
 use super::database::Reader;
 use super::error::read_error;
-use super::index::Index;
+use super::index::{Index, Question};
 use super::tail::View;
 use super::{SqlStore, page, purge};
 
@@ -123,10 +123,10 @@ async fn gap(
         .fetch_one(&mut *connection)
         .await
         .map_err(read_error)?;
-    let mut index = Index { connection, account, watermark: view.watermark, peer: None, unarchived: false };
-    let ordinals = index.ordinals(position.0).await?;
-    let archived = ordinals.count().saturating_sub(ordinals.upto());
+    let index = Index { account, watermark: view.watermark, peer: None, unarchived: false };
+    let question = Question { count_upto: Some(position.0), ..Question::default() };
+    let archived = index.ask(connection, question).await?.count;
     let tail = view.rows.iter().filter(|row| row.position > position.0).count();
-    let gap = archived.saturating_add(waiting.unsigned_abs());
+    let gap = archived.all.saturating_sub(archived.upto).saturating_add(waiting.unsigned_abs());
     Ok(gap.saturating_add(u64::try_from(tail).unwrap_or(u64::MAX)).min(at_most))
 }

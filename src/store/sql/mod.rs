@@ -14,11 +14,13 @@ mod error;
 mod index;
 mod indexer;
 mod log;
+mod message;
 mod migrations;
 mod page;
 mod plan;
 mod purge;
 mod queue;
+mod recovery;
 mod removal;
 mod retract;
 mod sessions;
@@ -27,7 +29,6 @@ mod writer;
 
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
-use sqlx::AnyConnection;
 use tokio::task::JoinHandle;
 use unisono_core::ids::Ticket;
 use unisono_core::storage::{BoxFuture, Commit, Journal, StoreError};
@@ -35,7 +36,7 @@ use unisono_core::storage::{BoxFuture, Commit, Journal, StoreError};
 use crate::durability::Durability;
 use crate::hash::Hasher;
 use database::Database;
-use error::read_error;
+use indexer::Job;
 use queue::Queue;
 use tail::Tail;
 use writer::Writer;
@@ -53,6 +54,8 @@ struct Shared {
     queue: Queue,
     durability: Durability,
     tail: RwLock<Tail>,
+    /// What is being indexed. Taken before `writer`.
+    indexing: tokio::sync::Mutex<Option<Job>>,
     /// The one connection that writes. Whoever holds it writes alone.
     writer: tokio::sync::Mutex<Writer>,
 }
@@ -77,17 +80,18 @@ impl SqlStore {
         let mut key = [0; 32];
         getrandom::fill(&mut key).map_err(|error| StoreError::Unavailable(error.to_string()))?;
         let key = accounts::secret(&mut connection, "store.hash", key).await?;
-        let (watermark, newest) = extent(&mut connection).await?;
-        let next = newest.saturating_add(1);
+        let extent = recovery::extent(&mut connection).await?;
+        let next = extent.newest.saturating_add(1);
         let shared = Arc::new(Shared {
             database,
             hasher: Hasher::new(&key),
             queue: Queue::default(),
             durability: Durability::default(),
-            tail: RwLock::new(Tail::new(watermark, newest)),
+            tail: RwLock::new(Tail::indexed_upto(extent.watermark)),
+            indexing: tokio::sync::Mutex::default(),
             writer: tokio::sync::Mutex::new(Writer { connection: Some(connection), next }),
         });
-        indexer::index(&shared).await.map_err(error::CommitError::into_store)?;
+        recovery::recover(&shared, extent).await?;
         let writer = tokio::spawn(writer::run(Arc::clone(&shared)));
         Ok(Self { shared, writer: std::sync::Mutex::new(Some(writer)) })
     }
@@ -115,15 +119,6 @@ impl Drop for SqlStore {
     }
 }
 
-/// The watermark of the index, and the number of the last message. Numbers below the watermark are never
-/// given again, even if the messages are gone.
-async fn extent(connection: &mut AnyConnection) -> Result<(i64, i64), StoreError> {
-    const EXTENT: &str = "SELECT message, coalesce((SELECT max(id) FROM message), 0) FROM watermark";
-    let (watermark, last): (i64, i64) =
-        sqlx::query_as(EXTENT).fetch_one(connection).await.map_err(read_error)?;
-    Ok((watermark, last.max(watermark)))
-}
-
 impl Journal for SqlStore {
     fn submit(&self, commit: Commit) -> Ticket {
         self.shared.queue.push(commit)
@@ -149,7 +144,8 @@ impl Journal for SqlStore {
 /// Runs the indexer at a moment of the test's choice.
 #[cfg(test)]
 pub(crate) async fn index_now(store: &SqlStore) {
-    indexer::index(&store.shared).await.unwrap_or_else(|error| panic!("{}", error.text()));
+    let settled = indexer::settle(&store.shared).await.map(drop);
+    settled.unwrap_or_else(|error| panic!("{}", error.text()));
 }
 
 /// How many rows there are in the table of messages.
@@ -157,5 +153,5 @@ pub(crate) async fn index_now(store: &SqlStore) {
 pub(crate) async fn stored_messages(store: &SqlStore) -> i64 {
     let mut reader = store.shared.database.reader().await.unwrap_or_else(|error| panic!("{error}"));
     let count = sqlx::query_scalar("SELECT count(*) FROM message").fetch_one(&mut reader.connection).await;
-    reader.finish(count.map_err(read_error)).unwrap_or_else(|error| panic!("{error}"))
+    reader.finish(count.map_err(error::read_error)).unwrap_or_else(|error| panic!("{error}"))
 }

@@ -13,14 +13,14 @@ use unisono_core::record::MessageRecord;
 use unisono_core::storage::{LogEntry, LogPage, LogQuery, StoreError};
 
 use super::Shared;
-use super::index::{self, Index, Range};
+use super::index::{self, COUNTED_MAX, Count, Index, Question, Range, Records};
 use super::tail::View;
 
 /// Entries that are read in one step.
 const STEP_MAX: usize = 512;
-/// A conversation with a full address is counted by reading that with the bare one, if it is no longer
-/// than this. Otherwise the page has no count, as XEP-0059 permits.
-const COUNTED_MAX: u64 = 2_000;
+/// A conversation with a full address is counted by reading that with the bare one, up to this length. The
+/// page of a longer one has no count, as XEP-0059 §2.6 permits.
+const COUNTED_FULL_MAX: u64 = 2_000;
 
 /// Reads a page.
 pub(super) async fn page(
@@ -29,68 +29,69 @@ pub(super) async fn page(
     query: &LogQuery,
 ) -> Result<LogPage, StoreError> {
     let view = shared.tail().view(account, query.include_unarchived);
+    let must_exist: BTreeSet<i64> = query.must_exist.iter().map(|position| position.0).collect();
+    let unseen = must_exist.into_iter().filter(|position| !view.has(*position)).collect();
     let peer = query.with.as_ref().map(|with| shared.hasher.hash(with.to_bare().as_str()));
+    let index = Index { account, watermark: view.watermark, peer, unarchived: query.include_unarchived };
     let mut reader = shared.database.reader().await?;
-    let mut search = Search { account, query, view, peer, connection: &mut reader.connection };
+    let mut search = Search { query, view, index, unseen, count: None, connection: &mut reader.connection };
     let page = search.page().await;
     reader.finish(page)
 }
 
 /// One query, and the tail as it was when the query began.
 struct Search<'a> {
-    account: AccountId,
     query: &'a LogQuery,
     view: View,
-    peer: Option<i64>,
+    index: Index,
+    /// Positions that must exist and are yet to be looked for.
+    unseen: Vec<i64>,
+    /// What the index has, and how much of it lies before the page.
+    count: Option<Count>,
     connection: &'a mut AnyConnection,
 }
 
 impl Search<'_> {
     async fn page(&mut self) -> Result<LogPage, StoreError> {
-        self.check_existence().await?;
-        let (mut entries, mut counted) = match &self.query.positions {
+        let (mut entries, all) = match &self.query.positions {
             Some(positions) => {
                 let positions: BTreeSet<i64> = positions.iter().map(|position| position.0).collect();
                 let all = self.at(&positions.into_iter().collect::<Vec<_>>()).await?;
                 (all.iter().filter(|entry| self.is_in_range(entry)).cloned().collect(), Some(all))
             }
-            None => (self.read(self.query.limit.saturating_add(1)).await?, None),
+            None => (self.read().await?, None),
         };
+        if !self.unseen.is_empty() || (self.counts_index() && self.count.is_none()) {
+            self.ask(None).await?;
+        }
         let beyond = entries.len().saturating_sub(self.query.limit);
         if self.query.from_end {
             entries.drain(..beyond);
         } else {
             entries.truncate(self.query.limit);
         }
-        let (mut count, mut index) = (None, None);
-        if self.query.counted && !self.query.include_unarchived {
-            if counted.is_none() {
-                counted = self.all_with_full().await?;
-            }
-            (count, index) = match counted {
-                Some(all) => count_read(&all, entries.first()),
-                None => self.count(entries.first()).await?,
-            };
-        }
+        let (count, index) = match all {
+            _ if !self.is_counted() => (None, None),
+            Some(all) => count_read(&all, entries.first()),
+            None if self.has_full_filter() => self.count_full(entries.first()).await?,
+            None => self.count_page(&entries),
+        };
         Ok(LogPage { entries, complete: beyond == 0, count, index })
     }
 
-    /// The first entries of the range, or the last ones, oldest first.
-    async fn read(&mut self, limit: usize) -> Result<Vec<LogEntry>, StoreError> {
-        let range = Range {
-            after: self.query.after.map_or(i64::MIN, |after| after.0),
-            before: self.query.before.map_or(i64::MAX, |before| before.0),
-            from_end: self.query.from_end,
-        };
+    /// The first entries of the range, or the last ones, oldest first; one more than the page may have.
+    async fn read(&mut self) -> Result<Vec<LogEntry>, StoreError> {
+        let limit = self.query.limit.saturating_add(1);
+        let range = self.range(limit);
         let mut found = Vec::new();
         if range.from_end {
-            self.read_tail(range, limit, &mut found).await?;
+            self.read_tail(range, &mut found).await?;
         }
         if range.after < self.view.start {
-            self.read_index(range, limit, &mut found).await?;
+            self.read_index(range, &mut found).await?;
         }
         if !range.from_end {
-            self.read_tail(range, limit, &mut found).await?;
+            self.read_tail(range, &mut found).await?;
         }
         if range.from_end {
             found.reverse();
@@ -98,27 +99,25 @@ impl Search<'_> {
         Ok(found)
     }
 
-    /// Adds what the index has, in the direction of reading, until there are `limit`. Where the filter
-    /// leaves some out, more are read.
-    async fn read_index(
-        &mut self,
-        mut range: Range,
-        limit: usize,
-        found: &mut Vec<LogEntry>,
-    ) -> Result<(), StoreError> {
-        while found.len() < limit {
-            let step = limit.saturating_sub(found.len()).min(STEP_MAX);
-            let step = if self.has_full_filter() { STEP_MAX } else { step };
-            let records = self.index().range(range, step).await?;
-            let is_last = records.len() < step;
+    /// Adds what the index has, in the direction of reading, up to the limit. Where the filter leaves some
+    /// out, more are read.
+    async fn read_index(&mut self, range: Range, found: &mut Vec<LogEntry>) -> Result<(), StoreError> {
+        let mut step = range;
+        while found.len() < range.limit {
+            step.limit = match range.limit.saturating_sub(found.len()).min(STEP_MAX) {
+                _ if self.has_full_filter() => STEP_MAX,
+                limit => limit,
+            };
+            let records = self.ask(Some(step)).await?;
+            let is_last = records.len() < step.limit;
             let mut entries = self.entries(records, range.from_end)?;
             match entries.last() {
-                Some(last) if range.from_end => range.before = last.position.0,
-                Some(last) => range.after = last.position.0,
+                Some(last) if range.from_end => step.before = last.position.0,
+                Some(last) => step.after = last.position.0,
                 None => {}
             }
             entries.retain(|entry| self.is_wanted(entry));
-            found.extend(entries.into_iter().take(limit.saturating_sub(found.len())));
+            found.extend(entries.into_iter().take(range.limit.saturating_sub(found.len())));
             if is_last {
                 break;
             }
@@ -126,23 +125,36 @@ impl Search<'_> {
         Ok(())
     }
 
+    /// Asks the index, and whatever else is still to be asked with it.
+    async fn ask(&mut self, range: Option<Range>) -> Result<Records, StoreError> {
+        let count_upto = (self.counts_index() && self.count.is_none()).then(|| {
+            let range = self.range(0);
+            if range.from_end { range.before.saturating_sub(1) } else { range.after }
+        });
+        let unseen = std::mem::take(&mut self.unseen);
+        let question = Question { range, existing: &unseen, count_upto };
+        let answer = self.index.ask(self.connection, question).await?;
+        if answer.existing != unseen.len() {
+            return Err(StoreError::NotFound);
+        }
+        if count_upto.is_some() {
+            self.count = Some(answer.count);
+        }
+        Ok(answer.records)
+    }
+
     /// Adds what the tail has, like [`Self::read_index`].
-    async fn read_tail(
-        &mut self,
-        range: Range,
-        limit: usize,
-        found: &mut Vec<LogEntry>,
-    ) -> Result<(), StoreError> {
+    async fn read_tail(&mut self, range: Range, found: &mut Vec<LogEntry>) -> Result<(), StoreError> {
         let rows = self.view.rows.iter();
         let rows = rows.filter(|row| row.position > range.after && row.position < range.before);
-        let rows = rows.filter(|row| self.peer.is_none_or(|peer| peer == row.peer));
+        let rows = rows.filter(|row| self.index.peer.is_none_or(|peer| peer == row.peer));
         let mut ids: Vec<i64> = rows.map(|row| row.message).collect();
         if range.from_end {
             ids.reverse();
         }
         let mut ids = ids.as_slice();
-        while found.len() < limit && !ids.is_empty() {
-            let step = limit.saturating_sub(found.len()).min(STEP_MAX).min(ids.len());
+        while found.len() < range.limit && !ids.is_empty() {
+            let step = range.limit.saturating_sub(found.len()).min(STEP_MAX).min(ids.len());
             let Some((now, later)) = ids.split_at_checked(step) else { break };
             let records = index::messages(self.connection, now).await?;
             let entries = self.entries(records, range.from_end)?;
@@ -154,7 +166,7 @@ impl Search<'_> {
 
     /// The entries at these positions that the query may show, oldest first.
     async fn at(&mut self, positions: &[i64]) -> Result<Vec<LogEntry>, StoreError> {
-        let mut records = self.index().at(positions).await?;
+        let mut records = self.index.at(self.connection, positions).await?;
         let rows = self.view.rows.iter().filter(|row| positions.binary_search(&row.position).is_ok());
         let ids: Vec<i64> = rows.map(|row| row.message).collect();
         records.extend(index::messages(self.connection, &ids).await?);
@@ -163,64 +175,68 @@ impl Search<'_> {
         Ok(entries)
     }
 
-    /// `StoreError::NotFound` if the log does not have all that it must have.
-    async fn check_existence(&mut self) -> Result<(), StoreError> {
-        let wanted: BTreeSet<i64> = self.query.must_exist.iter().map(|position| position.0).collect();
-        let missing: Vec<i64> = wanted.into_iter().filter(|position| !self.view.has(*position)).collect();
-        if missing.is_empty() || self.index().count_at(&missing).await? == missing.len() {
-            Ok(())
-        } else {
-            Err(StoreError::NotFound)
+    /// How many entries there are whatever the range, and how many before the first of the page: the page
+    /// begins where its range does, or ends where its range does.
+    fn count_page(&self, page: &[LogEntry]) -> (Option<u64>, Option<u64>) {
+        let Some(count) = self.count else { return (None, None) };
+        if self.index.peer.is_some() && count.all > COUNTED_MAX {
+            return (None, None);
         }
+        let range = self.range(0);
+        let (mut all, mut before) = (count.all, count.upto);
+        for row in self.view.rows.iter().filter(|row| self.index.peer.is_none_or(|peer| peer == row.peer)) {
+            let is_before =
+                if range.from_end { row.position < range.before } else { row.position <= range.after };
+            all = all.saturating_add(1);
+            before = before.saturating_add(u64::from(is_before));
+        }
+        if range.from_end {
+            before = before.saturating_sub(u64::try_from(page.len()).unwrap_or(u64::MAX));
+        }
+        (Some(all), page.first().map(|_| before))
     }
 
-    /// The whole conversation with a full address, if that is what is asked for and short enough.
-    async fn all_with_full(&mut self) -> Result<Option<Vec<LogEntry>>, StoreError> {
-        if !self.has_full_filter() {
-            return Ok(None);
-        }
-        let size = self.index().ordinals(i64::MAX).await?.count();
-        if size > COUNTED_MAX {
-            return Ok(None);
-        }
-        let all = Range { after: i64::MIN, before: i64::MAX, from_end: false };
-        let mut found = Vec::new();
-        self.read_index(all, usize::MAX, &mut found).await?;
-        self.read_tail(all, usize::MAX, &mut found).await?;
-        Ok(Some(found))
-    }
-
-    /// How many entries there are whatever the range, and how many before the first of the page.
-    async fn count(&mut self, first: Option<&LogEntry>) -> Result<(Option<u64>, Option<u64>), StoreError> {
-        if self.has_full_filter() {
+    /// The same for a conversation with a full address, if it is short enough.
+    async fn count_full(
+        &mut self,
+        first: Option<&LogEntry>,
+    ) -> Result<(Option<u64>, Option<u64>), StoreError> {
+        let question = Question { count_upto: Some(0), ..Question::default() };
+        let size = self.index.ask(self.connection, question).await?.count.all;
+        if size > COUNTED_FULL_MAX {
             return Ok((None, None));
         }
-        let position = first.map_or(i64::MAX, |entry| entry.position.0);
-        let ordinals = self.index().ordinals(position.saturating_sub(1)).await?;
-        let tail = self.view.rows.iter().filter(|row| self.peer.is_none_or(|peer| peer == row.peer));
-        let (mut in_tail, mut before) = (0_u64, ordinals.upto());
-        for row in tail {
-            in_tail = in_tail.saturating_add(1);
-            before = before.saturating_add(u64::from(row.position < position));
-        }
-        Ok((Some(ordinals.count().saturating_add(in_tail)), first.map(|_| before)))
+        let everything = Range { after: i64::MIN, before: i64::MAX, from_end: false, limit: usize::MAX };
+        let mut all = Vec::new();
+        self.read_index(everything, &mut all).await?;
+        self.read_tail(everything, &mut all).await?;
+        Ok(count_read(&all, first))
     }
 
-    fn index(&mut self) -> Index<'_> {
-        Index {
-            connection: self.connection,
-            account: self.account,
-            watermark: self.view.watermark,
-            peer: self.peer,
-            unarchived: self.query.include_unarchived,
+    fn range(&self, limit: usize) -> Range {
+        Range {
+            after: self.query.after.map_or(i64::MIN, |after| after.0),
+            before: self.query.before.map_or(i64::MAX, |before| before.0),
+            from_end: self.query.from_end,
+            limit,
         }
+    }
+
+    /// Only the archive is counted.
+    fn is_counted(&self) -> bool {
+        self.query.counted && !self.query.include_unarchived
+    }
+
+    /// Whether the index counts, rather than that all is read.
+    fn counts_index(&self) -> bool {
+        self.is_counted() && self.query.positions.is_none() && !self.has_full_filter()
     }
 
     /// The entries of messages in this log, in the direction of reading.
     fn entries(&self, records: Vec<Arc<MessageRecord>>, from_end: bool) -> Result<Vec<LogEntry>, StoreError> {
         let mut entries = Vec::with_capacity(records.len());
         for record in records {
-            entries.push(entry(self.account, record)?);
+            entries.push(entry(self.index.account, record)?);
         }
         entries.sort_unstable_by_key(|entry| entry.position);
         if from_end {

@@ -5,14 +5,14 @@
 
 use std::collections::BTreeMap;
 use std::collections::BTreeSet;
-use std::sync::Arc;
 
 use unisono_core::ids::{AccountId, DeviceId, LogPosition, SessionId};
 use unisono_core::jid::BareJid;
-use unisono_core::record::{Keep, MessageRecord, Place};
+use unisono_core::record::{Keep, MessageRecord};
 use unisono_core::roster::RosterItem;
 use unisono_core::storage::{Commit, DeviceRecord, SessionRecord, Write};
 
+use super::message::Columns;
 use crate::hash::Hasher;
 use crate::record;
 
@@ -33,19 +33,10 @@ pub(super) struct Plan<'a> {
     pub(super) handled: BTreeMap<SessionId, u32>,
 }
 
-/// A row of `message`.
+/// A row of the table of messages.
 pub(super) struct NewMessage<'a> {
-    pub(super) id: i64,
-    pub(super) sender: i64,
-    pub(super) sent_at: i64,
-    pub(super) recipient: i64,
-    pub(super) received_at: i64,
-    pub(super) flags: i64,
-    pub(super) sent_to: i64,
-    pub(super) received_from: i64,
-    pub(super) stanza: i64,
-    pub(super) fingerprint: i64,
-    record: &'a Arc<MessageRecord>,
+    pub(super) columns: Columns,
+    record: &'a MessageRecord,
     /// The payload after a retraction in the same batch.
     payload: Option<&'a str>,
 }
@@ -62,10 +53,6 @@ pub(super) struct Retraction<'a> {
     pub(super) stanza: i64,
 }
 
-const SENDER_WAITS: i64 = 1;
-const RECIPIENT_WAITS: i64 = 2;
-const TO_ONESELF: i64 = 4;
-
 impl<'a> Plan<'a> {
     /// Plans a batch. The messages are numbered from `next` on.
     pub(super) fn new(batch: impl IntoIterator<Item = &'a Commit>, hasher: Hasher, next: i64) -> Self {
@@ -74,6 +61,19 @@ impl<'a> Plan<'a> {
             plan.add(write, hasher, next);
         }
         plan
+    }
+
+    /// Whether there is nothing to write but messages.
+    pub(super) fn has_messages_only(&self) -> bool {
+        self.retractions.is_empty()
+            && self.delivered.is_empty()
+            && self.roster.is_empty()
+            && self.documents.is_empty()
+            && self.devices.is_empty()
+            && self.devices_removed.is_empty()
+            && self.sessions.is_empty()
+            && self.sessions_ended.is_empty()
+            && self.handled.is_empty()
     }
 
     fn add(&mut self, write: &'a Write, hasher: Hasher, next: i64) {
@@ -119,14 +119,14 @@ impl<'a> Plan<'a> {
         }
     }
 
-    fn add_message(&mut self, record: &'a Arc<MessageRecord>, hasher: Hasher, next: i64) {
+    fn add_message(&mut self, record: &'a MessageRecord, hasher: Hasher, next: i64) {
         let number = i64::try_from(self.messages.len()).unwrap_or(i64::MAX);
-        let message = NewMessage::new(record, next.saturating_add(number), hasher);
-        match message.session() {
-            // No log has it, so there is no row to carry the number of its session.
-            Some((session, handled)) if !message.is_in_a_log() => self.add_handled(session, handled),
-            _ if message.is_in_a_log() => self.messages.push(message),
-            _ => {}
+        let columns = Columns::new(record, next.saturating_add(number), hasher);
+        if columns.is_in_a_log() {
+            self.messages.push(NewMessage { columns, record, payload: None });
+        } else if let Some((session, handled)) = columns.session() {
+            // There is no row to carry the number of its session.
+            self.add_handled(session, handled);
         }
     }
 
@@ -139,53 +139,10 @@ impl<'a> Plan<'a> {
     }
 }
 
-impl<'a> NewMessage<'a> {
-    fn new(record: &'a Arc<MessageRecord>, id: i64, hasher: Hasher) -> Self {
-        let (sent, received) = (kept(record.sent.as_ref()), kept(record.received.as_ref()));
-        let (from, to) = (record.from.to_bare(), record.to.to_bare());
-        let waits = |place: Option<&Place>, flag| {
-            if place.is_some_and(|place| place.keep == Keep::UntilDelivered) { flag } else { 0 }
-        };
-        let to_oneself = if record.sent.is_none() && from == to { TO_ONESELF } else { 0 };
-        Self {
-            id,
-            sender: sent.map_or(0, |place| place.account.0),
-            sent_at: sent.map_or(0, |place| place.position.0),
-            recipient: received.map_or(0, |place| place.account.0),
-            received_at: received.map_or(0, |place| place.position.0),
-            flags: waits(sent, SENDER_WAITS) | waits(received, RECIPIENT_WAITS) | to_oneself,
-            sent_to: sent.map_or(0, |_| hasher.hash(to.as_str())),
-            received_from: received.map_or(0, |_| hasher.hash(from.as_str())),
-            stanza: record.id.as_deref().map_or(0, |id| hasher.hash(id)),
-            fingerprint: record.fingerprint,
-            record,
-            payload: None,
-        }
-    }
-
+impl NewMessage<'_> {
+    /// The record, as it is stored.
     pub(super) fn packed(&self) -> String {
         record::encode(self.record, self.payload)
-    }
-
-    /// The session that sent it, and how many stanzas it had sent with this one.
-    pub(super) fn session(&self) -> Option<(SessionId, u32)> {
-        self.record.origin.and_then(|origin| origin.session)
-    }
-
-    pub(super) fn sender_waits(&self) -> bool {
-        self.flags & SENDER_WAITS != 0
-    }
-
-    pub(super) fn recipient_waits(&self) -> bool {
-        self.flags & RECIPIENT_WAITS != 0
-    }
-
-    pub(super) fn is_to_oneself(&self) -> bool {
-        self.flags & TO_ONESELF != 0
-    }
-
-    fn is_in_a_log(&self) -> bool {
-        self.sender != 0 || self.recipient != 0
     }
 }
 
@@ -198,10 +155,6 @@ impl Retraction<'_> {
                 place.keep != Keep::Nothing && record.peer(direction).to_bare() == *self.peer
             })
     }
-}
-
-fn kept(place: Option<&Place>) -> Option<&Place> {
-    place.filter(|place| place.keep != Keep::Nothing)
 }
 
 #[cfg(test)]

@@ -18,11 +18,11 @@ pub(super) async fn purge(
     account: Option<AccountId>,
     before: LogPosition,
 ) -> Result<u64, StoreError> {
-    // What is purged is in the index then, and nowhere else.
-    indexer::index(shared).await.map_err(CommitError::into_store)?;
     let Some(account) = account else { return purge_all(shared, before).await };
     let mut purged: u64 = 0;
     loop {
+        // While nothing is being indexed, a message that no log refers to is nobody's.
+        let _settled = indexer::settle(shared).await.map_err(CommitError::into_store)?;
         let mut writer = shared.writer.lock().await;
         let connection = writer.connection(shared).await?;
         let gone = step(connection, shared.database.kind, account, before).await.map_err(read_error)?;
@@ -38,6 +38,8 @@ async fn purge_all(shared: &Shared, before: LogPosition) -> Result<u64, StoreErr
     const DUE: &str = "SELECT id FROM account WHERE id > $1 AND \
         (SELECT position FROM log WHERE log.account = account.id ORDER BY position LIMIT 1) < $2 \
         ORDER BY id LIMIT 100";
+    // What is not indexed yet may be due as well.
+    drop(indexer::settle(shared).await.map_err(CommitError::into_store)?);
     let (mut purged, mut last): (u64, i64) = (0, 0);
     loop {
         let mut reader = shared.database.reader().await?;

@@ -4,20 +4,21 @@ use std::collections::HashMap;
 
 use unisono_core::ids::{AccountId, LogPosition, SessionId};
 
-use super::plan::{NewMessage, Plan};
+use super::plan::Plan;
 
 /// Entries that the index does not have yet, and what else the indexer has to do.
 #[derive(Default)]
 pub(super) struct Tail {
     accounts: HashMap<AccountId, Vec<Row>>,
     handled: HashMap<SessionId, u32>,
+    /// Entries up to here were delivered, but may still be in the index.
     delivered: HashMap<AccountId, LogPosition>,
+    /// Messages with an entry that was delivered before it was indexed.
+    forgotten: Vec<i64>,
     /// All messages up to this one are indexed.
     pub(super) watermark: i64,
     /// The last message.
-    pub(super) newest: i64,
-    /// The last message when the store was opened. What was not indexed up to there is not here.
-    opened_at: i64,
+    newest: i64,
 }
 
 /// An entry as the index will have it.
@@ -48,59 +49,92 @@ impl View {
     }
 }
 
+/// What the indexer has to do to bring the index up to a message.
+#[derive(Default)]
+pub(super) struct Unindexed {
+    pub(super) upto: i64,
+    /// In the order of the index.
+    pub(super) entries: Vec<(AccountId, Row)>,
+    pub(super) handled: Vec<(SessionId, u32)>,
+    pub(super) delivered: Vec<(AccountId, LogPosition)>,
+    pub(super) forgotten: Vec<i64>,
+}
+
 impl Tail {
-    /// The tail of a store that has just been opened: it knows no entries until the indexer has run.
-    pub(super) fn new(watermark: i64, newest: i64) -> Self {
-        Self { watermark, newest, opened_at: newest, ..Self::default() }
+    /// The tail of a store whose index has all messages.
+    pub(super) fn indexed_upto(newest: i64) -> Self {
+        Self { watermark: newest, newest, ..Self::default() }
     }
 
     /// Takes in what has just become durable.
     pub(super) fn publish(&mut self, plan: &Plan<'_>) {
         for message in &plan.messages {
-            for (account, row) in message.rows() {
+            for (account, row) in message.columns.entries() {
                 let rows = self.accounts.entry(account).or_default();
                 // The owner of a log submits its entries in order, so this is the end.
                 let place = rows.partition_point(|other| other.position < row.position);
                 rows.insert(place, row);
             }
-            if let Some((session, handled)) = message.session() {
+            if let Some((session, handled)) = message.columns.session() {
                 let known = self.handled.entry(session).or_default();
                 *known = handled.max(*known);
             }
-            self.newest = self.newest.max(message.id);
+            self.newest = self.newest.max(message.columns.id);
         }
         for session in &plan.sessions_ended {
             self.handled.remove(session);
         }
         for (account, upto) in &plan.delivered {
+            let is_delivered = |row: &mut Row| row.waits && row.position <= upto.0;
             if let Some(rows) = self.accounts.get_mut(account) {
-                rows.retain(|row| !row.waits || row.position > upto.0);
+                self.forgotten.extend(rows.extract_if(.., is_delivered).map(|row| row.message));
             }
             self.delivered.insert(*account, *upto);
         }
     }
 
-    /// Forgets what is indexed now.
-    pub(super) fn indexed(&mut self, upto: i64) {
-        self.watermark = upto;
-        self.accounts.retain(|_, rows| {
-            rows.retain(|row| row.message > upto);
-            !rows.is_empty()
-        });
-        if upto >= self.newest {
-            self.handled.clear();
+    /// All that is to be indexed now.
+    pub(super) fn unindexed(&self) -> Unindexed {
+        let mut accounts: Vec<_> = self.accounts.iter().collect();
+        accounts.sort_unstable_by_key(|(account, _)| **account);
+        let entries = accounts.into_iter().flat_map(|(id, rows)| rows.iter().map(|row| (*id, *row)));
+        Unindexed {
+            upto: self.newest,
+            entries: entries.collect(),
+            handled: self.handled.iter().map(|(session, handled)| (*session, *handled)).collect(),
+            delivered: self.delivered.iter().map(|(account, upto)| (*account, *upto)).collect(),
+            forgotten: self.forgotten.clone(),
         }
     }
 
+    /// Forgets what is done. What came meanwhile stays.
+    pub(super) fn indexed(&mut self, done: &Unindexed) {
+        self.watermark = done.upto;
+        self.accounts.retain(|_, rows| {
+            rows.retain(|row| row.message > done.upto);
+            !rows.is_empty()
+        });
+        for (session, handled) in &done.handled {
+            if self.handled.get(session) == Some(handled) {
+                self.handled.remove(session);
+            }
+        }
+        for (account, upto) in &done.delivered {
+            if self.delivered.get(account) == Some(upto) {
+                self.delivered.remove(account);
+            }
+        }
+        self.forgotten.retain(|message| *message > done.upto);
+    }
+
     /// How many messages the index does not have.
-    pub(super) fn unindexed(&self) -> u64 {
+    pub(super) fn length(&self) -> u64 {
         u64::try_from(self.newest.saturating_sub(self.watermark)).unwrap_or(0)
     }
 
-    /// How many archived entries the messages up to this one have, if they are all here.
-    pub(super) fn archived_upto(&self, upto: i64) -> Option<u64> {
-        let rows = self.accounts.values().flatten().filter(|row| !row.waits && row.message <= upto);
-        (self.watermark >= self.opened_at).then(|| u64::try_from(rows.count()).unwrap_or(u64::MAX))
+    /// Whether the indexer has nothing to do.
+    pub(super) fn is_settled(&self) -> bool {
+        self.length() == 0 && self.delivered.is_empty()
     }
 
     /// The tail of a log, with or without what only waits for delivery.
@@ -121,36 +155,5 @@ impl Tail {
     /// How many stanzas of a session were handled, as far as it is known here.
     pub(super) fn handled(&self, session: SessionId) -> u32 {
         self.handled.get(&session).copied().unwrap_or(0)
-    }
-
-    /// The accounts with entries to forget, and up to where; they are the indexer's from now on.
-    pub(super) fn take_delivered(&mut self) -> Vec<(AccountId, LogPosition)> {
-        self.delivered.drain().collect()
-    }
-
-    /// Whether the indexer has anything to do.
-    pub(super) fn is_settled(&self) -> bool {
-        self.unindexed() == 0 && self.delivered.is_empty()
-    }
-}
-
-impl NewMessage<'_> {
-    /// The entries of the message, with their logs.
-    fn rows(&self) -> impl Iterator<Item = (AccountId, Row)> {
-        let row = |position, peer, fingerprint, waits| Row {
-            position,
-            message: self.id,
-            peer,
-            stanza: self.stanza,
-            fingerprint,
-            waits,
-        };
-        let sent = row(self.sent_at, self.sent_to, self.fingerprint, self.sender_waits());
-        let own = if self.is_to_oneself() { self.fingerprint } else { 0 };
-        let received = row(self.received_at, self.received_from, own, self.recipient_waits());
-        [(self.sender, sent), (self.recipient, received)]
-            .into_iter()
-            .filter(|(account, _)| *account != 0)
-            .map(|(account, row)| (AccountId(account), row))
     }
 }

@@ -68,36 +68,63 @@ enum Outcome {
 
 /// Runs until the store is closed, or a commit cannot be stored.
 pub(super) async fn run(shared: Arc<Shared>) {
+    let mut indexing = Indexing::default();
     loop {
         let batch = shared.queue.take();
-        if batch.is_empty() {
-            if shared.queue.is_closing() {
-                break;
-            }
-            rest(&shared).await;
-        } else if commit_in_order(&shared, batch).await == Outcome::Ends {
+        let is_idle = batch.is_empty();
+        if is_idle && shared.queue.is_closing() {
+            break;
+        }
+        if !is_idle && commit_in_order(&shared, batch).await == Outcome::Ends {
             return;
-        } else if shared.tail().unindexed() >= INDEX_EVERY {
-            index(&shared).await;
+        }
+        if indexing.is_due(&shared) {
+            indexing.step(&shared).await;
+        } else if is_idle {
+            indexing.rest(&shared).await;
         }
     }
-    index(&shared).await;
-}
-
-/// Waits for work, and indexes when there is none for a while.
-async fn rest(shared: &Shared) {
-    let is_settled = shared.tail().is_settled();
-    if is_settled {
-        shared.queue.arrived().await;
-    } else if timeout(INDEX_IDLE, shared.queue.arrived()).await.is_err() {
-        index(shared).await;
+    if let Err(error) = indexer::settle(&shared).await {
+        tracing::warn!(error = error.text(), "cannot index the logs; the next start will");
     }
 }
 
-/// Brings the index up to date. A failure costs nothing but memory and the time of the next start.
-async fn index(shared: &Shared) {
-    if let Err(error) = indexer::index(shared).await {
-        tracing::warn!(error = error.text(), "cannot index the logs; will try again");
+/// When the writer does the work of the indexer.
+#[derive(Default)]
+struct Indexing {
+    is_under_way: bool,
+    not_before: Option<Instant>,
+}
+
+impl Indexing {
+    /// Whether a slice is due between two batches.
+    fn is_due(&self, shared: &Shared) -> bool {
+        let may = self.not_before.is_none_or(|not_before| Instant::now() >= not_before);
+        may && (self.is_under_way || shared.tail().length() >= INDEX_EVERY)
+    }
+
+    /// Waits for work, and begins to index when there is none for a while.
+    async fn rest(&mut self, shared: &Shared) {
+        let is_settled = shared.tail().is_settled();
+        if is_settled {
+            shared.queue.arrived().await;
+        } else {
+            self.is_under_way = timeout(INDEX_IDLE, shared.queue.arrived()).await.is_err();
+        }
+    }
+
+    /// Does a slice. A failure costs nothing but memory and the time of the next start.
+    async fn step(&mut self, shared: &Shared) {
+        match indexer::step(shared).await {
+            Ok(is_under_way) => {
+                (self.is_under_way, self.not_before) = (is_under_way, None);
+            }
+            Err(error) => {
+                tracing::warn!(error = error.text(), "cannot index the logs; will try again");
+                self.is_under_way = false;
+                self.not_before = Instant::now().checked_add(INDEX_IDLE);
+            }
+        }
     }
 }
 
@@ -186,7 +213,7 @@ async fn attempt(shared: &Shared, part: &[Queued], is_retry: bool) -> Result<(),
 async fn is_durable(connection: &mut AnyConnection, plan: &Plan<'_>) -> Result<bool, CommitError> {
     const COUNT: &str = "SELECT count(*) FROM message WHERE id = $1";
     let Some(last) = plan.messages.last() else { return Ok(false) };
-    let count: i64 = sqlx::query_scalar(COUNT).bind(last.id).fetch_one(connection).await?;
+    let count: i64 = sqlx::query_scalar(COUNT).bind(last.columns.id).fetch_one(connection).await?;
     Ok(count > 0)
 }
 
@@ -195,8 +222,12 @@ async fn transact(
     connection: &mut AnyConnection,
     plan: &Plan<'_>,
 ) -> Result<(), CommitError> {
+    let (kind, hasher) = (shared.database.kind, shared.hasher);
+    if commit::is_one_statement(plan) {
+        return commit::write(connection, kind, hasher, plan, &shared.tail).await;
+    }
     let mut transaction = connection.begin().await?;
-    commit::write(&mut transaction, shared.database.kind, shared.hasher, plan, &shared.tail).await?;
+    commit::write(&mut transaction, kind, hasher, plan, &shared.tail).await?;
     transaction.commit().await?;
     Ok(())
 }

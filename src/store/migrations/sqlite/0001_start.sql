@@ -79,14 +79,17 @@ CREATE TABLE message (
     record TEXT NOT NULL
 );
 
--- All messages up to this one are indexed.
+-- All messages up to this one are indexed. While those up to `upto` are being indexed: of their entries
+-- those up to (account, position) are done.
 CREATE TABLE watermark (
-    message INTEGER NOT NULL
+    message INTEGER NOT NULL,
+    upto INTEGER NOT NULL,
+    account INTEGER NOT NULL,
+    position INTEGER NOT NULL
 );
-INSERT INTO watermark (message) VALUES (0);
+INSERT INTO watermark (message, upto, account, position) VALUES (0, 0, 0, 0);
 
--- The index: the archived entries of each account. ordinal and peer_ordinal count them without a gap,
--- in the account and in the conversation with peer.
+-- The index: the archived entries of each account. ordinal counts them without a gap.
 CREATE TABLE log (
     account INTEGER NOT NULL,
     position INTEGER NOT NULL,
@@ -95,12 +98,10 @@ CREATE TABLE log (
     stanza INTEGER NOT NULL,
     fingerprint INTEGER NOT NULL,
     ordinal INTEGER NOT NULL,
-    peer_ordinal INTEGER NOT NULL,
     PRIMARY KEY (account, position)
 ) WITHOUT ROWID;
-CREATE INDEX log_peer ON log (account, peer, position, message, peer_ordinal);
+CREATE INDEX log_peer ON log (account, peer, position, message);
 CREATE INDEX log_stanza ON log (account, stanza);
-CREATE INDEX log_sent ON log (account, position, fingerprint) WHERE fingerprint <> 0;
 
 -- The index of entries that only wait for delivery.
 CREATE TABLE waiting (
