@@ -73,6 +73,15 @@ impl Subject {
         }
     }
 
+    pub(crate) fn url(&self) -> &str {
+        &self.url
+    }
+
+    /// Where the files are.
+    pub(crate) fn folder(&self) -> Option<&std::path::Path> {
+        self.place.as_ref().map(TempDir::path)
+    }
+
     pub(crate) fn sql(&self) -> Option<&Arc<SqlStore>> {
         match &self.kind {
             Kind::Memory(_) => None,
@@ -84,6 +93,13 @@ impl Subject {
     pub(crate) async fn index(&self) {
         if let Kind::Sql(store) = &self.kind {
             sql::index_now(store).await;
+        }
+    }
+
+    /// Lets the indexer do a part of its work.
+    pub(crate) async fn index_some(&self) {
+        if let Kind::Sql(store) = &self.kind {
+            sql::index_step(store).await;
         }
     }
 

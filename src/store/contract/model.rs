@@ -74,7 +74,8 @@ async fn run(mut subject: Subject, seed: u64) {
     let mut run = Run { dice, seed, accounts, now: 0, last: BTreeMap::new() };
     for _ in 0..STEPS {
         match run.dice.roll(40) {
-            0 | 1 => subject.index().await,
+            0 => subject.index().await,
+            1 => subject.index_some().await,
             2 => {
                 (subject, model) = (subject.crash().await, model.crash().await);
             }

@@ -27,16 +27,15 @@ impl Accounts for SqlStore {
     ) -> BoxFuture<'a, Result<AccountId, StoreError>> {
         const CREATE: &str = "INSERT INTO account (jid, state, created_at) VALUES ($1, 0, $2) \
             ON CONFLICT (jid) DO NOTHING RETURNING id";
-        Box::pin(async move {
-            let mut writer = self.shared.writer.lock().await;
-            let mut transaction = writer.connection(&self.shared).await?.begin().await.map_err(read_error)?;
+        Box::pin(self.shared.write(async move |connection| {
+            let mut transaction = connection.begin().await.map_err(read_error)?;
             let create = sqlx::query_scalar::<_, i64>(CREATE).bind(jid.as_str()).bind(now_micros);
             let id = create.fetch_optional(&mut *transaction).await.map_err(read_error)?;
             let id = id.ok_or(StoreError::Exists)?;
             put_credentials(&mut transaction, id, credentials).await.map_err(read_error)?;
             transaction.commit().await.map_err(read_error)?;
             Ok(AccountId(id))
-        })
+        }))
     }
 
     fn load<'a>(
@@ -95,14 +94,13 @@ impl Accounts for SqlStore {
         credentials: &'a [(String, String)],
     ) -> BoxFuture<'a, Result<(), StoreError>> {
         const FORGET: &str = "DELETE FROM credential WHERE account = $1";
-        Box::pin(async move {
-            let mut writer = self.shared.writer.lock().await;
-            let mut transaction = writer.connection(&self.shared).await?.begin().await.map_err(read_error)?;
+        Box::pin(self.shared.write(async move |connection| {
+            let mut transaction = connection.begin().await.map_err(read_error)?;
             let id = number_of(&mut transaction, jid).await?;
             sqlx::query(FORGET).bind(id).execute(&mut *transaction).await.map_err(read_error)?;
             put_credentials(&mut transaction, id, credentials).await.map_err(read_error)?;
             transaction.commit().await.map_err(read_error)
-        })
+        }))
     }
 
     fn set_state<'a>(
@@ -111,16 +109,14 @@ impl Accounts for SqlStore {
         state: AccountState,
     ) -> BoxFuture<'a, Result<(), StoreError>> {
         const SET: &str = "UPDATE account SET state = $2 WHERE jid = $1";
-        Box::pin(async move {
-            let mut writer = self.shared.writer.lock().await;
-            let connection = writer.connection(&self.shared).await?;
+        Box::pin(self.shared.write(async move |connection| {
             let set = sqlx::query(SET).bind(jid.as_str()).bind(match state {
                 AccountState::Enabled => 0_i64,
                 AccountState::Disabled => 1,
             });
             let result = set.execute(connection).await.map_err(read_error)?;
             if result.rows_affected() == 0 { Err(StoreError::NotFound) } else { Ok(()) }
-        })
+        }))
     }
 
     fn delete<'a>(&'a self, jid: &'a BareJid) -> BoxFuture<'a, Result<(), StoreError>> {
@@ -128,10 +124,7 @@ impl Accounts for SqlStore {
     }
 
     fn secret<'a>(&'a self, name: &'a str, make: [u8; 32]) -> BoxFuture<'a, Result<[u8; 32], StoreError>> {
-        Box::pin(async move {
-            let mut writer = self.shared.writer.lock().await;
-            secret(writer.connection(&self.shared).await?, name, make).await
-        })
+        Box::pin(self.shared.write(async move |connection| secret(connection, name, make).await))
     }
 }
 
@@ -183,17 +176,15 @@ pub(super) async fn secret(
     name: &str,
     make: [u8; 32],
 ) -> Result<[u8; 32], StoreError> {
-    const MAKE: &str = "INSERT INTO secret (name, value) VALUES ($1, $2) ON CONFLICT (name) DO NOTHING";
     const SECRET: &str = "SELECT value FROM secret WHERE name = $1";
-    sqlx::query(MAKE)
-        .bind(name)
-        .bind(to_digits(&make))
-        .execute(&mut *connection)
-        .await
-        .map_err(read_error)?;
+    const MAKE: &str = "INSERT INTO secret (name, value) VALUES ($1, $2)";
     let query = sqlx::query_scalar::<_, String>(SECRET).bind(name);
-    let digits = query.fetch_one(connection).await.map_err(read_error)?;
-    from_digits(&digits).ok_or_else(|| StoreError::Corrupt(format!("the secret {name}")))
+    if let Some(digits) = query.fetch_optional(&mut *connection).await.map_err(read_error)? {
+        return from_digits(&digits).ok_or_else(|| StoreError::Corrupt(format!("the secret {name}")));
+    }
+    let make_it = sqlx::query(MAKE).bind(name).bind(to_digits(&make));
+    make_it.execute(connection).await.map_err(read_error)?;
+    Ok(make)
 }
 
 fn to_digits(secret: &[u8; 32]) -> String {
@@ -322,16 +313,15 @@ fn document(packed: &mut Unpacker<'_>) -> Result<Document, StoreError> {
 /// Removes an account: its log first, in steps, so that a failure half-way leaves an account that can be
 /// deleted again.
 async fn delete(shared: &Shared, jid: &BareJid) -> Result<(), StoreError> {
-    let id = {
-        let mut writer = shared.writer.lock().await;
-        number_of(writer.connection(shared).await?, jid).await?
-    };
+    let id = shared.write(async |connection| number_of(connection, jid).await).await?;
     purge::purge(shared, Some(AccountId(id)), LogPosition(i64::MAX)).await?;
     let _settled = indexer::settle(shared).await.map_err(CommitError::into_store)?;
-    let mut writer = shared.writer.lock().await;
-    let mut transaction = writer.connection(shared).await?.begin().await.map_err(read_error)?;
-    remove(&mut transaction, shared.database.kind, id).await.map_err(read_error)?;
-    transaction.commit().await.map_err(read_error)
+    let work = async |connection: &mut AnyConnection| {
+        let mut transaction = connection.begin().await.map_err(read_error)?;
+        remove(&mut transaction, shared.database.kind, id).await.map_err(read_error)?;
+        transaction.commit().await.map_err(read_error)
+    };
+    shared.write(work).await
 }
 
 /// Removes all of an account but its archived entries.

@@ -18,10 +18,10 @@ use super::index;
 use super::removal::remove_unreferenced;
 use super::tail::{Row, Unindexed};
 
-/// Entries of one transaction. Commits wait for it, so it must stay short.
-const SLICE: usize = 4_096;
+/// Entries of one transaction. Commits wait for it, so it must stay short. Tests want many slices.
+const SLICE: usize = if cfg!(test) { 16 } else { 4_096 };
 /// Accounts whose delivered entries are removed in one transaction.
-const DELIVERED_SLICE: usize = 256;
+const DELIVERED_SLICE: usize = if cfg!(test) { 1 } else { 256 };
 
 /// A part of the tail on its way into the index.
 pub(super) struct Job {

@@ -25,10 +25,13 @@ mod removal;
 mod retract;
 mod sessions;
 mod tail;
+#[cfg(test)]
+mod tests;
 mod writer;
 
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
+use sqlx::AnyConnection;
 use tokio::task::JoinHandle;
 use unisono_core::ids::Ticket;
 use unisono_core::storage::{BoxFuture, Commit, Journal, StoreError};
@@ -63,6 +66,19 @@ struct Shared {
 impl Shared {
     fn tail(&self) -> RwLockReadGuard<'_, Tail> {
         self.tail.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Does something alone on the connection that writes.
+    async fn write<T>(
+        &self,
+        work: impl AsyncFnOnce(&mut AnyConnection) -> Result<T, StoreError>,
+    ) -> Result<T, StoreError> {
+        let mut writer = self.writer.lock().await;
+        let result = work(writer.connection(self).await?).await;
+        if matches!(result, Err(StoreError::Unavailable(_))) {
+            writer.recover().await;
+        }
+        result
     }
 
     fn tail_mut(&self) -> RwLockWriteGuard<'_, Tail> {
@@ -141,17 +157,5 @@ impl Journal for SqlStore {
     }
 }
 
-/// Runs the indexer at a moment of the test's choice.
 #[cfg(test)]
-pub(crate) async fn index_now(store: &SqlStore) {
-    let settled = indexer::settle(&store.shared).await.map(drop);
-    settled.unwrap_or_else(|error| panic!("{}", error.text()));
-}
-
-/// How many rows there are in the table of messages.
-#[cfg(test)]
-pub(crate) async fn stored_messages(store: &SqlStore) -> i64 {
-    let mut reader = store.shared.database.reader().await.unwrap_or_else(|error| panic!("{error}"));
-    let count = sqlx::query_scalar("SELECT count(*) FROM message").fetch_one(&mut reader.connection).await;
-    reader.finish(count.map_err(error::read_error)).unwrap_or_else(|error| panic!("{error}"))
-}
+pub(crate) use tests::{index_now, index_step, stored_messages};

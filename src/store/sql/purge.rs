@@ -23,9 +23,10 @@ pub(super) async fn purge(
     loop {
         // While nothing is being indexed, a message that no log refers to is nobody's.
         let _settled = indexer::settle(shared).await.map_err(CommitError::into_store)?;
-        let mut writer = shared.writer.lock().await;
-        let connection = writer.connection(shared).await?;
-        let gone = step(connection, shared.database.kind, account, before).await.map_err(read_error)?;
+        let work = async |connection: &mut AnyConnection| {
+            step(connection, shared.database.kind, account, before).await.map_err(read_error)
+        };
+        let gone = shared.write(work).await?;
         purged = purged.saturating_add(gone);
         if gone < STEP {
             return Ok(purged);

@@ -1,0 +1,287 @@
+//! What only a database can get wrong: disks, plans, locks, schemas, lost connections. What it shares with the
+//! store in memory is tested in `contract`.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::arithmetic_side_effects)]
+
+use std::time::Duration;
+
+use sqlx::{AnyConnection, Connection as _, Executor as _};
+use tokio::time::sleep;
+use unisono_core::ids::{AccountId, LogPosition, Ticket};
+use unisono_core::record::Keep;
+use unisono_core::storage::{Journal as _, LogQuery, StoreError, Write};
+
+use super::database::composed;
+use super::index::{Index, Question, Range};
+use super::{SqlStore, indexer, recovery};
+use crate::contract::{Subject, message};
+
+/// Runs the indexer at a moment of the test's choice.
+pub(crate) async fn index_now(store: &SqlStore) {
+    drop(indexer::settle(&store.shared).await.map_err(|error| error.text().to_owned()).unwrap());
+}
+
+/// Runs one slice of the indexer.
+pub(crate) async fn index_step(store: &SqlStore) {
+    indexer::step(&store.shared).await.map_err(|error| error.text().to_owned()).unwrap();
+}
+
+/// How many rows there are in the table of messages.
+pub(crate) async fn stored_messages(store: &SqlStore) -> i64 {
+    let mut reader = store.shared.database.reader().await.unwrap();
+    let count = sqlx::query_scalar("SELECT count(*) FROM message").fetch_one(&mut reader.connection).await;
+    reader.finish(Ok(count.unwrap())).unwrap()
+}
+
+async fn on_writer(store: &SqlStore, sql: String) -> Option<i64> {
+    let mut writer = store.shared.writer.lock().await;
+    let connection = writer.connection(&store.shared).await.unwrap();
+    sqlx::query_scalar(composed(sql)).fetch_optional(connection).await.unwrap()
+}
+
+fn sent(account: AccountId, n: i64) -> Write {
+    message("alice", "bob", &n.to_string()).sent(account, n, Keep::Archive).write()
+}
+
+fn numbers(upto: i64) -> Vec<String> {
+    (1..=upto).map(|n| n.to_string()).collect()
+}
+
+#[tokio::test]
+async fn a_full_disk_stops_acknowledgements_and_loses_nothing() {
+    let subject = Subject::sqlite().await;
+    let account = subject.account("alice").await;
+    subject.write([sent(account, 1)]).await;
+    let store = subject.sql().unwrap();
+    let pages = on_writer(store, "PRAGMA page_count".to_owned()).await.unwrap();
+    on_writer(store, format!("PRAGMA max_page_count = {}", pages + 4)).await;
+
+    let mut last = Ticket::NONE;
+    for n in 2..=500 {
+        last = subject.submit([sent(account, n)]);
+        if n % 10 == 0 {
+            tokio::task::yield_now().await;
+        }
+    }
+    while store.failing().is_none() {
+        sleep(Duration::from_millis(1)).await;
+    }
+    assert!(store.failing().unwrap().contains("full"), "{:?}", store.failing());
+    let durable = store.durable();
+    assert!(durable < last);
+    // What is shown is what is durable: nothing of the failed transaction.
+    assert_eq!(subject.all(account).await.len() as u64, durable.0);
+    let late = subject.submit([sent(account, 501)]);
+    assert!(late > last && store.durable() == durable);
+
+    on_writer(store, "PRAGMA max_page_count = 1000000".to_owned()).await;
+    store.wait(late).await;
+    assert_eq!(store.failing(), None);
+    assert_eq!(subject.all(account).await, numbers(501));
+    let subject = subject.crash().await;
+    assert_eq!(subject.all(account).await, numbers(501));
+}
+
+#[tokio::test]
+async fn a_commit_that_is_refused_stops_the_store_and_is_never_durable() {
+    let mut subjects = vec![Subject::sqlite().await];
+    subjects.extend(Subject::postgres().await);
+    for subject in subjects {
+        let account = subject.account("alice").await;
+        let store = subject.sql().unwrap();
+        {
+            let mut writer = store.shared.writer.lock().await;
+            let connection = writer.connection(&store.shared).await.unwrap();
+            connection.execute("CREATE UNIQUE INDEX refuses ON device (key)").await.unwrap();
+        }
+        let device = |id: i64| Write::Device {
+            account,
+            device: unisono_core::storage::DeviceRecord {
+                id: unisono_core::ids::DeviceId(id),
+                key: "taken".into(),
+                cursor: LogPosition(0),
+                pages_archive: false,
+                last_seen: 0,
+            },
+        };
+        // One batch, since nothing else runs between on a runtime of one thread.
+        let good = subject.submit([sent(account, 1), device(1)]);
+        let refused = subject.submit([sent(account, 2), device(2)]);
+        let later = subject.submit([sent(account, 3)]);
+        store.wait(good).await;
+        while !store.failing().is_some_and(|text| text.contains("refuses")) {
+            sleep(Duration::from_millis(1)).await;
+        }
+        assert!(store.durable() == good && good < refused && refused < later);
+        assert_eq!(subject.all(account).await, ["1"]);
+        // It stays so, and closing does not hang.
+        subject.submit([sent(account, 4)]);
+        store.close().await;
+        assert_eq!(store.durable(), good);
+    }
+}
+
+#[tokio::test]
+async fn lost_connections_lose_and_double_nothing() {
+    const CUT: &str = "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity \
+        WHERE datname = current_database() AND pid <> pg_backend_pid()";
+    let Some(subject) = Subject::postgres().await else { return };
+    let account = subject.account("alice").await;
+    let store = subject.sql().unwrap();
+    let mut knife = AnyConnection::connect(subject.url()).await.unwrap();
+    let mut number = 0;
+    for round in 0..8 {
+        let mut last = Ticket::NONE;
+        for _ in 0..50 {
+            number += 1;
+            last = subject.submit([sent(account, number)]);
+        }
+        for _ in 0..round {
+            tokio::task::yield_now().await;
+        }
+        let cut: i64 = sqlx::query_scalar(CUT).fetch_one(&mut knife).await.unwrap();
+        assert!(cut > 0);
+        store.wait(last).await;
+        // A reader may find its connection cut, once for each.
+        let query = LogQuery { limit: 10_000, ..LogQuery::default() };
+        let page = loop {
+            match unisono_core::storage::Logs::page(&**store, account, &query).await {
+                Ok(page) => break page,
+                Err(StoreError::Unavailable(_)) => {}
+                Err(error) => panic!("{error}"),
+            }
+        };
+        assert_eq!(crate::contract::payloads(&page.entries), numbers(number));
+    }
+    assert_eq!(stored_messages(store).await, number);
+    assert_eq!(store.failing(), None);
+}
+
+#[tokio::test]
+async fn a_crash_while_indexing_repeats_and_loses_nothing() {
+    let mut subjects = vec![Subject::sqlite().await];
+    subjects.extend(Subject::postgres().await);
+    for mut subject in subjects {
+        let (alice, bob) = (subject.account("alice").await, subject.account("bob").await);
+        let both = |n: i64| {
+            let keep = if n % 5 == 0 { Keep::UntilDelivered } else { Keep::Archive };
+            message("alice", "bob", &n.to_string())
+                .sent(alice, n, keep)
+                .received(bob, n, Keep::Archive)
+                .write()
+        };
+        for round in 0..6 {
+            subject.write((round * 50 + 1..=round * 50 + 50).map(both)).await;
+            for _ in 0..round {
+                index_step(subject.sql().unwrap()).await;
+            }
+            // Delivered while it is being indexed.
+            let upto = LogPosition(round * 50 + 20);
+            subject.write([Write::Delivered { account: alice, upto }]).await;
+            subject = subject.crash().await;
+            assert_eq!(subject.all(bob).await, numbers(round * 50 + 50));
+            let kept = (1..=round * 50 + 50).filter(|n| n % 5 != 0 || *n > upto.0);
+            assert_eq!(subject.all(alice).await, kept.map(|n| n.to_string()).collect::<Vec<_>>());
+            for (account, count) in [(alice, (round + 1) * 40), (bob, (round + 1) * 50)] {
+                let query = LogQuery { counted: true, from_end: true, limit: 1, ..LogQuery::default() };
+                let page = subject.page(account, query).await;
+                assert_eq!(page.count, u64::try_from(count).ok());
+                assert_eq!(page.index, u64::try_from(count - 1).ok());
+            }
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_closed_store_is_indexed_and_opens_again() {
+    let mut subjects = vec![Subject::sqlite().await];
+    subjects.extend(Subject::postgres().await);
+    for subject in subjects {
+        let account = subject.account("alice").await;
+        for n in 1..=100 {
+            subject.submit([sent(account, n)]);
+        }
+        subject.sql().unwrap().close().await;
+        let subject = subject.crash().await;
+        assert_eq!(subject.all(account).await, numbers(100));
+        let store = subject.sql().unwrap();
+        let mut reader = store.shared.database.reader().await.unwrap();
+        let extent = recovery::extent(&mut reader.connection).await.unwrap();
+        assert_eq!((extent.watermark, extent.newest), (100, 100));
+    }
+}
+
+#[tokio::test]
+async fn one_process_has_the_database() {
+    let mut subjects = vec![Subject::sqlite().await];
+    subjects.extend(Subject::postgres().await);
+    for subject in subjects {
+        let Err(StoreError::Unavailable(text)) = SqlStore::open(subject.url()).await else {
+            panic!("opened twice")
+        };
+        assert!(text.contains("another process uses"), "{text}");
+        subject.sql().unwrap().close().await;
+        SqlStore::open(subject.url()).await.unwrap();
+    }
+}
+
+#[tokio::test]
+async fn a_newer_schema_is_refused() {
+    let mut subjects = vec![Subject::sqlite().await];
+    subjects.extend(Subject::postgres().await);
+    for subject in subjects {
+        on_writer(subject.sql().unwrap(), "INSERT INTO schema_version (version) VALUES (9999)".to_owned())
+            .await;
+        subject.sql().unwrap().close().await;
+        let Err(StoreError::Unavailable(text)) = SqlStore::open(subject.url()).await else {
+            panic!("opened")
+        };
+        assert!(text.contains("version 9999") && text.contains("newer program"), "{text}");
+    }
+}
+
+#[cfg(unix)]
+#[tokio::test]
+async fn nobody_else_reads_the_file() {
+    use std::os::unix::fs::PermissionsExt as _;
+
+    let subject = Subject::sqlite().await;
+    subject.account("alice").await;
+    let folder = subject.folder().unwrap();
+    let mut files = 0;
+    for entry in std::fs::read_dir(folder).unwrap() {
+        let entry = entry.unwrap();
+        assert_eq!(entry.metadata().unwrap().permissions().mode() & 0o777, 0o600, "{:?}", entry.path());
+        files += 1;
+    }
+    assert!(files >= 3, "the database, its log and its lock");
+}
+
+/// A page costs the same whatever the length of the log: no plan reads more of a table than it shows, or
+/// sorts it.
+#[tokio::test]
+async fn no_page_scans_or_sorts() {
+    let subject = Subject::sqlite().await;
+    let store = subject.sql().unwrap();
+    let mut reader = store.shared.database.reader().await.unwrap();
+    for case in 0..32 {
+        let is = |bit: i32| case & bit != 0;
+        let peer = is(1).then_some(1);
+        let index = Index { account: AccountId(1), watermark: 1, peer, unarchived: is(2) };
+        let range = Range { after: 0, before: 9, from_end: is(4), limit: 51 };
+        let existing: &[i64] = if is(8) { &[1, 2, 3] } else { &[] };
+        let question = Question { range: Some(range), existing, count_upto: is(16).then_some(1) };
+        let sql = format!("EXPLAIN QUERY PLAN {}", index.sql(&question));
+        let query = sqlx::query_as::<_, (i64, i64, i64, String)>(composed(sql));
+        let query = (0..10).fold(query, |query, _| query.bind(1_i64));
+        let plan = query.fetch_all(&mut reader.connection).await.unwrap();
+        let plan: Vec<&str> = plan.iter().map(|(_, _, _, detail)| detail.as_str()).collect();
+        assert!(plan.iter().any(|step| step.starts_with("SEARCH log USING")), "{plan:#?}");
+        for step in plan {
+            // `e` is the part of the index that a page shows, and DISTINCT is for the named positions.
+            let is_scan = step.starts_with("SCAN") && step != "SCAN e" && step != "SCAN CONSTANT ROW";
+            let is_sort = step.contains("TEMP B-TREE") && !step.contains("DISTINCT");
+            assert!(!is_scan && !is_sort, "{step} in {}", index.sql(&question));
+        }
+    }
+}
