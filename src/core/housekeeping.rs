@@ -118,25 +118,28 @@ impl Hub {
         }
     }
 
-    /// The account is about to be removed: contacts lose it, sessions end. Returns what must be durable before it
-    /// leaves the store.
-    pub fn removed(&self, cell: &Arc<Cell>) -> Ticket {
+    /// The account is about to be removed: contacts lose it, sessions end. Resolves when that is durable, so that
+    /// it may leave the store.
+    pub async fn removed(&self, cell: &Arc<Cell>) -> Result<(), StoreError> {
         let agreed: Vec<_> = {
             let account = cell.lock();
             let contacts =
                 account.roster.values().map(|item| (item.jid.clone(), subscription::remove(item.state)));
-            contacts.collect()
+            contacts.filter(|(_, removal)| !removal.send.is_empty()).collect()
         };
         let mut ticket = Ticket::NONE;
         for (contact, removal) in agreed {
+            // Held, so that it stays in memory until it knows.
+            let _contact = self.account(&contact).await?;
             for kind in removal.send {
                 ticket = ticket.max(self.deliver_subscription(&cell.jid, *kind, &contact, None));
             }
         }
         self.end_sessions(cell, &StreamCondition::NotAuthorized);
         self.forget(&cell.jid);
-        let account = cell.lock();
-        ticket.max(account.last_ticket)
+        let ticket = ticket.max(cell.lock().last_ticket);
+        self.store.wait(ticket).await;
+        Ok(())
     }
 }
 

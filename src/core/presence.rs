@@ -304,18 +304,20 @@ impl Hub {
                 Some(error_reply("presence", &presence.header, &error)),
             ));
         }
-        if self.resident(contact).is_some() {
+        // Held, so that it stays in memory until it knows.
+        if let Some(_contact) = self.resident(contact) {
             let ticket = self.agree(&origin.cell, kind, contact, &presence);
             return Receipt::Done(self.settle(origin, ticket, None));
         }
         let (hub, origin, contact) = (self.clone(), origin.clone(), contact.clone());
         Receipt::Later(Box::pin(async move {
-            // The contact stays in memory as long as this is held.
-            let cell = hub.account(&contact).await;
-            if let Err(error) = cell {
-                let reply = error_reply("presence", &presence.header, &error.into());
-                return hub.settle(&origin, Ticket::NONE, Some(reply));
-            }
+            let _contact = match hub.account(&contact).await {
+                Ok(cell) => cell,
+                Err(error) => {
+                    let reply = error_reply("presence", &presence.header, &error.into());
+                    return hub.settle(&origin, Ticket::NONE, Some(reply));
+                }
+            };
             let ticket = hub.agree(&origin.cell, kind, &contact, &presence);
             hub.settle(&origin, ticket, None)
         }))

@@ -75,7 +75,7 @@ impl RosterItem {
 /// Hangs the roster's requests up.
 pub(crate) fn register(on: &mut Registry) {
     on.iq(Entity::OwnAccount, IqType::Get, (NS, "query"), get);
-    on.iq(Entity::OwnAccount, IqType::Set, (NS, "query"), set);
+    on.iq_later(Entity::OwnAccount, IqType::Set, (NS, "query"), |request| Box::pin(set(request)));
     // §2.3.3: nobody else's roster.
     on.iq(Entity::OtherAccount, IqType::Get, (NS, "query"), |_| Err(StanzaError::new(Condition::Forbidden)));
     on.iq(Entity::OtherAccount, IqType::Set, (NS, "query"), |_| Err(StanzaError::new(Condition::Forbidden)));
@@ -117,7 +117,7 @@ fn get(request: &Request) -> Answer {
 }
 
 /// RFC 6121 §2.1.5: adds, changes or removes one contact.
-fn set(request: &Request) -> Answer {
+async fn set(request: Request) -> Answer {
     let Some(origin) = &request.session else { return Err(StanzaError::new(Condition::Forbidden)) };
     let bad = || StanzaError::new(Condition::BadRequest);
     let query = request.iq.payload.in_ns(NS).ok_or_else(bad)?;
@@ -127,6 +127,8 @@ fn set(request: &Request) -> Answer {
     let jid = wanted.attr("jid").ok_or_else(bad)?.parse::<Jid>();
     let jid = jid.map_err(|_| StanzaError::new(Condition::JidMalformed))?.to_bare();
     if wanted.attr("subscription") == Some("remove") {
+        // Held, so that it stays in memory until it knows.
+        let _contact = request.hub.account(&jid).await?;
         return remove(&request.hub, origin, &jid);
     }
     let (name, groups) = labels(wanted)?;

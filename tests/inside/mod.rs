@@ -2,6 +2,7 @@
 
 mod archive;
 mod catching_up;
+mod contacts;
 mod promises;
 
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};

@@ -165,8 +165,7 @@ impl Admin for LocalAdmin {
         Box::pin(async move {
             self.summary(jid).await?;
             let cell = self.cell(jid).await?;
-            let ticket = self.hub.removed(&cell);
-            self.hub.store.wait(ticket).await;
+            self.hub.removed(&cell).await.map_err(refused)?;
             self.hub.store.delete(jid).await.map_err(refused)
         })
     }

@@ -1,0 +1,57 @@
+//! Contacts whose account is not in memory at the moment.
+
+use super::{Device, World, jid};
+use std::time::Duration;
+
+const AN_HOUR: Duration = Duration::from_secs(3_600);
+
+/// Two accounts that see each other's presence; the second leaves the memory.
+async fn friends() -> (World, Device) {
+    let world = World::with(&["alice", "bob"]).await;
+    let alice = world.online("alice", "phone").await;
+    let bob = world.online("bob", "desk").await;
+    for (device, peer) in [(&alice, "bob"), (&bob, "alice")] {
+        device.send(&format!("<presence to='{peer}@example.org' type='subscribe'/>")).await;
+    }
+    for (device, peer) in [(&alice, "bob"), (&bob, "alice")] {
+        device.send(&format!("<presence to='{peer}@example.org' type='subscribed'/>")).await;
+    }
+    assert_eq!(subscription(&bob, "alice").await.as_deref(), Some("both"));
+    world.hub.end_sessions(&bob.session.cell, &unisono_core::error::StreamCondition::PolicyViolation);
+    drop(bob);
+    world.pass(AN_HOUR);
+    assert!(world.hub.resident(&jid("bob")).is_none(), "the test needs an account that is not in memory");
+    (world, alice)
+}
+
+/// The subscription that a device finds in its roster.
+async fn subscription(device: &Device, contact: &str) -> Option<String> {
+    device.take().await;
+    device.send("<iq type='get' id='r'><query xmlns='jabber:iq:roster'/></iq>").await;
+    let stanzas = device.take().await;
+    let result = stanzas.iter().find(|stanza| stanza.attr("id") == Some("r")).unwrap();
+    let query = result.child("query", "jabber:iq:roster").unwrap();
+    let item = query.children().find(|item| item.attr("jid") == Some(&format!("{contact}@example.org")))?;
+    item.attr("subscription").map(str::to_owned)
+}
+
+#[tokio::test]
+async fn a_removal_reaches_a_contact_that_is_not_in_memory() {
+    let (world, alice) = friends().await;
+    alice
+        .send(
+            "<iq type='set' id='x'><query xmlns='jabber:iq:roster'>\
+             <item jid='bob@example.org' subscription='remove'/></query></iq>",
+        )
+        .await;
+    let bob = world.online("bob", "desk").await;
+    assert_eq!(subscription(&bob, "alice").await.as_deref(), Some("none"));
+}
+
+#[tokio::test]
+async fn the_end_of_an_account_reaches_a_contact_that_is_not_in_memory() {
+    let (world, alice) = friends().await;
+    world.hub.removed(&alice.session.cell).await.unwrap();
+    let bob = world.online("bob", "desk").await;
+    assert_eq!(subscription(&bob, "alice").await.as_deref(), Some("none"));
+}
