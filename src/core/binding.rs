@@ -9,6 +9,7 @@ use unisono_xml::Element;
 
 use crate::account::{Account, Cell};
 use crate::catch_up::{CaughtUp, numbers_write};
+use crate::delays::Moment;
 use crate::error::{Condition, StanzaError, StreamCondition};
 use crate::extension::{Entity, Registry, Reply};
 use crate::hub::{Connection, Hub, SessionRef};
@@ -16,7 +17,7 @@ use crate::ids::{DeviceId, LogPosition, SessionId, Ticket};
 use crate::jid::{BareJid, FullJid, Jid};
 use crate::outbox::{HandledTooHigh, Item};
 use crate::presence::plain_presence;
-use crate::session::{CatchUp, Link, Management, Session};
+use crate::session::{AnswerDue, CatchUp, Link, Management, Session};
 use crate::stanza::IqType;
 use crate::storage::{DeviceRecord, SessionRecord, Write};
 
@@ -211,19 +212,25 @@ impl Hub {
             return;
         };
         let handled = management.handled;
+        let last = management.answers.back().map(|answer| (answer.ticket, answer.tellable.clone()));
+        let mut stored = None;
         if std::mem::replace(&mut management.journaled, handled) != handled {
-            let ticket = self.commit(&mut account, vec![Write::SessionHandled { session: id, handled }]);
-            if let Some(session) = account.session_mut(id) {
-                session.last_ticket = session.last_ticket.max(ticket);
-            }
+            let moment = Arc::new(Moment::awaited(self.clock.clone()));
+            let writes = vec![Write::SessionHandled { session: id, handled }];
+            stored = Some((self.commit_and_tell(&mut account, writes, Some(moment.clone())), moment));
         }
-        if let Some(session) = account.session_mut(id) {
-            let due = session.last_ticket;
-            if let Some(management) = &mut session.management {
-                management.answers.push_back((handled, due));
-            }
-            session.wake();
+        let Some(session) = account.session_mut(id) else { return };
+        if let Some((ticket, _)) = &stored {
+            session.last_ticket = session.last_ticket.max(*ticket);
         }
+        let ticket = session.last_ticket;
+        // Asked again before anything else was stored, it waits for the same; or for nothing.
+        let awaited = stored.or(last).filter(|(awaited, _)| *awaited == ticket).map(|(_, moment)| moment);
+        let tellable = awaited.unwrap_or_else(|| Arc::new(Moment::now(self.clock.clone())));
+        if let Some(management) = &mut session.management {
+            management.answers.push_back(AnswerDue { handled, ticket, tellable });
+        }
+        session.wake();
     }
 
     /// `<a h='handled'/>` (XEP-0198 §4).

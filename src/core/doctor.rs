@@ -81,12 +81,14 @@ pub struct Overview {
     pub connected: usize,
     /// Sessions that wait to be resumed.
     pub detached: usize,
-    /// How far connected devices are behind their logs, ascending.
+    /// For how long connected devices have not acknowledged what is in their logs, ascending.
     lags: Vec<Duration>,
 }
 
 impl Overview {
-    /// The lag that this share of the connected devices does not exceed; 1 is the largest.
+    /// The lag that this share of the connected devices does not exceed; 1 is the largest. The lag of a device is the
+    /// age of the oldest message that was queued for it from its log and that it has not acknowledged. A device that
+    /// fetches its log by itself has none until it is sent something.
     #[expect(
         clippy::cast_precision_loss,
         clippy::cast_possible_truncation,
@@ -103,6 +105,7 @@ impl Hub {
     /// Counts what is in memory.
     pub fn overview(&self) -> Overview {
         let mut overview = Overview::default();
+        let now = self.clock.now_micros();
         for cell in self.residents() {
             overview.accounts = overview.accounts.saturating_add(1);
             let account = cell.lock();
@@ -112,9 +115,8 @@ impl Hub {
                     continue;
                 }
                 overview.connected = overview.connected.saturating_add(1);
-                let cursor = account.device(session.device).map_or(account.head, |device| device.cursor);
-                let behind = if session.has_all() { 0 } else { account.head.0.saturating_sub(cursor.0) };
-                overview.lags.push(Duration::from_micros(u64::try_from(behind).unwrap_or(0)));
+                let age = session.oldest_queued().map_or(0, |oldest| now.saturating_sub(oldest.0));
+                overview.lags.push(Duration::from_micros(u64::try_from(age).unwrap_or(0)));
             }
         }
         overview.lags.sort_unstable();

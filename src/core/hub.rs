@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use crate::account::{Account, Cell};
 use crate::clock::{Clock, Random};
+use crate::delays::Delays;
 use crate::error::StreamCondition;
 use crate::extension::Registry;
 use crate::ids::{SessionId, Ticket};
@@ -105,6 +106,9 @@ pub struct Counters {
     pub resume_failed: AtomicU64,
     /// Entries that a device should have had and that the log does not hold any more. Must be 0.
     pub gaps: AtomicU64,
+    /// From the commit that an acknowledgement (XEP-0198 `<a/>`) waited for, or from the request for it where that
+    /// came later, until it was written.
+    pub ack_to_commit: Delays,
 }
 
 /// One connection, as the network layer introduces it.
@@ -281,10 +285,20 @@ impl Hub {
 
     /// Hands writes that concern one account to the journal.
     pub fn commit(&self, account: &mut Account, writes: Vec<Write>) -> Ticket {
+        self.commit_and_tell(account, writes, None)
+    }
+
+    /// The same; somebody else is woken, too, when that is durable.
+    pub(crate) fn commit_and_tell(
+        &self,
+        account: &mut Account,
+        writes: Vec<Write>,
+        tell: Option<Arc<dyn Wake>>,
+    ) -> Ticket {
         if writes.is_empty() {
             return Ticket::NONE;
         }
-        let wake = account.wakers().collect();
+        let wake = tell.into_iter().chain(account.wakers()).collect();
         let ticket = self.store.submit(Commit { writes, wake });
         account.last_ticket = ticket;
         ticket

@@ -36,5 +36,6 @@ mod snapshot;
 
 // What others plug in.
 pub mod clock;
+pub mod delays;
 pub mod extension;
 pub mod storage;

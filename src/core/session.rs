@@ -4,6 +4,7 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::delays::Moment;
 use crate::error::StreamCondition;
 use crate::extension::{Filter, Holding};
 use crate::ids::{DeviceId, LogPosition, SessionId, Ticket};
@@ -44,10 +45,19 @@ pub(crate) struct Management {
     pub(crate) handled: u32,
     /// Of these, the store was told.
     pub(crate) journaled: u32,
-    /// Answers that are due, with the commit that each waits for.
-    pub(crate) answers: VecDeque<(u32, Ticket)>,
+    /// Answers that are due.
+    pub(crate) answers: VecDeque<AnswerDue>,
     /// We asked for an acknowledgement and have none yet.
     pub(crate) asked: bool,
+}
+
+/// An answer to a device that asked what was handled.
+pub(crate) struct AnswerDue {
+    pub(crate) handled: u32,
+    /// It waits for this commit.
+    pub(crate) ticket: Ticket,
+    /// Since when it may be told: the device has asked, and the commit is durable.
+    pub(crate) tellable: Arc<Moment>,
 }
 
 /// How far a session is with what its device missed.
@@ -254,6 +264,19 @@ impl Session {
     /// Stanzas that were not written, or not acknowledged.
     pub fn queued(&self) -> usize {
         self.outbox.entries().count().saturating_add(self.held.len())
+    }
+
+    /// The oldest entry of the log among them: they are queued in its order.
+    pub(crate) fn oldest_queued(&self) -> Option<LogPosition> {
+        let arrived = match &self.catch_up {
+            CatchUp::Reading { arrived, .. } => arrived.as_slice(),
+            CatchUp::Before(_) | CatchUp::Paging | CatchUp::Done => &[],
+        };
+        let queued = self.outbox.entries().chain(&self.held).chain(arrived);
+        queued.map(|entry| &entry.item).find_map(|item| match item {
+            Item::Logged { position, .. } => Some(*position),
+            Item::Stanza { .. } | Item::Text(_) => None,
+        })
     }
 
     /// Whether the device has everything that was meant for it.

@@ -74,12 +74,10 @@ impl Hub {
     fn answer_due(&self, session: &mut Session, durable: Ticket, out: &mut Vec<u8>) {
         let Some(management) = &mut session.management else { return };
         let mut due = None;
-        while let Some((handled, ticket)) = management.answers.front().copied() {
-            if ticket > durable {
-                break;
-            }
-            management.answers.pop_front();
-            due = Some(handled);
+        while management.answers.front().is_some_and(|answer| answer.ticket <= durable) {
+            let Some(answer) = management.answers.pop_front() else { break };
+            self.counters.ack_to_commit.record(answer.tellable.age());
+            due = Some(answer.handled);
         }
         if let (Some(handled), Some(write)) = (due, self.registry.ack_writer) {
             write(out, handled);

@@ -7,9 +7,10 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use axum::Router;
 use axum::extract::State;
 use axum::routing::get;
-use metrics::{counter, describe_counter, describe_gauge, gauge};
+use metrics::{counter, describe_counter, describe_gauge, describe_histogram, gauge};
 use metrics_exporter_prometheus::{BuildError, Matcher, PrometheusBuilder, PrometheusHandle};
 use tokio::net::TcpListener;
+use unisono_core::delays::{BOUNDS, Delays};
 use unisono_core::hub::Hub;
 
 /// Bounds of the histograms, in seconds: a commit takes from parts of a millisecond to the time a disk needs to fail.
@@ -20,6 +21,10 @@ pub(crate) fn install() -> Result<PrometheusHandle, BuildError> {
     let builder = PrometheusBuilder::new();
     let builder = builder.set_buckets_for_metric(Matcher::Suffix("_seconds".to_owned()), &SECONDS)?;
     let handle = builder.install_recorder()?;
+    describe_histogram!(
+        "unisono_store_commit_seconds",
+        "how long commits took that became durable, without those that failed before"
+    );
     describe_counter!("unisono_stanzas_total", "stanzas received from devices");
     describe_counter!("unisono_stanzas_sent_total", "stanzas written to devices");
     describe_counter!("unisono_messages_recorded_total", "messages recorded in a log");
@@ -34,7 +39,10 @@ pub(crate) fn install() -> Result<PrometheusHandle, BuildError> {
     describe_counter!("unisono_resumptions_total", "sessions that clients asked to resume");
     describe_gauge!("unisono_sessions", "sessions in memory");
     describe_gauge!("unisono_accounts", "accounts in memory");
-    describe_gauge!("unisono_device_cursor_lag_seconds", "how far connected devices are behind their log");
+    describe_gauge!(
+        "unisono_device_cursor_lag_seconds",
+        "age of the oldest message that a connected device has not acknowledged"
+    );
     describe_gauge!("unisono_store_failing", "1 while the store takes no commits");
     Ok(handle)
 }
@@ -56,7 +64,30 @@ pub(crate) async fn listen(address: SocketAddr) -> std::io::Result<TcpListener> 
 
 async fn render(State((handle, hub)): State<(PrometheusHandle, Arc<Hub>)>) -> String {
     observe(&hub);
-    handle.render()
+    let mut page = handle.render();
+    histogram(
+        &mut page,
+        "unisono_ack_to_commit_seconds",
+        "from the commit that an acknowledgement had to wait for until it went out",
+        &hub.counters.ack_to_commit,
+    );
+    page
+}
+
+/// Delays that were counted elsewhere, in the text format of Prometheus.
+fn histogram(page: &mut String, name: &str, about: &str, delays: &Delays) {
+    use std::fmt::Write;
+    let counted = delays.counted();
+    let mut write = |line: std::fmt::Arguments<'_>| {
+        // To write into a string cannot fail.
+        let _ = page.write_fmt(line);
+    };
+    write(format_args!("# HELP {name} {about}\n# TYPE {name} histogram\n"));
+    for (bound, within) in BOUNDS.iter().zip(counted.within) {
+        write(format_args!("{name}_bucket{{le=\"{}\"}} {within}\n", bound.as_secs_f64()));
+    }
+    let (count, total) = (counted.count, counted.total.as_secs_f64());
+    write(format_args!("{name}_bucket{{le=\"+Inf\"}} {count}\n{name}_sum {total}\n{name}_count {count}\n"));
 }
 
 /// What the hub knows.
@@ -85,4 +116,28 @@ fn observe(hub: &Hub) {
 #[expect(clippy::cast_precision_loss, reason = "counts of sessions are far below 2^52")]
 fn as_number(count: usize) -> f64 {
     count as f64
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn delays_are_a_histogram_in_the_text_format() {
+        let mut page = "# before\n".to_owned();
+        histogram(&mut page, "delay_seconds", "what it is", &Delays::default());
+        let lines: Vec<_> = page.lines().collect();
+        assert_eq!(lines.len(), 3 + BOUNDS.len() + 3);
+        for line in [
+            "# HELP delay_seconds what it is",
+            "# TYPE delay_seconds histogram",
+            "delay_seconds_bucket{le=\"0.00005\"} 0",
+            "delay_seconds_bucket{le=\"10\"} 0",
+            "delay_seconds_bucket{le=\"+Inf\"} 0",
+            "delay_seconds_sum 0",
+            "delay_seconds_count 0",
+        ] {
+            assert!(lines.contains(&line), "{line} is not in {page}");
+        }
+    }
 }

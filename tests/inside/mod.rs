@@ -3,6 +3,7 @@
 mod archive;
 mod catching_up;
 mod contacts;
+mod numbers;
 mod promises;
 
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};

@@ -16,8 +16,12 @@ async fn the_metrics_show_what_the_mission_counts(database: Database) {
     alice.send(&chat("bob", "once")).await;
     alice.send(&chat("bob", "end")).await;
     alice.recorded().await;
+    bob.answers = false;
     bob.hears("once").await;
     bob.hears("end").await;
+    // He has not said that he has it.
+    let lag = server.metric("unisono_device_cursor_lag_seconds{quantile=\"1\"}").await;
+    assert!(lag > 0.0 && lag < 3600.0, "{lag}");
     bob.acknowledge().await;
     bob.settle().await;
     for (name, want) in [
@@ -34,6 +38,14 @@ async fn the_metrics_show_what_the_mission_counts(database: Database) {
     ] {
         assert_eq!(server.metric(name).await.to_bits(), f64::to_bits(want), "{name}");
     }
-    assert!(server.metric("unisono_store_commit_seconds_count").await >= 1.0);
+    // Each acknowledgement waited for a commit that took its time, and each went out after it.
+    let acknowledged = server.metric("unisono_ack_to_commit_seconds_count").await;
+    assert!(acknowledged >= 2.0, "{acknowledged}");
+    let most = server.metric("unisono_ack_to_commit_seconds_bucket{le=\"+Inf\"}").await;
+    assert_eq!(most.to_bits(), acknowledged.to_bits());
+    assert!(server.metric("unisono_ack_to_commit_seconds_sum").await > 0.0);
+    let commits = server.metric("unisono_store_commit_seconds_count").await;
+    assert!(commits >= acknowledged, "{commits} {acknowledged}");
+    assert!(server.metric("unisono_store_commit_seconds_sum").await > 0.0);
     assert!(server.metric("unisono_stanzas_total").await >= 7.0);
 }

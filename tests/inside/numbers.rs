@@ -1,0 +1,69 @@
+//! Numbers for the operator, on a clock that a test owns.
+
+use super::*;
+
+fn wait(world: &World, time: Duration) {
+    *world.clock.elapsed.lock().unwrap() += time;
+}
+
+#[tokio::test]
+async fn an_acknowledgement_is_late_from_the_commit_on_and_not_before() {
+    let world = World::with(&["alice", "bob"]).await;
+    let (alice, _) = world.managed("alice", "desk").await;
+    let counted = || {
+        let counted = world.hub.counters.ack_to_commit.counted();
+        (counted.count, counted.total)
+    };
+    world.store.hold();
+    alice.say("bob@example.org", "1").await;
+    alice.nonza("<r xmlns='urn:xmpp:sm:3'/>").await;
+    wait(&world, Duration::from_secs(100)); // the store is slow: that is the latency of commits
+    alice.take().await;
+    assert_eq!(counted(), (0, Duration::ZERO));
+    world.store.release();
+    wait(&world, Duration::from_secs(3)); // the connection is slow
+    alice.take().await;
+    assert_eq!(counted(), (1, Duration::from_secs(3)));
+    // What is asked about long after it was stored is late from the question on.
+    alice.say("bob@example.org", "2").await;
+    wait(&world, Duration::from_secs(100));
+    alice.nonza("<r xmlns='urn:xmpp:sm:3'/>").await;
+    wait(&world, Duration::from_secs(4));
+    alice.take().await;
+    assert_eq!(counted(), (2, Duration::from_secs(7)));
+    // Asked twice about the same commit: both are told at once.
+    world.store.hold();
+    alice.say("bob@example.org", "3").await;
+    alice.nonza("<r xmlns='urn:xmpp:sm:3'/>").await;
+    alice.nonza("<r xmlns='urn:xmpp:sm:3'/>").await;
+    wait(&world, Duration::from_secs(100));
+    world.store.release();
+    wait(&world, Duration::from_secs(5));
+    alice.take().await;
+    assert_eq!(counted(), (4, Duration::from_secs(17)));
+}
+
+#[tokio::test]
+async fn a_device_lags_by_the_age_of_what_it_has_not_acknowledged() {
+    let world = World::with(&["alice", "bob"]).await;
+    let alice = world.online("alice", "desk").await;
+    let (bob, _) = world.managed("bob", "phone").await;
+    let second = 1_000_000;
+    let lag = || world.hub.overview().lag(1.0);
+    assert_eq!(lag(), Duration::ZERO);
+    alice.say("bob@example.org", "1").await; // the first that his log has
+    world.step_clock(2 * second);
+    alice.say("bob@example.org", "2").await;
+    world.step_clock(3 * second);
+    assert_eq!(lag(), Duration::from_secs(5)); // not since the beginning of time
+    assert_eq!(bob.bodies().await, ["1", "2"]);
+    assert_eq!(lag(), Duration::from_secs(5)); // written is not acknowledged
+    bob.acknowledge(1).await;
+    assert_eq!(lag(), Duration::from_secs(3));
+    bob.acknowledge(2).await;
+    assert_eq!(lag(), Duration::ZERO);
+    world.step_clock(86_400 * second);
+    alice.say("bob@example.org", "3").await;
+    world.step_clock(second);
+    assert_eq!(lag(), Duration::from_secs(1)); // a quiet day is no lag
+}
