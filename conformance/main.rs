@@ -1,13 +1,7 @@
-//! Black-box conformance suite for any XMPP server.
-
-mod client;
-mod run;
-mod script;
-mod target;
-mod xml;
+//! The command line of the conformance suite.
 
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
-    run::main()
+    unisono_conformance::main()
 }

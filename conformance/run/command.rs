@@ -79,7 +79,7 @@ struct Run {
 }
 
 /// Runs what the command line says.
-pub(crate) fn main() -> ExitCode {
+pub fn main() -> ExitCode {
     let arguments = Arguments::parse();
     let result = match arguments.command {
         Commands::Scripts(scripts) => block_on(scripts.run()),

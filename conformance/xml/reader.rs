@@ -7,7 +7,7 @@ use super::{Attribute, Element, NS_CLIENT, NS_STREAM, NS_XML, Node};
 
 /// What the bytes are.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Document {
+pub enum Document {
     /// An XMPP stream: the root is an event of its own, its children are elements.
     Stream,
     /// Elements one after the other, as a script writes them: `jabber:client` is the
@@ -16,7 +16,7 @@ pub(crate) enum Document {
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) enum Event {
+pub enum Event {
     /// The opening tag of the stream.
     Open(Element),
     /// A whole child of the stream, or of the fragment.
@@ -25,7 +25,7 @@ pub(crate) enum Event {
     Close,
 }
 
-pub(crate) struct Reader {
+pub struct Reader {
     document: Document,
     buffer: Vec<u8>,
     stack: Vec<Level>,
@@ -47,21 +47,21 @@ struct Tag {
 }
 
 impl Reader {
-    pub(crate) fn new(document: Document) -> Self {
+    pub fn new(document: Document) -> Self {
         Self { document, buffer: Vec::new(), stack: Vec::new(), is_started: false, is_ended: false }
     }
 
-    pub(crate) fn feed(&mut self, bytes: &[u8]) {
+    pub fn feed(&mut self, bytes: &[u8]) {
         self.buffer.extend_from_slice(bytes);
     }
 
     /// Bytes that are fed and not read yet.
-    pub(crate) fn pending(&self) -> &[u8] {
+    pub fn pending(&self) -> &[u8] {
         &self.buffer
     }
 
     /// The next event, or `None` while it is incomplete. The error is what is wrong with the XML.
-    pub(crate) fn next(&mut self) -> Result<Option<Event>, String> {
+    pub fn next(&mut self) -> Result<Option<Event>, String> {
         while let Some(token) = take_token(&mut self.buffer)? {
             if let Some(event) = self.handle(&token)? {
                 return Ok(Some(event));
@@ -203,7 +203,7 @@ impl Reader {
 }
 
 /// The elements of a complete text.
-pub(crate) fn fragment(text: &str) -> Result<Vec<Element>, String> {
+pub fn fragment(text: &str) -> Result<Vec<Element>, String> {
     let mut reader = Reader::new(Document::Fragment);
     reader.feed(text.as_bytes());
     let mut elements = Vec::new();

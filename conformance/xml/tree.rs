@@ -4,54 +4,54 @@ use std::fmt::{self, Write as _};
 
 /// An element with its namespaces resolved.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Element {
-    pub(crate) name: String,
-    pub(crate) ns: String,
-    pub(crate) attributes: Vec<Attribute>,
-    pub(crate) nodes: Vec<Node>,
+pub struct Element {
+    pub name: String,
+    pub ns: String,
+    pub attributes: Vec<Attribute>,
+    pub nodes: Vec<Node>,
 }
 
 /// An attribute; `ns` is empty for one without a prefix.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Attribute {
-    pub(crate) ns: String,
-    pub(crate) name: String,
-    pub(crate) value: String,
+pub struct Attribute {
+    pub ns: String,
+    pub name: String,
+    pub value: String,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) enum Node {
+pub enum Node {
     Element(Element),
     Text(String),
 }
 
 impl Element {
     /// The value of an attribute without a namespace.
-    pub(crate) fn attribute(&self, name: &str) -> Option<&str> {
+    pub fn attribute(&self, name: &str) -> Option<&str> {
         self.attribute_ns("", name)
     }
 
-    pub(crate) fn attribute_ns(&self, ns: &str, name: &str) -> Option<&str> {
+    pub fn attribute_ns(&self, ns: &str, name: &str) -> Option<&str> {
         self.attributes.iter().find(|a| a.name == name && a.ns == ns).map(|a| a.value.as_str())
     }
 
-    pub(crate) fn children(&self) -> impl Iterator<Item = &Element> {
+    pub fn children(&self) -> impl Iterator<Item = &Element> {
         self.nodes.iter().filter_map(|node| match node {
             Node::Element(element) => Some(element),
             Node::Text(_) => None,
         })
     }
 
-    pub(crate) fn child(&self, ns: &str, name: &str) -> Option<&Element> {
+    pub fn child(&self, ns: &str, name: &str) -> Option<&Element> {
         self.children().find(|child| child.is(ns, name))
     }
 
-    pub(crate) fn is(&self, ns: &str, name: &str) -> bool {
+    pub fn is(&self, ns: &str, name: &str) -> bool {
         self.ns == ns && self.name == name
     }
 
     /// All text directly in this element.
-    pub(crate) fn text(&self) -> String {
+    pub fn text(&self) -> String {
         let texts = self.nodes.iter().filter_map(|node| match node {
             Node::Text(text) => Some(text.as_str()),
             Node::Element(_) => None,
@@ -60,7 +60,7 @@ impl Element {
     }
 
     /// Message, presence or iq: what XEP-0198 counts.
-    pub(crate) fn is_stanza(&self) -> bool {
+    pub fn is_stanza(&self) -> bool {
         self.ns == super::NS_CLIENT && matches!(self.name.as_str(), "message" | "presence" | "iq")
     }
 
@@ -104,7 +104,7 @@ impl fmt::Display for Element {
 }
 
 /// Text made safe for an element's content and for an attribute in either quote.
-pub(crate) fn escape(text: &str) -> String {
+pub fn escape(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
     for c in text.chars() {
         match c {
