@@ -2,6 +2,7 @@
 
 pub mod api {
     //! Administration over HTTP, and the same without a server.
+    pub mod guard;
     pub mod local;
     pub mod router;
     pub mod types;

@@ -37,6 +37,10 @@ pub(crate) fn install() -> Result<PrometheusHandle, BuildError> {
         "entries that a device should have had and the log lost; must be 0"
     );
     describe_counter!("unisono_resumptions_total", "sessions that clients asked to resume");
+    describe_counter!(
+        "unisono_admin_refusals_total",
+        "requests to the port of the administration API without right"
+    );
     describe_gauge!("unisono_sessions", "sessions in memory");
     describe_gauge!("unisono_accounts", "accounts in memory");
     describe_gauge!(

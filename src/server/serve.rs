@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use axum::Router;
-use tokio::net::UnixListener;
+use tokio::net::{TcpListener, UnixListener};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -21,6 +21,7 @@ use unisono_net::sasl::Policy;
 use unisono_net::tls::CertStore;
 use unisono_net::{C2s, Limits, Security};
 
+use crate::api::guard::{Token, guarded};
 use crate::api::local::{LocalAdmin, Running};
 use crate::api::router::router;
 use crate::cli::{Admin, Failure};
@@ -107,9 +108,11 @@ async fn run(config: &Config) -> Result<(), Failure> {
         listening.push(format!("metrics {}", listener.local_addr().unwrap_or(address)));
         spawn_until(&tasks, &stop, metrics::serve(listener, handle, hub.clone()));
     }
+    let guarded = admin_port(config).await?;
+    listening.extend(guarded.as_ref().map(|(_, _, address)| format!("admin {address}")));
     let started_at = hub.clock.now_micros();
     let running = Running { started_at, listen: listening.clone() };
-    offer_api(config, LocalAdmin::running(hub.clone(), running), &tasks, &stop).await?;
+    offer_api(config, LocalAdmin::running(hub.clone(), running), guarded, &tasks, &stop)?;
     spawn_until(&tasks, &stop, housekeeping(hub.clone(), certs, config.archive.retention_days));
     tracing::info!(domains = ?hub.settings.domains, restored, "the server runs");
     announce_ready(&listening);
@@ -233,10 +236,27 @@ async fn purge(hub: &Hub, days: u32) {
     }
 }
 
+/// A port for the administration API, with its token and its address.
+type AdminPort = (TcpListener, Token, SocketAddr);
+
+/// Listens where the administration API is offered besides the socket.
+async fn admin_port(config: &Config) -> Result<Option<AdminPort>, Failure> {
+    let Some(address) = config.admin.listen else { return Ok(None) };
+    let file = &config.admin.token_file;
+    let (token, made) = Token::read_or_make(file).map_err(|error| Failure::failed(error.to_string()))?;
+    if made {
+        tracing::info!(file = %file.display(), "made a token for the administration API");
+    }
+    let listener = metrics::listen(address).await.map_err(|error| cannot_listen(address, &error))?;
+    let address = listener.local_addr().unwrap_or(address);
+    Ok(Some((listener, token, address)))
+}
+
 /// The administration API, on the socket and where it is configured.
-async fn offer_api(
+fn offer_api(
     config: &Config,
     admin: LocalAdmin,
+    port: Option<AdminPort>,
     tasks: &TaskTracker,
     stop: &CancellationToken,
 ) -> Result<(), Failure> {
@@ -247,8 +267,8 @@ async fn offer_api(
     })?;
     let on_socket: Router = router.clone();
     spawn_until(tasks, stop, async move { axum::serve(listener, on_socket).await });
-    if let Some(address) = config.admin.listen {
-        let listener = metrics::listen(address).await.map_err(|error| cannot_listen(address, &error))?;
+    if let Some((listener, token, address)) = port {
+        let router = guarded(router, token, address);
         spawn_until(tasks, stop, async move { axum::serve(listener, router).await });
     }
     Ok(())

@@ -14,6 +14,7 @@ mod wire;
 pub(crate) use self::archive::query;
 pub(crate) use self::database::Database;
 pub(crate) use self::device::{Device, Lost, Resumption};
+pub(crate) use self::http::request_with;
 pub(crate) use self::library::Library;
 pub(crate) use self::login::Login;
 pub(crate) use self::message::{Said, chat, condition, said};

@@ -45,6 +45,8 @@ pub(crate) struct Server {
     starttls: SocketAddr,
     direct_tls: SocketAddr,
     metrics: SocketAddr,
+    /// The line that says where it listens.
+    listening: String,
     tls: Arc<ClientConfig>,
     accounts: Mutex<HashSet<String>>,
 }
@@ -67,6 +69,7 @@ impl Server {
             starttls: port("starttls", &ready),
             direct_tls: port("direct_tls", &ready),
             metrics: port("metrics", &ready),
+            listening: String::new(),
             accounts: Mutex::default(),
         };
         server.ready(&ready);
@@ -82,6 +85,7 @@ impl Server {
     }
 
     fn ready(&mut self, ready: &str) {
+        ready.clone_into(&mut self.listening);
         self.starttls = port("starttls", ready);
         self.direct_tls = port("direct_tls", ready);
         self.metrics = port("metrics", ready);
@@ -176,6 +180,11 @@ impl Server {
     /// From now on, clients trust the certificate that is in the files of the server, and no other.
     pub(crate) fn trust(&mut self) {
         self.tls = trusting(&std::fs::read(self.path("data/tls/self-signed.pem")).unwrap());
+    }
+
+    /// Where it listens for something of this name.
+    pub(crate) fn address(&self, name: &str) -> SocketAddr {
+        port(name, &self.listening)
     }
 
     /// What a client trusts.

@@ -1,6 +1,7 @@
 //! What people do with the server, by subject. Each story is named by what holds at its end.
 
 mod acknowledgements;
+mod admin;
 mod archive;
 mod attention;
 mod bad_input;

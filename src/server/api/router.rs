@@ -138,7 +138,8 @@ fn done(result: Result<(), ApiError>) -> Response {
     }
 }
 
-struct Failed(ApiError);
+/// An error as a response.
+pub(super) struct Failed(pub(super) ApiError);
 
 impl IntoResponse for Failed {
     fn into_response(self) -> Response {

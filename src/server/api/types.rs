@@ -13,6 +13,7 @@
 //! | `DELETE /v1/sessions?jid=JID` | | [`Kicked`] |
 //! | `GET /v1/sync/{jid}` | | [`DoctorReport`] |
 //!
+//! On a port, every request shows the token of the server (`Authorization: Bearer TOKEN`); see `guard.rs`.
 //! JIDs in a path or query are percent-encoded. Any other outcome is an [`ErrorBody`] with the status
 //! of its code. Times are RFC 3339 in UTC. Readers ignore fields that they do not know.
 
@@ -273,6 +274,10 @@ pub struct DoctorReport {
 pub enum ErrorCode {
     /// The request is wrong: no JID, a domain of somebody else, an empty password. 400.
     InvalidRequest,
+    /// The request does not show the token, where it needs one. 401.
+    Unauthorized,
+    /// The request comes from where none is taken, such as a web page. 403.
+    Forbidden,
     /// There is no such account, session or path. 404.
     NotFound,
     /// There is such an account already. 409.
@@ -291,6 +296,8 @@ impl ErrorCode {
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::InvalidRequest => "invalid_request",
+            Self::Unauthorized => "unauthorized",
+            Self::Forbidden => "forbidden",
             Self::NotFound => "not_found",
             Self::AlreadyExists => "already_exists",
             Self::Unavailable => "unavailable",
@@ -303,6 +310,8 @@ impl ErrorCode {
     pub const fn status(self) -> u16 {
         match self {
             Self::InvalidRequest => 400,
+            Self::Unauthorized => 401,
+            Self::Forbidden => 403,
             Self::NotFound => 404,
             Self::AlreadyExists => 409,
             Self::Unavailable | Self::Unreachable => 503,
@@ -391,6 +400,8 @@ mod tests {
         }
         for code in [
             ErrorCode::InvalidRequest,
+            ErrorCode::Unauthorized,
+            ErrorCode::Forbidden,
             ErrorCode::NotFound,
             ErrorCode::AlreadyExists,
             ErrorCode::Unavailable,

@@ -63,7 +63,7 @@ impl From<ApiError> for Failure {
             ErrorCode::NotFound => Exit::NotFound,
             ErrorCode::AlreadyExists => Exit::AlreadyExists,
             ErrorCode::Unavailable | ErrorCode::Unreachable => Exit::Unreachable,
-            ErrorCode::Internal => Exit::Failed,
+            ErrorCode::Unauthorized | ErrorCode::Forbidden | ErrorCode::Internal => Exit::Failed,
         };
         Self { exit, code: error.code.as_str(), message: error.message }
     }

@@ -63,13 +63,13 @@ impl Checks<'_> {
                 self.require(free, key, || format!("\"{address}\" is listed twice"));
             }
         }
-        for (key, address) in
-            [("metrics.listen", config.metrics.listen), ("admin.listen", config.admin.listen)]
-        {
+        for (key, address, example, lacks) in [
+            ("metrics.listen", config.metrics.listen, "127.0.0.1:9522", "no TLS and no login"),
+            ("admin.listen", config.admin.listen, "127.0.0.1:9523", "no TLS"),
+        ] {
             let loopback = address.is_none_or(|address| address.ip().is_loopback());
             self.require(loopback, key, || {
-                "only a loopback address such as \"127.0.0.1:9522\" is safe here: there is no TLS and no login"
-                    .to_owned()
+                format!("only a loopback address such as \"{example}\" is safe here: there is {lacks}")
             });
         }
     }

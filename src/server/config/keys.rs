@@ -148,9 +148,12 @@ section! {
     Admin {
         /// The Unix socket. A relative path is in data_dir.
         socket: PathBuf = PathBuf::from("unisono.sock");
-        /// A loopback address to offer the same HTTP API at, or "off". Whoever can connect to this
-        /// address controls the server.
+        /// A loopback address to offer the same HTTP API at, or "off". There, a request must show the
+        /// token: "Authorization: Bearer TOKEN".
         listen: Option<SocketAddr> = None;
+        /// The file of that token, open to the server's own user alone. Made at the first start that needs
+        /// it. A relative path is in data_dir.
+        token_file: PathBuf = PathBuf::from("admin.token");
     }
 }
 
@@ -207,6 +210,7 @@ impl Config {
         let data_dir = &self.server.data_dir;
         self.store.url.settle(data_dir);
         self.admin.socket = data_dir.join(&self.admin.socket);
+        self.admin.token_file = data_dir.join(&self.admin.token_file);
     }
 
     /// The directory of the certificate that the server makes itself.

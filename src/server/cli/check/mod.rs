@@ -16,6 +16,7 @@ use super::failure::Failure;
 use super::output::Report;
 use super::run::Context;
 use super::table::{count, table};
+use crate::api::guard::Token;
 use crate::api::types::VersionInfo;
 use crate::config::{Config, Loaded};
 
@@ -68,6 +69,7 @@ impl Check {
         let (server, running) = running(config).await;
         findings.push(server);
         findings.extend(ports::check(config, running.as_ref()));
+        findings.extend(admin_token(config));
         findings.extend(certificates::check(config));
         findings.push(store(config, context.backend, running.as_ref()).await);
         Ok(report(&findings))
@@ -105,6 +107,18 @@ async fn running(config: &Config) -> (Finding, Option<VersionInfo>) {
             Err(error) => (Finding::problem(CHECK, error.to_string()), None),
         },
     }
+}
+
+/// The token of the administration API, where a port offers that.
+fn admin_token(config: &Config) -> Option<Finding> {
+    const CHECK: &str = "admin token";
+    config.admin.listen?;
+    let file = &config.admin.token_file;
+    Some(match Token::read(file) {
+        Ok(Some(_)) => Finding::ok(CHECK, file.display().to_string()),
+        Ok(None) => Finding::ok(CHECK, format!("{} will be made at the next start", file.display())),
+        Err(error) => Finding::problem(CHECK, error.to_string()),
+    })
 }
 
 async fn store(config: &Config, backend: &dyn Backend, running: Option<&VersionInfo>) -> Finding {
