@@ -113,7 +113,7 @@ async fn run(config: &Config) -> Result<(), Failure> {
     let started_at = hub.clock.now_micros();
     let running = Running { started_at, listen: listening.clone() };
     offer_api(config, LocalAdmin::running(hub.clone(), running), guarded, &tasks, &stop)?;
-    spawn_until(&tasks, &stop, housekeeping(hub.clone(), certs, config.archive.retention_days));
+    spawn_until(&tasks, &stop, housekeeping(hub.clone(), certs, config.clone()));
     tracing::info!(domains = ?hub.settings.domains, restored, "the server runs");
     announce_ready(&listening);
 
@@ -199,7 +199,9 @@ fn certificates(config: &Config) -> Result<CertStore, Failure> {
 }
 
 /// What has to be done from time to time.
-async fn housekeeping(hub: Arc<Hub>, certs: Arc<CertStore>, retention_days: u32) {
+async fn housekeeping(hub: Arc<Hub>, certs: Arc<CertStore>, config: Config) {
+    let retention_days = config.archive.retention_days;
+    let mut upkeep = Upkeep { certs, config: Arc::new(config), problem: None };
     let mut second = tokio::time::interval(Duration::from_secs(1));
     let mut certificates = tokio::time::interval(CERTIFICATES_EVERY);
     let mut retention = tokio::time::interval(RETENTION_EVERY);
@@ -212,17 +214,42 @@ async fn housekeeping(hub: Arc<Hub>, certs: Arc<CertStore>, retention_days: u32)
     loop {
         tokio::select! {
             _ = second.tick() => hub.sweep(),
-            _ = certificates.tick() => reload(&certs).await,
-            _ = hung_up(&mut hangup) => reload(&certs).await,
+            _ = certificates.tick() => upkeep.look().await,
+            _ = hung_up(&mut hangup) => upkeep.look().await,
             _ = retention.tick(), if retention_days > 0 => purge(&hub, retention_days).await,
         }
     }
 }
 
-/// Reads certificates that have changed.
-async fn reload(certs: &Arc<CertStore>) {
-    let certs = certs.clone();
-    let _ = tokio::task::spawn_blocking(move || certs.reload_if_changed(SystemTime::now())).await;
+/// What keeps the certificates valid.
+struct Upkeep {
+    certs: Arc<CertStore>,
+    config: Arc<Config>,
+    /// Why the server's own certificate could not be renewed at the last look; told once.
+    problem: Option<String>,
+}
+
+impl Upkeep {
+    /// Makes the server's own certificate anew before it ends, and reads those that have changed.
+    async fn look(&mut self) {
+        let (certs, config) = (self.certs.clone(), self.config.clone());
+        let looking = tokio::task::spawn_blocking(move || {
+            let now = SystemTime::now();
+            let renewed = tls_default::renew(&config, now).map_err(|error| error.to_string());
+            certs.reload_if_changed(now);
+            renewed
+        });
+        // The other way to end is a panic, which the panic hook has told.
+        let Ok(renewed) = looking.await else { return };
+        match &renewed {
+            Ok(true) => tracing::info!("the self-signed certificate ended soon, made another"),
+            Err(reason) if self.problem.as_ref() != Some(reason) => {
+                tracing::error!(reason, "cannot renew the self-signed certificate");
+            }
+            Ok(false) | Err(_) => {}
+        }
+        self.problem = renewed.err();
+    }
 }
 
 /// Forgets what is older than the archive should keep.

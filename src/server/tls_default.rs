@@ -51,8 +51,8 @@ pub enum OwnCertificateError {
     Make(#[from] SelfSignedError),
 }
 
-/// The certificates to serve, and why one was made just now, if one was. To be asked again from time to
-/// time: a certificate of our own is then made anew before it ends.
+/// The certificates to serve, and why one was made just now, if one was. While the server runs, [`renew`] sees to it
+/// that the one of our own does not end.
 pub fn certificates(
     config: &Config,
     now: SystemTime,
@@ -70,25 +70,47 @@ pub fn certificates(
     Ok((configured.collect(), None))
 }
 
+/// Makes the server's own certificate anew if its end is near; whether it did. What else may be wrong with the files
+/// is left alone: somebody may be at work there, and the server goes on with what it has read.
+pub fn renew(config: &Config, now: SystemTime) -> Result<bool, OwnCertificateError> {
+    if !config.tls.certificate.is_empty() {
+        return Ok(false);
+    }
+    let directory = config.own_tls_dir();
+    let files = own_files(&directory, &config.server.domains);
+    let is_due = reason_to_make(&files, now) == Some(Reason::Expiring);
+    if is_due {
+        make(&directory, &files, now)?;
+    }
+    Ok(is_due)
+}
+
 /// The certificate for `domains` in `directory`, made if there is none that serves.
 fn own_certificate(
     directory: &Path,
     domains: &[Domain],
     now: SystemTime,
 ) -> Result<(CertFiles, Option<Reason>), OwnCertificateError> {
-    let names: Vec<String> = domains.iter().map(certified_name).collect();
-    let files =
-        CertFiles { domains: names.clone(), chain: directory.join(CERT_FILE), key: directory.join(KEY_FILE) };
+    let files = own_files(directory, domains);
     let made = reason_to_make(&files, now);
     if made.is_some() {
-        let pair = self_signed(&names, now)?;
-        let cannot = |error| OwnCertificateError::Write { path: directory.to_owned(), error };
-        DirBuilder::new().recursive(true).mode(0o700).create(directory).map_err(cannot)?;
-        // A crash between the two leaves a pair that does not match, which is made anew.
-        write(&files.key, &pair.key_pem, 0o600)?;
-        write(&files.chain, &pair.certificate_pem, 0o644)?;
+        make(directory, &files, now)?;
     }
     Ok((files, made))
+}
+
+fn own_files(directory: &Path, domains: &[Domain]) -> CertFiles {
+    let domains = domains.iter().map(certified_name).collect();
+    CertFiles { domains, chain: directory.join(CERT_FILE), key: directory.join(KEY_FILE) }
+}
+
+fn make(directory: &Path, files: &CertFiles, now: SystemTime) -> Result<(), OwnCertificateError> {
+    let pair = self_signed(&files.domains, now)?;
+    let cannot = |error| OwnCertificateError::Write { path: directory.to_owned(), error };
+    DirBuilder::new().recursive(true).mode(0o700).create(directory).map_err(cannot)?;
+    // A crash between the two leaves a pair that does not match, which is made anew at the next start.
+    write(&files.key, &pair.key_pem, 0o600)?;
+    write(&files.chain, &pair.certificate_pem, 0o644)
 }
 
 /// Why the files cannot be used, if they cannot.
@@ -142,6 +164,8 @@ mod tests {
     )]
 
     use std::os::unix::fs::PermissionsExt;
+
+    use unisono_net::tls::CertStore;
 
     use super::*;
     use crate::config::Certificate;
@@ -215,6 +239,32 @@ mod tests {
             assert_eq!(own_certificate(&directory, &names, now() + later).unwrap().1, Some(want), "{name}");
             assert_eq!(own_certificate(&directory, &names, now() + later).unwrap().1, None, "{name}");
         }
+    }
+
+    #[test]
+    fn a_running_server_renews_it_before_it_ends_and_touches_nothing_else() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut config = Config::default();
+        config.server.data_dir = folder.path().join("data");
+        config.server.domains = domains(&["a.example"]);
+        let (files, _) = certificates(&config, now()).unwrap();
+        let store = CertStore::load(files.clone(), now()).unwrap();
+        let first = store.next_expiry().unwrap();
+        assert!(!renew(&config, now() + 300 * DAY).unwrap());
+        let late = now() + 370 * DAY; // 27 days are left
+        assert!(renew(&config, late).unwrap());
+        assert_eq!(store.reload_if_changed(late).replaced, 1);
+        assert!(store.next_expiry().unwrap() > first + 300 * DAY);
+        assert!(!renew(&config, late).unwrap());
+
+        fs::write(&files[0].key, "half").unwrap();
+        assert!(!renew(&config, late + 390 * DAY).unwrap());
+        assert_eq!(fs::read(&files[0].key).unwrap(), b"half");
+        fs::remove_file(&files[0].key).unwrap();
+        fs::remove_file(&files[0].chain).unwrap();
+        assert!(!renew(&config, late + 390 * DAY).unwrap());
+        config.tls.certificate = vec![Certificate::default()];
+        assert!(!renew(&config, late + 800 * DAY).unwrap());
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! A new certificate needs no restart.
 
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use rustix::process::Signal;
 use unisono_net::tls::self_signed;
@@ -25,4 +25,26 @@ async fn a_new_certificate_is_served_and_streams_go_on() {
     // Who came in before does not notice.
     bob.send(&chat("alice", "still here")).await;
     alice.hears("still here").await;
+}
+
+#[tokio::test]
+async fn a_certificate_of_the_servers_own_does_not_end_while_it_runs() {
+    let mut server = Server::start(Database::Sqlite).await;
+    let mut alice = server.device("alice").await;
+    // It was made 380 days ago, and ends in 17.
+    let then = SystemTime::now() - Duration::from_secs(380 * 86_400);
+    let made = self_signed(&[DOMAIN.to_owned()], then).unwrap();
+    std::fs::write(server.path("data/tls/self-signed.pem"), &made.certificate_pem).unwrap();
+    std::fs::write(server.path("data/tls/self-signed.key"), made.key_pem).unwrap();
+    server.signal(Signal::HUP);
+    server.logged("ended soon, made another").await;
+    server.trust();
+    assert_ne!(
+        std::fs::read_to_string(server.path("data/tls/self-signed.pem")).unwrap(),
+        made.certificate_pem
+    );
+    server.online("alice", "laptop").await.settle().await;
+    alice.settle().await;
+    let key = std::fs::metadata(server.path("data/tls/self-signed.key")).unwrap();
+    assert_eq!(std::os::unix::fs::PermissionsExt::mode(&key.permissions()) & 0o777, 0o600);
 }
