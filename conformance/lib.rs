@@ -2,6 +2,7 @@
 //!
 //! A library, so that the convergence checker can also be run by who holds the server in the same process.
 
+mod bench;
 mod client;
 pub mod converge;
 mod run;

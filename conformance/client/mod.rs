@@ -13,6 +13,8 @@ pub(crate) use connection::{Connection, Incoming, Options};
 pub(crate) use filter::{Counters, SYNC_PREFIX};
 pub(crate) use login::{Endpoint, Identity, Login};
 pub(crate) use sabotage::{Damage, Sabotage};
+pub(crate) use sasl::ScramSha1;
+pub(crate) use tls::config as tls_config;
 pub(crate) use trace::Trace;
 
 pub(crate) const NS_TLS: &str = "urn:ietf:params:xml:ns:xmpp-tls";

@@ -108,8 +108,7 @@ async fn scram(connection: &mut Connection, hash: &Hash, credentials: &Credentia
 }
 
 fn decode(element: &Element) -> Result<String> {
-    let bytes = BASE64.decode(element.text()).with_context(|| format!("no base64 in {element}"))?;
-    String::from_utf8(bytes).context("SASL data is not UTF-8")
+    text(&element.text()).with_context(|| format!("in {element}"))
 }
 
 /// The client's final message for the server's first one (RFC 5802 §3).
@@ -121,30 +120,94 @@ fn answer(
     challenge: &str,
     password: &str,
 ) -> Result<Proof> {
-    let part = |key: &str| {
-        let part = challenge.split(',').find_map(|part| part.strip_prefix(key));
-        part.with_context(|| format!("no {key} in the challenge {challenge:?}"))
-    };
-    let (server_nonce, salt, count) = (part("r=")?, part("s=")?, part("i=")?);
+    let salted = salt(hash, challenge, password)?;
+    prove(hash, header, bare, nonce, challenge, &salted)
+}
+
+fn part<'a>(challenge: &'a str, key: &str) -> Result<&'a str> {
+    let part = challenge.split(',').find_map(|part| part.strip_prefix(key));
+    part.with_context(|| format!("no {key} in the challenge {challenge:?}"))
+}
+
+/// The salted password, the costly part, which a client may keep (RFC 5802 §3).
+fn salt(hash: &Hash, challenge: &str, password: &str) -> Result<Vec<u8>> {
+    let salt = BASE64.decode(part(challenge, "s=")?).context("the salt is not base64")?;
+    let count: NonZeroU32 = part(challenge, "i=")?.parse().context("the iteration count is no number")?;
+    let mut salted = vec![0; hash.digest.output_len()];
+    pbkdf2::derive(hash.pbkdf2, count, &salt, password.as_bytes(), &mut salted);
+    Ok(salted)
+}
+
+fn prove(
+    hash: &Hash,
+    header: &str,
+    bare: &str,
+    nonce: &str,
+    challenge: &str,
+    salted: &[u8],
+) -> Result<Proof> {
+    let server_nonce = part(challenge, "r=")?;
     if !server_nonce.starts_with(nonce) || server_nonce.len() == nonce.len() {
         bail!("the server's nonce does not extend ours");
     }
-    let salt = BASE64.decode(salt).context("the salt is not base64")?;
-    let count: NonZeroU32 = count.parse().context("the iteration count is no number")?;
-
-    let mut salted = vec![0; hash.digest.output_len()];
-    pbkdf2::derive(hash.pbkdf2, count, &salt, password.as_bytes(), &mut salted);
     let without_proof = format!("c={},r={server_nonce}", BASE64.encode(header));
     let signed = format!("{bare},{challenge},{without_proof}");
-    let client_key = mac(hash, &salted, b"Client Key");
+    let client_key = mac(hash, salted, b"Client Key");
     let stored_key = digest::digest(hash.digest, &client_key);
     let signature = mac(hash, stored_key.as_ref(), signed.as_bytes());
     let proof: Vec<u8> = client_key.iter().zip(&signature).map(|(key, bit)| key ^ bit).collect();
-    let server_key = mac(hash, &salted, b"Server Key");
+    let server_key = mac(hash, salted, b"Server Key");
     Ok(Proof {
         message: format!("{without_proof},p={}", BASE64.encode(proof)),
         server_signature: mac(hash, &server_key, signed.as_bytes()),
     })
+}
+
+/// SCRAM-SHA-1 in its three messages, for a client that keeps what is costly and has its own transport.
+pub(crate) struct ScramSha1 {
+    bare: String,
+    nonce: String,
+    server_signature: Vec<u8>,
+}
+
+impl ScramSha1 {
+    pub(crate) const NAME: &str = "SCRAM-SHA-1";
+
+    pub(crate) fn new(username: &str) -> Result<Self> {
+        let mut nonce = [0; 18];
+        rand::fill(&mut nonce).ok().context("no randomness")?;
+        let nonce = BASE64.encode(nonce);
+        Ok(Self { bare: format!("n={username},r={nonce}"), nonce, server_signature: Vec::new() })
+    }
+
+    /// In base64, as all of them.
+    pub(crate) fn first(&self) -> String {
+        BASE64.encode(format!("n,,{}", self.bare))
+    }
+
+    /// What the password becomes under the salt of this challenge.
+    pub(crate) fn salted(challenge: &str, password: &str) -> Result<Vec<u8>> {
+        salt(&SHA1, &text(challenge)?, password)
+    }
+
+    pub(crate) fn last(&mut self, challenge: &str, salted: &[u8]) -> Result<String> {
+        let proof = prove(&SHA1, "n,,", &self.bare, &self.nonce, &text(challenge)?, salted)?;
+        self.server_signature = proof.server_signature;
+        Ok(BASE64.encode(proof.message))
+    }
+
+    /// Whether the server knows the password too.
+    pub(crate) fn is_proven(&self, success: &str) -> bool {
+        let verifier = text(success).ok();
+        let verifier = verifier.as_deref().and_then(|text| BASE64.decode(text.strip_prefix("v=")?).ok());
+        verifier.is_some_and(|verifier| verifier == self.server_signature)
+    }
+}
+
+/// Base64 around text.
+fn text(data: &str) -> Result<String> {
+    String::from_utf8(BASE64.decode(data).context("SASL data is not base64")?)
+        .context("SASL data is not UTF-8")
 }
 
 fn mac(hash: &Hash, key: &[u8], data: &[u8]) -> Vec<u8> {

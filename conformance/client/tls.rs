@@ -12,6 +12,11 @@ use tokio_rustls::TlsConnector;
 
 /// A connector for STARTTLS, or with ALPN for direct TLS (XEP-0368 §2).
 pub(super) fn connector(is_direct: bool) -> Result<TlsConnector, Error> {
+    Ok(TlsConnector::from(Arc::new(config(is_direct)?)))
+}
+
+/// The same for a client that has its own transport.
+pub(crate) fn config(is_direct: bool) -> Result<ClientConfig, Error> {
     let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
     let verifier = AnyCertificate(provider.signature_verification_algorithms);
     let mut config = ClientConfig::builder_with_provider(Arc::<CryptoProvider>::clone(&provider))
@@ -22,7 +27,7 @@ pub(super) fn connector(is_direct: bool) -> Result<TlsConnector, Error> {
     if is_direct {
         config.alpn_protocols = vec![b"xmpp-client".to_vec()];
     }
-    Ok(TlsConnector::from(Arc::new(config)))
+    Ok(config)
 }
 
 /// Checks that the peer holds the key of its certificate, and nothing about the certificate.

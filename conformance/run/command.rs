@@ -12,6 +12,7 @@ use super::probe::Offer;
 use super::report::Report;
 use super::stage::Context;
 use super::suite::{self, Entry};
+use crate::bench;
 use crate::client::Damage;
 use crate::target::{Description, Instance};
 
@@ -29,6 +30,13 @@ enum Commands {
     ///
     /// Exit codes: 0 all passed or not offered, 1 a script failed, 2 the run was not possible.
     Scripts(Run),
+    /// Measure servers beside each other.
+    ///
+    /// Exit codes: 0 measured and nothing lost, doubled or out of order, 1 otherwise, 2 not possible.
+    Bench(bench::Arguments),
+    /// Pass bytes between TLS connections, as the floor of the benchmark
+    #[command(hide = true)]
+    Relay,
     /// List the scripts with their sections, and check that all can be read
     List {
         /// Parts of paths; no pattern means all
@@ -83,6 +91,8 @@ pub fn main() -> ExitCode {
     let arguments = Arguments::parse();
     let result = match arguments.command {
         Commands::Scripts(scripts) => block_on(scripts.run()),
+        Commands::Bench(arguments) => block_on(arguments.run()),
+        Commands::Relay => block_on(async { bench::relay().await.map(|()| ExitCode::SUCCESS) }),
         Commands::List { patterns, scripts } => list(&scripts, &patterns),
     };
     result.unwrap_or_else(|error| {

@@ -30,6 +30,28 @@ pub(crate) struct Description {
     /// Elements that this server sends on its own, anywhere.
     #[serde(default)]
     pub(crate) ignore: Vec<String>,
+    /// What is different when the server is measured.
+    #[serde(default)]
+    pub(crate) bench: Bench,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Bench {
+    /// In place of `start.binary`.
+    pub(crate) binary: Option<String>,
+    /// Changes of `start.files`.
+    #[serde(default)]
+    pub(crate) replace: Vec<Replace>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Replace {
+    pub(crate) file: String,
+    /// Must be there.
+    pub(crate) old: String,
+    pub(crate) new: String,
 }
 
 #[derive(Debug, Deserialize)]
@@ -98,7 +120,26 @@ impl Description {
             bail!("accounts need either in_band or a command");
         }
         description.ignored()?;
+        for Replace { file, old, .. } in &description.bench.replace {
+            let text = description.start.as_ref().and_then(|start| start.files.get(file));
+            if !text.is_some_and(|text| text.contains(old)) {
+                bail!("there is no {old:?} in {file:?} to be replaced");
+            }
+        }
         Ok(description)
+    }
+
+    /// The server as it is measured: optimised, and without limits that would be measured in its place.
+    pub(crate) fn for_bench(mut self) -> Self {
+        if let Some(start) = &mut self.start {
+            if self.bench.binary.is_some() {
+                start.binary.clone_from(&self.bench.binary);
+            }
+            for Replace { file, old, new } in &self.bench.replace {
+                start.files.entry(file.clone()).and_modify(|text| *text = text.replace(old, new));
+            }
+        }
+        self
     }
 
     /// The patterns of `ignore`.
@@ -145,6 +186,10 @@ mod tests {
             (format!("{good}ignore=['<a']\n[accounts]\nin_band=true\n"), "ignore"),
             ("name='x'\ndomain='d'\n[accounts]\nin_band=true\n".to_owned(), "starttls"),
             (format!("{good}color='red'\n[accounts]\nin_band=true\n"), "color"),
+            (
+                format!("{good}[[bench.replace]]\nfile='f'\nold='a'\nnew='b'\n[accounts]\nin_band=true\n"),
+                "replaced",
+            ),
         ] {
             let error = format!("{:#}", Description::parse(&text).unwrap_err());
             assert!(error.contains(words), "{error}");

@@ -56,6 +56,11 @@ impl Instance {
         Ok(Self { endpoint, accounts, process })
     }
 
+    /// The process that was started; what it started itself is below it.
+    pub(crate) fn process_id(&self) -> Option<u32> {
+        self.process.as_ref().and_then(|process| process.child.id())
+    }
+
     /// Stops the server. `keeps_folder` leaves its files for the reader of a failure.
     pub(crate) async fn stop(mut self, keeps_folder: bool) -> Result<Option<PathBuf>> {
         let Some(mut process) = self.process.take() else { return Ok(None) };

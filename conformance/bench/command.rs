@@ -1,0 +1,178 @@
+//! `unisono-conformance bench …`
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::time::Duration;
+
+use anyhow::{Context as _, Result};
+use clap::Args;
+use indicatif::{ProgressBar, ProgressStyle};
+
+use super::report::Report;
+use super::sample::Sample;
+use super::scenario::{Extent, Prepared, Scenario};
+use super::server::Target;
+
+#[derive(Args)]
+pub(crate) struct Arguments {
+    /// Files of the targets folder without their `.toml`, or paths of such; `floor` is a relay that knows no XMPP
+    #[arg(long, value_delimiter = ',', required = true)]
+    target: Vec<String>,
+    /// What to measure; `all` by default
+    #[arg(long, value_delimiter = ',', default_value = "all")]
+    scenario: Vec<String>,
+    /// Unisono's program, in place of the one that the target names
+    #[arg(long, env = "UNISONO_BENCH_BINARY")]
+    binary: Option<PathBuf>,
+    /// Small numbers, to see that everything works
+    #[arg(long)]
+    quick: bool,
+    /// How often each scenario is measured, the targets taking turns
+    #[arg(long)]
+    rounds: Option<usize>,
+    /// Seconds of one measurement
+    #[arg(long)]
+    seconds: Option<u64>,
+    /// Pairs of users that write
+    #[arg(long)]
+    pairs: Option<usize>,
+    /// Messages of a pair on their way when the rate is free
+    #[arg(long, default_value_t = 4)]
+    window: u32,
+    /// Messages in a second when latencies are measured
+    #[arg(long)]
+    rate: Option<f64>,
+    /// Logins in a round
+    #[arg(long)]
+    logins: Option<usize>,
+    /// Idle sessions
+    #[arg(long, value_delimiter = ',')]
+    idle: Option<Vec<usize>>,
+    /// Write the figures of all rounds as JSON
+    #[arg(long)]
+    json: Option<PathBuf>,
+    /// Folder of the targets
+    #[arg(long, default_value = concat!(env!("CARGO_MANIFEST_DIR"), "/targets"), hide_default_value = true)]
+    targets: PathBuf,
+}
+
+impl Arguments {
+    fn extent(&self) -> Extent {
+        let choose = |quick, full| if self.quick { quick } else { full };
+        let seconds = |quick, full| Duration::from_secs(choose(quick, full));
+        Extent {
+            duration: self.seconds.map_or_else(|| seconds(1, 5), Duration::from_secs),
+            settle: Duration::from_secs(1),
+            pairs: self.pairs.unwrap_or(if self.quick { 4 } else { 50 }),
+            window: self.window.max(1),
+            per_second: self.rate,
+            logins: self.logins.unwrap_or(if self.quick { 20 } else { 500 }),
+            concurrency: if self.quick { 4 } else { 8 },
+            idle: self
+                .idle
+                .clone()
+                .unwrap_or_else(|| if self.quick { vec![50] } else { vec![1000, 5000, 19_000] }),
+            idle_settle: seconds(1, 40),
+        }
+    }
+
+    fn scenarios(&self) -> Result<Vec<Scenario>> {
+        let all = <Scenario as clap::ValueEnum>::value_variants();
+        if self.scenario.iter().any(|name| name == "all") {
+            return Ok(all.to_vec());
+        }
+        let find = |name: &String| <Scenario as clap::ValueEnum>::from_str(name, true);
+        let names = || all.iter().map(|scenario| scenario.name()).collect::<Vec<_>>().join(", ");
+        let scenarios = self.scenario.iter().map(|name| {
+            find(name).ok().with_context(|| format!("there is no scenario {name}, but {}", names()))
+        });
+        scenarios.collect()
+    }
+
+    pub(crate) async fn run(self) -> Result<ExitCode> {
+        let binary = self.binary.as_deref().map(std::path::absolute).transpose()?;
+        let targets = self.target.iter().map(|name| Target::load(&self.targets, name, binary.as_deref()));
+        let targets: Vec<Target> = targets.collect::<Result<_>>()?;
+        let scenarios = self.scenarios()?;
+        let report = tokio::select! {
+            report = self.measure(&targets, &scenarios) => report?,
+            _ = tokio::signal::ctrl_c() => anyhow::bail!("interrupted"),
+        };
+        print!("{}", report.markdown());
+        if let Some(path) = &self.json {
+            std::fs::write(path, format!("{:#}\n", report.json()))
+                .with_context(|| format!("cannot write {}", path.display()))?;
+        }
+        Ok(if report.is_clean() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+    }
+
+    async fn measure(&self, targets: &[Target], scenarios: &[Scenario]) -> Result<Report> {
+        let extent = self.extent();
+        let mut report = Report::new();
+        for target in targets {
+            let server = target.start().await?;
+            report.add_target(&target.name, target.title(), &server.version().await?);
+            server.stop().await?;
+        }
+        let wanted = self.rounds.unwrap_or(if self.quick { 1 } else { 3 }).max(1);
+        let progress = progress(scenarios, targets, wanted);
+        for scenario in scenarios {
+            let mut prepared = Vec::new();
+            for target in targets.iter().filter(|target| scenario.applies_to(target)) {
+                progress.set_message(format!("{} on {}: preparing", scenario.name(), target.name));
+                let result =
+                    async { scenario.prepare(target.start().await?, target.is_floor(), &extent).await };
+                let result = result.await;
+                prepared.push((target, result.with_context(|| failed("prepare", *scenario, target))?));
+            }
+            for round in 0..scenario.rounds(wanted) {
+                for (target, prepared) in &mut prepared {
+                    progress.set_message(format!(
+                        "{} on {}: round {}",
+                        scenario.name(),
+                        target.name,
+                        round.saturating_add(1)
+                    ));
+                    let samples = prepared.round(&extent).await;
+                    let samples = samples.with_context(|| failed("measure", *scenario, target))?;
+                    progress.suspend(|| show(&target.name, &samples));
+                    progress.inc(1);
+                    report.add(&scenario.name(), &target.name, samples);
+                }
+            }
+            for (target, prepared) in prepared {
+                let notes = Prepared::finish(prepared).await;
+                let notes = notes.with_context(|| failed("finish", *scenario, target))?;
+                report.add_notes(&scenario.name(), &target.name, &notes);
+            }
+        }
+        progress.finish_and_clear();
+        report.end();
+        Ok(report)
+    }
+}
+
+fn failed(what: &str, scenario: Scenario, target: &Target) -> String {
+    format!("cannot {what} {} on {}", scenario.name(), target.name)
+}
+
+fn progress(scenarios: &[Scenario], targets: &[Target], rounds: usize) -> ProgressBar {
+    let steps = scenarios.iter().map(|scenario| {
+        let count = targets.iter().filter(|target| scenario.applies_to(target)).count();
+        count.saturating_mul(scenario.rounds(rounds))
+    });
+    let style = ProgressStyle::with_template("[{elapsed_precise}] {pos}/{len} {msg}");
+    let bar = ProgressBar::new(steps.map(super::numbers::size).sum());
+    bar.with_style(style.unwrap_or_else(|_| ProgressStyle::default_spinner()))
+}
+
+/// What came out, at once: a long run may be interrupted.
+fn show(target: &str, samples: &[Sample]) {
+    for sample in samples {
+        let figures = sample.figures.iter().map(|(name, value)| format!("{name} {value:.2}"));
+        eprintln!("{target}: {}: {}", sample.row, figures.collect::<Vec<_>>().join(", "));
+        for note in &sample.notes {
+            eprintln!("{target}: {}: {note}", sample.row);
+        }
+    }
+}

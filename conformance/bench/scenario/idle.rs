@@ -1,0 +1,115 @@
+//! What a session costs that does nothing.
+
+use std::sync::Arc;
+
+use anyhow::{Context as _, Result};
+use tokio::task::JoinSet;
+
+use super::Extent;
+use crate::bench::clock::Meter;
+use crate::bench::machine::Memory;
+use crate::bench::numbers::{float, size};
+use crate::bench::parallel::in_parallel;
+use crate::bench::sample::Sample;
+use crate::bench::scan::Scanner;
+use crate::bench::server::Server;
+use crate::bench::session::{Account, Session, Wants};
+
+/// Sessions from one address: fewer than it has ports.
+const PER_SOURCE: usize = 5000;
+
+/// Sessions that come and go before, so that code that is loaded once counts for nobody.
+const WARM_UP: usize = 100;
+
+const WANTS: Wants = Wants { roster: true, carbons: true, stream_management: true };
+
+pub(in crate::bench) struct Idle {
+    pub(super) server: Server,
+    /// Empty on the floor.
+    accounts: Arc<Vec<Arc<Account>>>,
+}
+
+impl Idle {
+    pub(super) async fn prepare(server: Server, is_floor: bool, extent: &Extent) -> Result<Self> {
+        let most = extent.idle.iter().copied().max().unwrap_or(0);
+        let accounts = if is_floor { Vec::new() } else { server.accounts("idle", most).await? };
+        let idle = Self { server, accounts: Arc::new(accounts) };
+        let warm = idle.open(0, WARM_UP.min(most), extent.concurrency).await?;
+        for session in warm {
+            // On the floor there is no stream to be closed.
+            if !is_floor {
+                session.close().await?;
+            }
+        }
+        Ok(idle)
+    }
+
+    async fn open(&self, from: usize, count: usize, concurrency: usize) -> Result<Vec<Session>> {
+        let (door, accounts) = (self.server.door.clone(), Arc::clone(&self.accounts));
+        in_parallel(count, concurrency, move |number| {
+            let (door, accounts) = (door.clone(), Arc::clone(&accounts));
+            let number = number.saturating_add(from);
+            async move {
+                let source = u8::try_from(number / PER_SOURCE).context("too many sessions")?;
+                if let Some(account) = accounts.get(number) {
+                    return Session::log_in(&door, source, account, "desk", WANTS).await;
+                }
+                let mut session = Session::connect(&door, source, Scanner::without_header()).await?;
+                session.queue(format!("{number}\n").as_bytes());
+                session.flush().await?;
+                Ok(session)
+            }
+        })
+        .await
+    }
+
+    pub(super) async fn round(&self, extent: &Extent) -> Result<Vec<Sample>> {
+        tokio::time::sleep(extent.settle).await;
+        let empty = self.server.tree.memory()?;
+        let mut samples = Vec::new();
+        let mut sessions = JoinSet::new();
+        let mut points = extent.idle.clone();
+        points.sort_unstable();
+        for point in points {
+            let missing = point.saturating_sub(sessions.len());
+            let meter = Meter::start(self.server.tree)?;
+            for session in self.open(sessions.len(), missing, extent.concurrency).await? {
+                sessions.spawn(wait(session));
+            }
+            let opening = meter.stop()?;
+            // What a server tidies away when nothing happens is tidied away.
+            tokio::time::sleep(extent.idle_settle).await;
+            let meter = Meter::start(self.server.tree)?;
+            tokio::time::sleep(extent.settle).await;
+            let resting = meter.stop()?;
+            if let Some(ended) = sessions.try_join_next() {
+                ended??;
+            }
+            let memory = self.server.tree.memory()?;
+            let mut sample = Sample::new(&format!("idle at {point}"));
+            set_memory(&mut sample, empty, memory, point);
+            sample.set("open_cpu_us", opening.server * 1e6 / float(size(missing.max(1))));
+            sample.set("resting_cpu_ms_per_second", resting.server * 1e3 / resting.wall);
+            samples.push(sample);
+        }
+        sessions.shutdown().await;
+        Ok(samples)
+    }
+}
+
+fn set_memory(sample: &mut Sample, empty: Memory, full: Memory, sessions: usize) {
+    let sessions = float(size(sessions.max(1)));
+    sample.set("kib_per_session", float(full.pss.saturating_sub(empty.pss)) / sessions);
+    sample.set("rss_kib_per_session", float(full.rss.saturating_sub(empty.rss)) / sessions);
+    sample.set("empty_mib", float(empty.pss) / 1024.0);
+    sample.set("memory_mib", float(full.pss) / 1024.0);
+}
+
+/// Answers what the server asks, and does nothing else.
+async fn wait(mut session: Session) -> Result<()> {
+    loop {
+        while session.next()?.is_some() {}
+        session.flush().await?;
+        session.receive().await?;
+    }
+}

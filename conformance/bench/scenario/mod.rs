@@ -1,0 +1,105 @@
+//! What is measured.
+
+mod chat;
+mod idle;
+mod login;
+
+use std::time::Duration;
+
+use anyhow::Result;
+
+use super::sample::Sample;
+use super::server::{Server, Target};
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub(super) enum Scenario {
+    /// TLS, SCRAM-SHA-1, a resource, presence, and the end of the stream
+    Login,
+    /// Memory of sessions that do nothing
+    Idle,
+    /// Messages of one device to another that nobody keeps
+    Routed,
+    /// The same, kept in the archives of both
+    Recorded,
+    /// Two devices each, with carbons, archive and stream management: a message reaches three others
+    ThreeDevices,
+    /// Four devices each: a message reaches seven others
+    FourDevices,
+}
+
+/// How much is measured.
+#[derive(Debug, Clone)]
+pub(super) struct Extent {
+    /// Of one phase.
+    pub(super) duration: Duration,
+    /// What a server may still do after the last message.
+    pub(super) settle: Duration,
+    pub(super) pairs: usize,
+    /// Messages of each pair on their way, where the rate is free.
+    pub(super) window: u32,
+    /// Messages in a second, where it is not.
+    pub(super) per_second: Option<f64>,
+    pub(super) logins: usize,
+    /// Logins at a time.
+    pub(super) concurrency: usize,
+    /// Sessions whose memory is measured.
+    pub(super) idle: Vec<usize>,
+    /// How long they do nothing first.
+    pub(super) idle_settle: Duration,
+}
+
+/// A scenario that is set up on one server.
+pub(super) enum Prepared {
+    Login(login::Login),
+    Idle(idle::Idle),
+    Chat(chat::Chat),
+}
+
+impl Scenario {
+    pub(super) fn name(self) -> String {
+        clap::ValueEnum::to_possible_value(&self)
+            .map_or_else(String::new, |value| value.get_name().to_owned())
+    }
+
+    /// The relay has no accounts, no archive and no copies.
+    pub(super) fn applies_to(self, target: &Target) -> bool {
+        !target.is_floor() || matches!(self, Self::Idle | Self::Routed)
+    }
+
+    /// How often it is worth to be measured: what takes long and hardly varies only once.
+    pub(super) fn rounds(self, wanted: usize) -> usize {
+        if self == Self::Idle { 1 } else { wanted }
+    }
+
+    pub(super) async fn prepare(self, server: Server, is_floor: bool, extent: &Extent) -> Result<Prepared> {
+        Ok(match self {
+            Self::Login => Prepared::Login(login::Login::prepare(server, extent).await?),
+            Self::Idle => Prepared::Idle(idle::Idle::prepare(server, is_floor, extent).await?),
+            Self::Routed | Self::Recorded | Self::ThreeDevices | Self::FourDevices => {
+                Prepared::Chat(chat::Chat::prepare(server, self, is_floor, extent).await?)
+            }
+        })
+    }
+}
+
+impl Prepared {
+    pub(super) async fn round(&mut self, extent: &Extent) -> Result<Vec<Sample>> {
+        match self {
+            Self::Login(login) => login.round(extent).await,
+            Self::Idle(idle) => idle.round(extent).await,
+            Self::Chat(chat) => chat.round(extent).await,
+        }
+    }
+
+    /// What is to be checked when all rounds are over; then the server is stopped.
+    /// Returns what a reader must know.
+    pub(super) async fn finish(self) -> Result<Vec<String>> {
+        let (server, notes) = match self {
+            Self::Login(login) => (login.server, Vec::new()),
+            Self::Idle(idle) => (idle.server, Vec::new()),
+            Self::Chat(chat) => chat.finish().await?,
+        };
+        server.stop().await?;
+        Ok(notes)
+    }
+}
