@@ -1,5 +1,7 @@
 //! A configuration that cannot work stops the start with one clear line.
 
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
 use std::process::Output;
 
 use crate::harness::{Database, Server, command, output};
@@ -61,4 +63,63 @@ async fn a_second_server_leaves_the_first_alone() {
     let error = String::from_utf8(second.stderr).unwrap();
     assert!(error.lines().last().unwrap().starts_with("error: "), "{error}");
     server.device("alice").await.settle().await;
+}
+
+/// What there is in a folder and the folders in it, with its content.
+fn everything(folder: &Path) -> BTreeMap<PathBuf, Option<Vec<u8>>> {
+    let mut all = BTreeMap::new();
+    for entry in std::fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() {
+            all.extend(everything(&path));
+        }
+        let content = std::fs::read(&path).ok();
+        all.insert(path, content);
+    }
+    all
+}
+
+#[tokio::test]
+async fn a_check_looks_and_changes_nothing() {
+    let folder = tempfile::tempdir().unwrap();
+    let ports = "[listen]\nstarttls = [\"127.0.0.1:0\"]\ndirect_tls = []\n[metrics]\nlisten = \"off\"\n";
+    let text = format!("[server]\ndata_dir = \"data\"\n{ports}[admin]\nlisten = \"127.0.0.1:0\"\n");
+    std::fs::write(folder.path().join("unisono.toml"), text).unwrap();
+    let check = async || {
+        let mut command = command(folder.path());
+        command.args(["--json", "check"]);
+        let end = output(command, "").await;
+        let report: serde_json::Value = serde_json::from_slice(&end.stdout).unwrap();
+        let checks = report["checks"].as_array().unwrap().clone();
+        let database = checks.iter().find(|check| check["check"] == "database").unwrap();
+        (database["status"].as_str().unwrap().to_owned(), database["detail"].as_str().unwrap().to_owned())
+    };
+    let before = everything(folder.path());
+    let (status, detail) = check().await;
+    assert!(status == "ok" && detail.ends_with("will be made at the first start"), "{detail}");
+    assert_eq!(everything(folder.path()), before);
+
+    std::fs::create_dir(folder.path().join("data")).unwrap();
+    let database = folder.path().join("data/unisono.db");
+    std::fs::write(&database, "").unwrap();
+    let before = everything(folder.path());
+    let (status, detail) = check().await;
+    assert!(status == "ok" && detail.contains("is empty; the next start sets it up"), "{detail}");
+    assert_eq!(everything(folder.path()), before);
+
+    let mut add = command(folder.path());
+    add.args(["user", "add", "alice@localhost", "--password-stdin"]);
+    assert!(output(add, "secret\n").await.status.success());
+    let before = std::fs::read(&database).unwrap();
+    let (status, detail) = check().await;
+    assert!(status == "ok" && detail.contains("can be used, schema "), "{detail}");
+    assert_eq!(std::fs::read(&database).unwrap(), before);
+
+    for beside in ["unisono.db-wal", "unisono.db-shm"] {
+        let _ = std::fs::remove_file(database.with_file_name(beside));
+    }
+    std::fs::write(&database, "no database ".repeat(100)).unwrap();
+    let (status, detail) = check().await;
+    assert!(status == "problem" && detail.contains("it cannot be opened"), "{detail}");
+    assert_eq!(std::fs::read_to_string(&database).unwrap(), "no database ".repeat(100));
 }

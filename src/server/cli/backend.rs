@@ -17,6 +17,7 @@ pub trait Backend: Sync {
     /// Opens the store of a server that does not run, for administration.
     fn open<'a>(&'a self, config: &'a Config) -> Local<'a, Result<Box<dyn Admin>, Failure>>;
 
-    /// Looks at the store without changing it. Returns what it is, or what is wrong with it.
+    /// Looks at the store; makes nothing, migrates nothing. Returns what a start will do with it, or why that cannot
+    /// work.
     fn look_at_store<'a>(&'a self, config: &'a Config) -> Local<'a, Result<String, String>>;
 }

@@ -27,7 +27,7 @@ const READERS: usize = 8;
 /// How long another owner's lock on the database is waited for: a process that ends needs a moment.
 const LOCK_WAIT: Duration = Duration::from_secs(3);
 /// The advisory lock of PostgreSQL that the one writer holds: "unisono" in ASCII.
-const POSTGRES_LOCK: i64 = 0x75_6e_69_73_6f_6e_6f;
+pub(super) const POSTGRES_LOCK: i64 = 0x75_6e_69_73_6f_6e_6f;
 
 /// A database, and its idle connections.
 pub(super) struct Database {
@@ -140,16 +140,14 @@ async fn set(connection: &mut AnyConnection, statement: &'static str) -> Result<
     Ok(())
 }
 
-fn absolute(path: &str) -> Result<PathBuf, StoreError> {
+pub(super) fn absolute(path: &str) -> Result<PathBuf, StoreError> {
     let path = path.strip_prefix("//").unwrap_or(path);
     std::path::absolute(path).map_err(|error| unavailable(Path::new(path), &error))
 }
 
 /// One process at a time: two writers would number messages alike.
 async fn lock_file(path: &Path) -> Result<File, StoreError> {
-    let mut name = path.as_os_str().to_owned();
-    name.push(".lock");
-    let name = PathBuf::from(name);
+    let name = lock_name(path);
     let file = private().open(&name).map_err(|error| unavailable(&name, &error))?;
     let until = Instant::now().checked_add(LOCK_WAIT);
     loop {
@@ -162,6 +160,13 @@ async fn lock_file(path: &Path) -> Result<File, StoreError> {
             Err(TryLockError::WouldBlock) => sleep(Duration::from_millis(50)).await,
         }
     }
+}
+
+/// The file beside a database whose lock keeps other processes off.
+pub(super) fn lock_name(path: &Path) -> PathBuf {
+    let mut name = path.as_os_str().to_owned();
+    name.push(".lock");
+    PathBuf::from(name)
 }
 
 /// The file holds credentials: nobody but its owner reads it. SQLite gives its other files the same mode.
@@ -178,7 +183,7 @@ fn private() -> fs::OpenOptions {
 }
 
 /// The driver decodes `%` in the path.
-fn sqlite_url(path: &Path) -> String {
+pub(super) fn sqlite_url(path: &Path) -> String {
     let mut url = String::from("sqlite://");
     for byte in path.to_string_lossy().bytes() {
         if byte.is_ascii_alphanumeric() || b"/-_.~".contains(&byte) {
@@ -191,11 +196,11 @@ fn sqlite_url(path: &Path) -> String {
     url
 }
 
-fn unavailable(path: &Path, error: &std::io::Error) -> StoreError {
+pub(super) fn unavailable(path: &Path, error: &std::io::Error) -> StoreError {
     StoreError::Unavailable(format!("{}: {error}", path.display()))
 }
 
-fn in_use(what: &str) -> StoreError {
+pub(super) fn in_use(what: &str) -> StoreError {
     StoreError::Unavailable(format!("another process uses {what}"))
 }
 

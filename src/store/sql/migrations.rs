@@ -28,8 +28,8 @@ const REACHED: &str = "INSERT INTO schema_version (version) VALUES ($1)";
 /// must not write into what it does not understand.
 pub(super) async fn migrate(connection: &mut AnyConnection, kind: Kind) -> Result<(), StoreError> {
     connection.execute(CREATE).await.map_err(read_error)?;
-    let current: i64 = sqlx::query_scalar(CURRENT).fetch_one(&mut *connection).await.map_err(read_error)?;
-    let newest = MIGRATIONS.iter().map(|migration| migration.version).max().unwrap_or(0);
+    let current = current(connection).await?;
+    let newest = newest();
     if current > newest {
         let text = format!(
             "its schema has version {current}, this program knows versions up to {newest}: use a newer program"
@@ -41,6 +41,16 @@ pub(super) async fn migrate(connection: &mut AnyConnection, kind: Kind) -> Resul
         tracing::info!(version = migration.version, "migrated the store");
     }
     Ok(())
+}
+
+/// The version that a database has, which must have one.
+pub(super) async fn current(connection: &mut AnyConnection) -> Result<i64, StoreError> {
+    sqlx::query_scalar(CURRENT).fetch_one(connection).await.map_err(read_error)
+}
+
+/// The version that this program needs.
+pub(super) fn newest() -> i64 {
+    MIGRATIONS.iter().map(|migration| migration.version).max().unwrap_or(0)
 }
 
 async fn apply(connection: &mut AnyConnection, kind: Kind, migration: &Migration) -> sqlx::Result<()> {

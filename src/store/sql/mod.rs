@@ -14,6 +14,7 @@ mod error;
 mod index;
 mod indexer;
 mod log;
+mod look;
 mod message;
 mod migrations;
 mod page;
@@ -43,6 +44,8 @@ use indexer::Job;
 use queue::Queue;
 use tail::Tail;
 use writer::Writer;
+
+pub use look::{Look, look};
 
 /// A store on SQLite or PostgreSQL. Dropped without [`SqlStore::close`] it ends like a crash: what is not
 /// durable is gone.
