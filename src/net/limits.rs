@@ -68,6 +68,7 @@ impl Limits {
             children_max: 64,
             name_bytes_max: 256,
             namespaces_max: 32,
+            namespace_bytes_max: 256,
             elements_max: 256,
         }
     }

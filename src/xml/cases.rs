@@ -4,7 +4,7 @@
 
 use bytes::BytesMut;
 
-use crate::{Limits, Restricted, StreamEvent, StreamReader, TooMany, XmlError};
+use crate::{Element, Limits, Restricted, Scope, StreamEvent, StreamReader, TooMany, XmlError};
 
 const OPEN: &str = "<stream:stream xmlns='jabber:client' xmlns:stream='http://etherx.jabber.org/streams'>";
 
@@ -422,6 +422,53 @@ fn limits_hold_at_the_byte_that_passes_them() {
 }
 
 #[test]
+fn what_would_grow_is_refused() {
+    let message = |ns: &str, child: &str, count: usize| {
+        format!("<r><m xmlns:p='{ns}'><body>x</body>{}</m>", child.repeat(count))
+    };
+    let written = |limit| Err(XmlError::TooBig { what: "element when written", limit });
+    let namespace = Err(XmlError::TooBig { what: "namespace", limit: 256 });
+    let (usual, longest) = ("http://www.w3.org/1999/xhtml", "u".repeat(256));
+    for (text, want) in [
+        (message(&"u".repeat(170_000), "<p:a/>", 8_000), namespace.clone()),
+        (message(&"u".repeat(257), "", 0), namespace.clone()),
+        (format!("<r xmlns:p='{}'>", "u".repeat(257)), namespace),
+        (message(&longest, "<p:a/>", 8_000), written(524_288)),
+        (message(&longest, "<a p:b=''/>", 8_000), written(524_288)),
+        (message(&longest, "<p:a/>", 1_000), Ok(true)),
+        (message(usual, "<p:span>text</p:span>", 8_000), Ok(true)),
+        (message(usual, "&lt;p class=&quot;c&quot;>", 8_000), Ok(true)),
+        (message(usual, ">", 250_000), written(524_288)),
+        (message(usual, "<![CDATA[<&<&<&<&<&]]>", 8_000), Ok(true)),
+        (message(usual, &format!("<![CDATA[{}]]>", "&".repeat(200_000)), 1), written(524_288)),
+        (message(usual, &format!("<a b=\"{}\"/>", "'".repeat(200_000)), 1), written(524_288)),
+    ] {
+        let (_, end) = read([text.as_bytes()], &Limits::default());
+        assert_eq!(end, want);
+    }
+}
+
+/// The densest elements there are, where their length is only just taken for proof enough.
+#[test]
+fn what_is_short_stays_short() {
+    let tags =
+        ["<a/>", "<p:a/>", "<a q:b=''/>", "<a q:b='' p:b=''/>", "<a b=\"''''''\"/>", ">", "<![CDATA[&&]]>"];
+    for (name, tag) in [1, 10, 100].into_iter().flat_map(|name| tags.map(|tag| (name, tag))) {
+        for count in [1, 2, 3, 5, 10, 100, 1_000] {
+            let ns = "'".repeat(name);
+            let ns = format!("xmlns=\"{ns}\" xmlns:p='p' xmlns:q=\"{ns}\"");
+            let text = format!("<a {ns}><p:b>{}</p:b></a>", tag.repeat(count));
+            let mut limits = Limits { namespace_bytes_max: name, element_bytes_max: 0, ..Limits::none() };
+            while !limits.is_short(text.len()) {
+                limits.element_bytes_max += 1;
+            }
+            let written = Element::parse(&text, &Scope::EMPTY, &limits).unwrap().to_string_in(&Scope::EMPTY);
+            assert!(written.len() <= limits.written_bytes_max(), "{} {text}", written.len());
+        }
+    }
+}
+
+#[test]
 fn no_depth_overflows_the_stack() {
     let limits = Limits { depth_max: usize::MAX, ..Limits::default() };
     let max = Limits::DEPTH_CEILING;
@@ -499,5 +546,5 @@ fn limits_can_change_between_elements() {
 /// One of these waits on every connection.
 #[test]
 fn a_reader_is_small() {
-    assert!(size_of::<StreamReader>() <= 160, "{}", size_of::<StreamReader>());
+    assert!(size_of::<StreamReader>() <= 168, "{}", size_of::<StreamReader>());
 }

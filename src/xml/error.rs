@@ -23,7 +23,8 @@ pub enum XmlError {
     /// RFC 6120 §4.9.3.8: `invalid-xml`.
     #[error("xml is not a stream: {0}")]
     InvalidXml(&'static str),
-    /// A name, a tag or an element of more bytes than [`Limits`](crate::Limits) allow. `policy-violation`.
+    /// A name, a tag or an element of more bytes, as received or as it would be written, than
+    /// [`Limits`](crate::Limits) allow. `policy-violation`.
     #[error("xml {what} exceeds the limit of {limit} bytes")]
     TooBig { what: &'static str, limit: usize },
     /// Elements nested deeper than [`Limits::depth_max`](crate::Limits::depth_max). `policy-violation`.

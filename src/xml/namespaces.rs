@@ -19,6 +19,7 @@ pub(crate) struct Bindings<'a> {
     /// The innermost declaration of each prefix, once there are more than [`FEW`].
     index: BTreeMap<CompactString, usize>,
     limit: usize,
+    name_bytes_max: usize,
 }
 
 struct Binding {
@@ -38,6 +39,7 @@ impl<'a> Bindings<'a> {
             default: None,
             index: BTreeMap::new(),
             limit: limits.namespaces_max,
+            name_bytes_max: limits.namespace_bytes_max,
         }
     }
 
@@ -75,6 +77,9 @@ impl<'a> Bindings<'a> {
         }
         if ns.as_str().is_empty() && !prefix.is_empty() {
             return Err(XmlError::NotWellFormed("a prefix is bound to no namespace"));
+        }
+        if ns.as_str().len() > self.name_bytes_max {
+            return Err(XmlError::TooBig { what: "namespace", limit: self.name_bytes_max });
         }
         if !names::is_namespace(ns.as_str()) {
             return Err(XmlError::NotWellFormed("the name of a namespace is no URI"));
@@ -233,6 +238,17 @@ mod tests {
                     "{prefix} after {more}"
                 );
             }
+        }
+    }
+
+    #[test]
+    fn a_name_has_a_limit() {
+        let limit = Limits::default().namespace_bytes_max;
+        for prefix in ["", "a"] {
+            let longest = "u".repeat(limit);
+            assert_eq!(bindings(64).declare(prefix, longest.as_str().into(), 0), Ok(()));
+            let longer = bindings(64).declare(prefix, format!("{longest}u").as_str().into(), 0);
+            assert_eq!(longer, Err(XmlError::TooBig { what: "namespace", limit }));
         }
     }
 

@@ -104,6 +104,29 @@ fn soup() -> impl Strategy<Value = Vec<u8>> {
     })
 }
 
+/// A document that is short as it is sent and would be long as we write it.
+fn dense() -> impl Strategy<Value = String> {
+    let ns = || prop_oneof![3 => "[ab'&]{1,12}", 1 => "[ab'&]{1,70}"];
+    let leaf = prop_oneof![
+        Just("<a/>".to_owned()),
+        Just("<p:a/>".to_owned()),
+        Just("<b:a q:b=''/>".to_owned()),
+        Just("<a b:a='' b:b='' p:c='' b:d='' q:e=''/>".to_owned()),
+        "[>x]{1,9}",
+        "[<&>x]{1,9}".prop_map(|text| format!("<![CDATA[{}]]>", text.replace("]]>", ""))),
+        "['x]{1,9}".prop_map(|value| format!("<a b=\"{value}\"/>")),
+    ];
+    let content = (leaf, 1_usize..60).prop_map(|(leaf, count)| leaf.repeat(count));
+    let content = content.prop_recursive(4, 16, 4, |inner| {
+        (select(vec!["a", "p:a", "b:a"]), vec(inner, 0..4))
+            .prop_map(|(name, inner)| format!("<{name}>{}</{name}>", inner.concat()))
+    });
+    (ns(), ns(), ns(), content).prop_map(|(default, p, q, content)| {
+        let [default, p, q] = [default, p, q].map(|ns| ns.replace('&', "&amp;").replace('\'', "&apos;"));
+        format!("<a xmlns='{default}' xmlns:p='{p}' xmlns:q='{q}' xmlns:b='b'>{content}</a>")
+    })
+}
+
 /// `bytes` in pieces of lengths that `cuts` says.
 fn cut<'a>(mut bytes: &'a [u8], cuts: &[usize]) -> Vec<&'a [u8]> {
     let mut pieces = Vec::new();
@@ -125,6 +148,7 @@ fn limits() -> impl Strategy<Value = Limits> {
         children_max: children,
         name_bytes_max: name,
         namespaces_max: namespaces,
+        namespace_bytes_max: 100,
         elements_max: elements,
     });
     prop_oneof![Just(Limits::default()), tight]
@@ -177,6 +201,35 @@ proptest! {
             }
             prop_assert_eq!(Element::parse_fragment(&String::from_utf8(out).unwrap(), &scope, &limits), Ok(nodes));
         }
+    }
+
+    /// However much of it repeats itself where it is written.
+    #[test]
+    fn nothing_grows_beyond_a_small_multiple(text in dense(), limit in 100_usize..4_000, names in 1_usize..100) {
+        let limits = Limits { element_bytes_max: limit, namespace_bytes_max: names, ..Limits::default() };
+        let written_max = limit * Limits::WRITTEN_FACTOR;
+        let element = Element::parse(&text, &Scope::EMPTY, &limits);
+        let whole = Element::parse(&text, &Scope::EMPTY, &Limits::none()).unwrap();
+        let written = whole.to_string_in(&Scope::EMPTY);
+        match element {
+            Ok(element) => {
+                prop_assert!(written.len() <= written_max, "{} of {}", written.len(), limit);
+                for scope in SCOPES {
+                    prop_assert!(element.to_string_in(&scope).len() <= 2 * written_max, "{:?} {}", scope, text);
+                }
+            }
+            Err(XmlError::TooBig { what: "element", .. }) => prop_assert!(text.len() > limit),
+            Err(XmlError::TooBig { what: "namespace", .. }) => {}
+            Err(error) => {
+                prop_assert_eq!(error, XmlError::TooBig { what: "element when written", limit: written_max });
+                prop_assert!(written.len() > written_max, "{} of {}", written.len(), limit);
+            }
+        }
+        // What one of them accepts, all of them do.
+        let fragment = Element::parse_fragment(&text, &Scope::EMPTY, &limits).is_ok();
+        let (_, end) = read([b"<r>", text.as_bytes()], &limits);
+        let parsed = Element::parse(&text, &Scope::EMPTY, &limits).is_ok();
+        prop_assert_eq!((fragment, end.is_ok()), (parsed, parsed));
     }
 
     #[test]

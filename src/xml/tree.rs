@@ -10,13 +10,14 @@ use quick_xml::{
 };
 
 use crate::{
-    Attribute, Element, Limits, Node, Restricted, TooMany, XmlError, chars, names,
+    Attribute, Element, Limits, Node, Restricted, Scope, TooMany, XmlError, chars, names,
     namespaces::Bindings,
     nodes::Nodes,
     ns::Ns,
     outer::{Outer, Root},
     scan::{Expect, Scanner, Unit},
     text,
+    write::{self, Length, Sink},
 };
 
 /// The text of a unit: UTF-8 (RFC 6120 §11.6), of characters that XML has.
@@ -71,6 +72,7 @@ pub(crate) fn parse_fragment(text: &str, outer: Outer<'_>, limits: &Limits) -> R
     let body = text.trim_start_matches('\u{feff}');
     tree.push_text(text.strip_suffix(body).unwrap_or_default());
     tree.read(body)?;
+    check_written(&tree.nodes, text.len(), outer, limits)?;
     Ok(tree.nodes)
 }
 
@@ -78,6 +80,7 @@ pub(crate) fn parse_fragment(text: &str, outer: Outer<'_>, limits: &Limits) -> R
 pub(crate) fn element(bytes: &[u8], outer: Outer<'_>, limits: &Limits) -> Result<Element, XmlError> {
     let mut tree = Tree::new(outer, limits);
     tree.read(utf8(bytes)?)?;
+    check_written(&tree.nodes, bytes.len(), outer, limits)?;
     let mut nodes = tree.nodes.into_iter();
     match (nodes.next(), nodes.next()) {
         (Some(Node::Element(element)), None) => Ok(element),
@@ -85,9 +88,27 @@ pub(crate) fn element(bytes: &[u8], outer: Outer<'_>, limits: &Limits) -> Result
     }
 }
 
+/// Refuses what is read as `bytes` and would take too many when it is written. Prefixes of a scope are not counted:
+/// there, an element takes a few bytes more.
+fn check_written(nodes: &[Node], bytes: usize, outer: Outer<'_>, limits: &Limits) -> Result<(), XmlError> {
+    if limits.is_short(bytes) {
+        return Ok(());
+    }
+    let default_ns = outer.default_ns();
+    let scope = Scope { default_ns: default_ns.as_str(), prefixes: &[] };
+    let mut length = Length { bytes: 0, max: limits.written_bytes_max() };
+    for node in nodes {
+        write::node(&mut length, node, scope.default_ns, &scope);
+    }
+    if length.is_full() {
+        return Err(XmlError::TooBig { what: "element when written", limit: length.max });
+    }
+    Ok(())
+}
+
 /// Reads a unit that the scanner found to be the root's start tag.
 pub(crate) fn root(bytes: &[u8], limits: &Limits) -> Result<(Element, Root), XmlError> {
-    let mut tree = Tree::new(Outer::Scope(&crate::Scope::EMPTY), limits);
+    let mut tree = Tree::new(Outer::Scope(&Scope::EMPTY), limits);
     let mut reader = Reader::from_str(utf8(bytes)?);
     let Ok(Event::Start(start) | Event::Empty(start)) = reader.read_event() else {
         return Err(XmlError::NotWellFormed("the start tag of the root"));
@@ -271,7 +292,7 @@ mod tests {
     )]
 
     use super::*;
-    use crate::{Scope, XML_NS};
+    use crate::XML_NS;
 
     const SCOPE: Scope<'static> = Scope { default_ns: "d", prefixes: &[("p", "urn:p")] };
 

@@ -1,7 +1,5 @@
 //! The serialiser.
 
-use std::borrow::Cow;
-
 use crate::{
     Attribute, Element, Node, XML_NS,
     chars::{self, TEXT_ESCAPE, VALUE_ESCAPE},
@@ -31,71 +29,110 @@ impl<'a> Scope<'a> {
     }
 }
 
+/// What an element is written to.
+pub(crate) trait Sink {
+    fn put(&mut self, bytes: &[u8]);
+
+    /// Whether nothing more is wanted.
+    fn is_full(&self) -> bool {
+        false
+    }
+}
+
+impl Sink for Vec<u8> {
+    fn put(&mut self, bytes: &[u8]) {
+        self.extend_from_slice(bytes);
+    }
+}
+
+/// How long something is when it is written, as far as `max` and a little beyond.
+pub(crate) struct Length {
+    pub(crate) bytes: usize,
+    pub(crate) max: usize,
+}
+
+impl Sink for Length {
+    fn put(&mut self, bytes: &[u8]) {
+        self.bytes = self.bytes.saturating_add(bytes.len());
+    }
+
+    fn is_full(&self) -> bool {
+        self.bytes > self.max
+    }
+}
+
 /// Writes `element` where `outer_ns` is the default namespace.
 ///
 /// The depth of the recursion is that of the tree: at most `Limits::DEPTH_CEILING` where it was parsed, and what
 /// our own code wraps around that.
-pub(crate) fn element(out: &mut Vec<u8>, element: &Element, outer_ns: &str, scope: &Scope<'_>) {
+pub(crate) fn element<S: Sink>(out: &mut S, element: &Element, outer_ns: &str, scope: &Scope<'_>) {
+    if out.is_full() {
+        return;
+    }
     let ns = element.ns();
     let prefix = if ns == outer_ns { None } else { scope.prefix_of(ns) };
-    out.push(b'<');
+    out.put(b"<");
     name(out, prefix, element.name());
     let default_ns = if ns == outer_ns || prefix.is_some() {
         outer_ns
     } else {
-        attribute(out, "xmlns", ns);
+        attribute(out, None, "xmlns", ns);
         ns
     };
     attributes(out, element.attrs(), scope);
     if element.nodes().is_empty() {
-        out.extend_from_slice(b"/>");
+        out.put(b"/>");
         return;
     }
-    out.push(b'>');
+    out.put(b">");
     for node in element.nodes() {
-        match node {
-            Node::Element(child) => self::element(out, child, default_ns, scope),
-            Node::Text(text) => escape_text_into(out, text),
-        }
+        self::node(out, node, default_ns, scope);
     }
-    out.extend_from_slice(b"</");
+    out.put(b"</");
     name(out, prefix, element.name());
-    out.push(b'>');
+    out.put(b">");
 }
 
-fn name(out: &mut Vec<u8>, prefix: Option<&str>, name: &str) {
-    if let Some(prefix) = prefix {
-        out.extend_from_slice(prefix.as_bytes());
-        out.push(b':');
+/// Writes an element or a text where `outer_ns` is the default namespace.
+pub(crate) fn node<S: Sink>(out: &mut S, node: &Node, outer_ns: &str, scope: &Scope<'_>) {
+    match node {
+        Node::Element(element) => self::element(out, element, outer_ns, scope),
+        Node::Text(text) => escape_into::<TEXT_ESCAPE, S>(out, text),
     }
-    out.extend_from_slice(name.as_bytes());
 }
 
-fn attribute(out: &mut Vec<u8>, name: &str, value: &str) {
-    out.push(b' ');
-    out.extend_from_slice(name.as_bytes());
-    out.extend_from_slice(b"='");
-    escape_attr_into(out, value);
-    out.push(b'\'');
+fn name<S: Sink>(out: &mut S, prefix: Option<&str>, name: &str) {
+    if let Some(prefix) = prefix {
+        out.put(prefix.as_bytes());
+        out.put(b":");
+    }
+    out.put(name.as_bytes());
 }
 
-/// An attribute's namespace needs a prefix. One that the scope lacks is made up for this element alone; each
-/// such attribute gets its own, so that no search makes many of them slow.
-fn attributes(out: &mut Vec<u8>, attrs: &[Attribute], scope: &Scope<'_>) {
-    let mut made_up = MadeUp { scope, next: 0 };
+fn attribute<S: Sink>(out: &mut S, prefix: Option<&str>, name: &str, value: &str) {
+    out.put(b" ");
+    self::name(out, prefix, name);
+    out.put(b"='");
+    escape_into::<VALUE_ESCAPE, S>(out, value);
+    out.put(b"'");
+}
+
+/// An attribute's namespace needs a prefix. One that the scope lacks is made up for this element alone.
+fn attributes<'a, S: Sink>(out: &mut S, attrs: &'a [Attribute], scope: &'a Scope<'a>) {
+    let mut made_up = MadeUp { scope, next: 0, first: Vec::new() };
     for attr in attrs {
         if attr.ns().is_empty() {
-            attribute(out, &attr.name, &attr.value);
-            continue;
-        }
-        let prefix = if let Some(prefix) = scope.prefix_of(attr.ns()) {
-            Cow::Borrowed(prefix)
+            attribute(out, None, &attr.name, &attr.value);
+        } else if let Some(prefix) = scope.prefix_of(attr.ns()) {
+            attribute(out, Some(prefix), &attr.name, &attr.value);
+        } else if let Some(prefix) = made_up.known(attr.ns()) {
+            attribute(out, Some(prefix), &attr.name, &attr.value);
         } else {
             let prefix = made_up.prefix();
-            attribute(out, &format!("xmlns:{prefix}"), attr.ns());
-            Cow::Owned(prefix)
-        };
-        attribute(out, &format!("{prefix}:{}", attr.name), &attr.value);
+            attribute(out, Some("xmlns"), &prefix, attr.ns());
+            attribute(out, Some(&prefix), &attr.name, &attr.value);
+            made_up.remember(attr.ns(), prefix);
+        }
     }
 }
 
@@ -103,9 +140,24 @@ fn attributes(out: &mut Vec<u8>, attrs: &[Attribute], scope: &Scope<'_>) {
 struct MadeUp<'a> {
     scope: &'a Scope<'a>,
     next: usize,
+    /// The first ones, with their namespaces.
+    first: Vec<(&'a str, String)>,
 }
 
-impl MadeUp<'_> {
+impl<'a> MadeUp<'a> {
+    /// So many are used again for further attributes. No more, so that no search makes many attributes slow.
+    const FEW: usize = 8;
+
+    fn known(&self, ns: &str) -> Option<&str> {
+        self.first.iter().find(|(bound, _)| *bound == ns).map(|(_, prefix)| prefix.as_str())
+    }
+
+    fn remember(&mut self, ns: &'a str, prefix: String) {
+        if self.first.len() < Self::FEW {
+            self.first.push((ns, prefix));
+        }
+    }
+
     fn prefix(&mut self) -> String {
         loop {
             let prefix = format!("ns{}", self.next);
@@ -119,32 +171,32 @@ impl MadeUp<'_> {
 
 /// Appends `text` as character data. What XML 1.0 cannot represent becomes U+FFFD.
 pub fn escape_text_into(out: &mut Vec<u8>, text: &str) {
-    escape_into::<TEXT_ESCAPE>(out, text);
+    escape_into::<TEXT_ESCAPE, _>(out, text);
 }
 
 /// Appends `value` so that it can stand between quotes of either kind. What XML 1.0 cannot represent becomes
 /// U+FFFD.
 pub fn escape_attr_into(out: &mut Vec<u8>, value: &str) {
-    escape_into::<VALUE_ESCAPE>(out, value);
+    escape_into::<VALUE_ESCAPE, _>(out, value);
 }
 
 /// Copies `text` in runs between the characters of the class.
-fn escape_into<const CLASS: u8>(out: &mut Vec<u8>, text: &str) {
+fn escape_into<const CLASS: u8, S: Sink>(out: &mut S, text: &str) {
     let mut rest = text;
     while let Some(at) = chars::find::<CLASS>(rest.as_bytes()) {
         // What is found begins a character, so that this splits between two.
         let (clean, tail) = rest.split_at(at);
-        out.extend_from_slice(clean.as_bytes());
+        out.put(clean.as_bytes());
         let mut tail = tail.chars();
         if let Some(found) = tail.next() {
             escape(out, found);
         }
         rest = tail.as_str();
     }
-    out.extend_from_slice(rest.as_bytes());
+    out.put(rest.as_bytes());
 }
 
-fn escape(out: &mut Vec<u8>, c: char) {
+fn escape<S: Sink>(out: &mut S, c: char) {
     let escaped: &[u8] = match c {
         '&' => b"&amp;",
         '<' => b"&lt;",
@@ -155,10 +207,10 @@ fn escape(out: &mut Vec<u8>, c: char) {
         '\t' => b"&#9;",
         '\n' => b"&#10;",
         '\r' => b"&#13;",
-        c if chars::is_char(c) => return out.extend_from_slice(c.encode_utf8(&mut [0; 4]).as_bytes()),
+        c if chars::is_char(c) => return out.put(c.encode_utf8(&mut [0; 4]).as_bytes()),
         _ => "\u{fffd}".as_bytes(),
     };
-    out.extend_from_slice(escaped);
+    out.put(escaped);
 }
 
 #[cfg(test)]
@@ -210,12 +262,12 @@ mod tests {
             (
                 STREAM,
                 "<a xmlns:p='u' xmlns:q='v' p:b='1' q:b='2' p:c='3'/>",
-                "<a xmlns:ns0='u' ns0:b='1' xmlns:ns1='v' ns1:b='2' xmlns:ns2='u' ns2:c='3'/>",
+                "<a xmlns:ns0='u' ns0:b='1' xmlns:ns1='v' ns1:b='2' ns0:c='3'/>",
             ),
             (
                 Scope { default_ns: "", prefixes: &[("ns0", "w"), ("ns2", "v")] },
                 "<a xmlns:p='u' p:b='1' p:c='2' ns0:d='3' ns2:e='4'/>",
-                "<a xmlns:ns1='u' ns1:b='1' xmlns:ns3='u' ns3:c='2' ns0:d='3' ns2:e='4'/>",
+                "<a xmlns:ns1='u' ns1:b='1' ns1:c='2' ns0:d='3' ns2:e='4'/>",
             ),
             (Scope::EMPTY, "<a/>", "<a/>"),
             (Scope::EMPTY, "<a xmlns='u'/>", "<a xmlns='u'/>"),
