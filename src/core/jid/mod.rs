@@ -15,6 +15,7 @@ mod precis;
 use std::{borrow::Borrow, cmp::Ordering, fmt, hash::Hash, hash::Hasher, str::FromStr, sync::Arc};
 
 pub use error::{JidError, JidPart};
+pub use precis::opaque_string;
 
 /// Bytes of one part of an address, after all mapping (RFC 7622 §3.1).
 pub const PART_BYTES_MAX: usize = 1023;

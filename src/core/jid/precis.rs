@@ -44,13 +44,26 @@ pub(super) fn resource(text: &str) -> Result<Cow<'_, str>, JidError> {
     let resource = if text.bytes().all(|byte| plain::is(byte, plain::RESOURCE)) {
         Cow::Borrowed(text)
     } else {
-        until_stable(text, JidPart::Resource, opaque_string)?
+        until_stable(text, JidPart::Resource, opaque)?
     };
     check_length(JidPart::Resource, &resource)?;
     if resource.starts_with(' ') {
         return Err(JidError::Character(JidPart::Resource, ' '));
     }
     Ok(resource)
+}
+
+/// A text by the profile OpaqueString (RFC 8265 §4.2), which is that of passwords, too: spaces of all kinds become
+/// U+0020, and it is composed (NFC). `None` if it is empty, has a character that is not allowed or not where it
+/// stands, or is longer than three times [`PART_BYTES_MAX`]. The time is linear in its length.
+pub fn opaque_string(text: &str) -> Option<Cow<'_, str>> {
+    if text.is_empty() {
+        return None;
+    }
+    if text.bytes().all(|byte| plain::is(byte, plain::RESOURCE)) {
+        return Some(Cow::Borrowed(text));
+    }
+    until_stable(text, JidPart::Resource, opaque).ok()
 }
 
 type Profile = for<'a> fn(&'a str) -> Result<Cow<'a, str>, JidError>;
@@ -85,7 +98,7 @@ fn username(text: &str) -> Result<Cow<'_, str>, JidError> {
 }
 
 /// RFC 8265 §4.2.
-fn opaque_string(text: &str) -> Result<Cow<'_, str>, JidError> {
+fn opaque(text: &str) -> Result<Cow<'_, str>, JidError> {
     const PART: JidPart = JidPart::Resource;
 
     let profile = OpaqueString::new();

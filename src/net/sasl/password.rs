@@ -2,7 +2,7 @@
 
 use std::{fmt, num::NonZeroU32};
 
-use precis_profiles::{OpaqueString, precis_core::profile::PrecisFastInvocation as _};
+use unisono_core::jid::opaque_string;
 
 use super::{
     hash::Hash,
@@ -42,10 +42,7 @@ impl Password {
         if text.len() > PASSWORD_BYTES_MAX {
             return Err(PasswordError::TooLong);
         }
-        match OpaqueString::enforce(text) {
-            Ok(prepared) if !prepared.is_empty() => Ok(Self(prepared.into())),
-            _ => Err(PasswordError::Forbidden),
-        }
+        opaque_string(text).map(|prepared| Self(prepared.into())).ok_or(PasswordError::Forbidden)
     }
 
     pub(super) fn as_bytes(&self) -> &[u8] {
@@ -78,6 +75,34 @@ pub fn fresh_keys(password: &Password) -> Result<Vec<ScramKeys>, getrandom::Erro
 mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
+
+    /// RFC 8265 §4.3.
+    #[test]
+    fn the_examples_of_the_rfc_are_judged_as_it_does() {
+        let prepared = |text: &str| Password::prepare(text).map(|password| password.0.into_string());
+        for (number, text, want) in [
+            (12, "correct horse battery staple", Ok("correct horse battery staple")),
+            (13, "Correct Horse Battery Staple", Ok("Correct Horse Battery Staple")),
+            (14, "\u{3c0}\u{df}\u{e5}", Ok("\u{3c0}\u{df}\u{e5}")),
+            (15, "Jack of \u{2666}s", Ok("Jack of \u{2666}s")),
+            (16, "foo\u{1680}bar", Ok("foo bar")),
+            (17, "", Err(PasswordError::Empty)),
+            (18, "my cat is a \tby", Err(PasswordError::Forbidden)),
+        ] {
+            assert_eq!(prepared(text), want.map(str::to_owned), "example {number}");
+        }
+    }
+
+    /// What was not in the tables of Unicode 6.3, and what depends on what is beside it.
+    #[test]
+    fn newer_characters_are_allowed_and_contexts_are_looked_at() {
+        for text in ["\u{1f98a} fox", "\u{1fae0}", "\u{644}\u{200c}\u{627}", "l\u{b7}l"] {
+            assert!(Password::prepare(text).is_ok(), "{text:?}");
+        }
+        for text in ["a\u{200d}b", "a\u{b7}b", "\u{661}\u{6f1}"] {
+            assert_eq!(Password::prepare(text), Err(PasswordError::Forbidden), "{text:?}");
+        }
+    }
 
     #[test]
     fn one_password_typed_in_two_ways_is_one_password() {
