@@ -75,7 +75,7 @@ async fn resume(request: NonzaRequest) -> NonzaReply {
                 .attr("previd", previous)
                 .attr("h", resumed.handled.to_string())
                 .build();
-            NonzaReply { write: vec![reply], session: Some(resumed.session), error: None }
+            NonzaReply { write: vec![reply], session: Some(resumed.session), ..NonzaReply::default() }
         }
         Err(not) => failed(Condition::ItemNotFound, not.handled),
     }
@@ -83,11 +83,8 @@ async fn resume(request: NonzaRequest) -> NonzaReply {
 
 /// §4, `<r/>`
 fn acknowledge(request: &NonzaRequest) -> NonzaReply {
-    match managed(request) {
-        Some(session) => request.hub.acknowledgement_due(session),
-        None => return failed(Condition::UnexpectedRequest, None),
-    }
-    NonzaReply::default()
+    let Some(session) = managed(request) else { return failed(Condition::UnexpectedRequest, None) };
+    NonzaReply { ticket: request.hub.acknowledgement_due(session), ..NonzaReply::default() }
 }
 
 /// §4, `<a/>`

@@ -13,11 +13,11 @@ use std::time::Duration;
 use compact_str::CompactString;
 
 use crate::extension::{AccountState as Kept, Registry};
-use crate::hub::Settings;
+use crate::hub::{SessionRef, Settings};
 use crate::ids::{AccountId, DeviceId, LogPosition, SessionId, Ticket};
 use crate::jid::BareJid;
 use crate::roster::RosterItem;
-use crate::session::Session;
+use crate::session::{CatchUp, Session};
 use crate::storage::{AccountData, AccountState, DeviceRecord, RECENT_FINGERPRINTS, Wake, Write};
 
 /// Documents of this kind keep requests to subscribe, by the contact who asks.
@@ -80,6 +80,13 @@ pub struct Account {
     states: HashMap<TypeId, Box<dyn Any + Send>>,
     /// The last commit that concerns the account.
     pub(crate) last_ticket: Ticket,
+    /// Up to this commit, all sessions that there are now are woken.
+    pub(crate) woken: Ticket,
+    /// Connections up to this number are older than the last change of the password or the state: they may not become
+    /// sessions.
+    barred: u64,
+    /// The account is being removed from the store.
+    pub(crate) is_gone: bool,
     /// Devices whose cursor moved since it was last stored.
     pub(crate) moved: Vec<DeviceId>,
     /// Up to here there may be entries that only wait for delivery.
@@ -118,6 +125,9 @@ impl Account {
             recent: data.recent.into_iter().map(|fingerprint| (fingerprint, 0)).collect(),
             states,
             last_ticket: Ticket::NONE,
+            woken: Ticket::NONE,
+            barred: 0,
+            is_gone: false,
             moved: Vec::new(),
             waiting: Some(data.head).filter(|head| *head > LogPosition::START),
             forgotten: LogPosition::START,
@@ -163,6 +173,13 @@ impl Account {
 
     pub fn session_mut(&mut self, id: SessionId) -> Option<&mut Session> {
         self.sessions.iter_mut().find(|session| session.id == id)
+    }
+
+    /// Whether the session still belongs to this connection: what an older one brings is not handled, since its client
+    /// sends it again.
+    pub(crate) fn is_live(&self, origin: &SessionRef) -> bool {
+        let session = self.session(origin.id);
+        session.and_then(Session::connection_number) == Some(origin.connection)
     }
 
     /// The session that has bound this resource.
@@ -213,19 +230,42 @@ impl Account {
 
     /// Whether a message with this fingerprint was recorded on another connection: then this one is a repetition by a
     /// client that never saw its acknowledgement (promise P3). On one connection nothing is repeated, so equal
-    /// messages are meant. Remembers the fingerprint if not.
-    pub(crate) fn is_repetition(&mut self, fingerprint: i64, connection: u64) -> bool {
+    /// messages are meant.
+    pub(crate) fn is_repetition(&self, fingerprint: i64, connection: u64) -> bool {
+        fingerprint != 0
+            && self.recent.iter().rev().any(|(known, by)| *known == fingerprint && *by != connection)
+    }
+
+    /// A message was taken that may be sent again.
+    pub(crate) fn remember_sent(&mut self, fingerprint: i64, connection: u64) {
         if fingerprint == 0 {
-            return false;
-        }
-        if self.recent.iter().rev().any(|(known, by)| *known == fingerprint && *by != connection) {
-            return true;
+            return;
         }
         if self.recent.len() >= RECENT_FINGERPRINTS {
             self.recent.pop_front();
         }
         self.recent.push_back((fingerprint, connection));
-        false
+    }
+
+    /// A client that closed its stream knows what arrived; what it sends on another connection is meant.
+    pub(crate) fn forget_sent_by(&mut self, connection: u64) {
+        self.recent.retain(|(_, by)| *by != connection);
+    }
+
+    /// A commit that concerns the account was submitted, with all its sessions to be woken.
+    pub(crate) fn submitted(&mut self, ticket: Ticket) {
+        self.last_ticket = ticket;
+        self.woken = ticket;
+    }
+
+    /// Whether a connection that has authenticated may have a session.
+    pub(crate) fn admits_login(&self, connection: u64) -> bool {
+        self.is_enabled() && !self.is_gone && connection > self.barred
+    }
+
+    /// Connections up to this number must authenticate anew.
+    pub(crate) fn bar_logins(&mut self, upto: u64) {
+        self.barred = self.barred.max(upto);
     }
 
     /// A device has its log up to here.
@@ -239,6 +279,13 @@ impl Account {
                 self.moved.push(device);
             }
         }
+    }
+
+    /// Whether a session without presence may be due something that only waits for delivery.
+    pub(crate) fn has_waiting_for(&self, session: SessionId) -> bool {
+        let Some(session) = self.session(session) else { return false };
+        let cursor = self.device(session.device).map_or(LogPosition::START, |device| device.cursor);
+        matches!(session.catch_up, CatchUp::Before(_)) && self.waiting.is_some_and(|newest| newest > cursor)
     }
 
     /// Where a device starts that was never seen: behind everything that some device has already.

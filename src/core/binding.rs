@@ -1,7 +1,7 @@
 //! How sessions begin, break, are taken up again, and end (RFC 6120 §7, XEP-0198 §5).
 
-use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::sync::{Arc, MutexGuard};
 use std::time::Duration;
 
 use compact_str::CompactString;
@@ -17,14 +17,17 @@ use crate::ids::{DeviceId, LogPosition, SessionId, Ticket};
 use crate::jid::{BareJid, FullJid, Jid};
 use crate::outbox::{HandledTooHigh, Item};
 use crate::presence::plain_presence;
-use crate::session::{AnswerDue, CatchUp, Link, Management, Session};
-use crate::stanza::IqType;
+use crate::session::{AnswerDue, ArchiveUse, CatchUp, Link, Management, Session};
+use crate::stanza::{IqType, NS_CLIENT};
 use crate::storage::{DeviceRecord, SessionRecord, Write};
 
 /// Resource binding (RFC 6120 §7). The network layer answers it; what comes after that comes here.
 pub const NS_BIND: &str = "urn:ietf:params:xml:ns:xmpp-bind";
 /// Sessions as RFC 3921 §3 had them. Older clients ask for one after binding.
 pub const NS_SESSION: &str = "urn:ietf:params:xml:ns:xmpp-session";
+
+/// Answers that one session may be owed. Of more, the last tells what all of them would.
+const ANSWERS_MAX: usize = 256;
 
 /// Hangs up what is answered on a bound stream.
 pub(crate) fn register(on: &mut Registry) {
@@ -75,22 +78,26 @@ impl Hub {
             None => account.with_resource(&self.made_up_resource()),
         };
         let jid = jid.map_err(|_| StanzaError::new(Condition::BadRequest))?;
-        self.replace(&cell, jid.resource());
-        let mut account = cell.lock();
+        let mut account = self.lock_for(&cell, jid.resource());
+        if !account.admits_login(connection.number) {
+            return Err(StanzaError::new(Condition::NotAllowed));
+        }
         if account.sessions.len() >= self.settings.sessions_max {
             return Err(StanzaError::new(Condition::ResourceConstraint));
         }
         let number = connection.number;
-        let id = SessionId(self.draw_id());
+        let id = SessionId(self.random_id());
         let device = self.device_for(&mut account, jid.resource());
-        let mut session = Session::new(id, device, jid.clone(), link(connection));
+        let mut session =
+            Session::new(id, device, jid.clone(), link(connection), self.settings.outbox_bytes_max);
         if let CatchUp::Before(before) = &mut session.catch_up {
             before.given = account.device(device).map(|device| device.cursor);
         }
         // Most accounts have few: room for those that may never come would cost more than the session itself.
         account.sessions.reserve_exact(1);
         account.sessions.push(session);
-        self.wake_when_settled(&account);
+        account.woken = Ticket::NONE;
+        self.wake_when_settled(&mut account, Ticket::NONE);
         account.touched = self.clock.elapsed();
         drop(account);
         Ok(SessionRef { cell, id, jid, connection: number })
@@ -111,7 +118,7 @@ impl Hub {
             device.clone()
         } else {
             let device = DeviceRecord {
-                id: DeviceId(self.draw_id()),
+                id: DeviceId(self.random_id()),
                 key: CompactString::from(key),
                 cursor: account.first_cursor(),
                 pages_archive: false,
@@ -147,13 +154,22 @@ impl Hub {
             .map(|(_, (_, id))| *id)
             .collect();
         account.devices.retain(|device| !old.contains(&device.id));
-        old.into_iter().map(|device| Write::DeviceRemoved { device }).collect()
+        let (over, others) =
+            std::mem::take(&mut account.over).into_iter().partition(|(device, _)| old.contains(device));
+        account.over = others;
+        let over: Vec<(DeviceId, SessionId)> = over;
+        let mut writes: Vec<_> =
+            over.into_iter().map(|(_, session)| numbers_write(account.id, session, None)).collect();
+        writes.extend(old.into_iter().map(|device| Write::DeviceRemoved { device }));
+        writes
     }
 
     /// The device pages the archive, so it is not sent what it finds there (XEP-0313 and XEP-0160).
     pub fn pages_archive(&self, session: &SessionRef) {
         let mut account = session.cell.lock();
-        let Some(device) = account.session(session.id).map(|session| session.device) else { return };
+        let Some(found) = account.session_mut(session.id) else { return };
+        found.archive_use = ArchiveUse::Asked;
+        let device = found.device;
         let Some(record) = account.devices.iter_mut().find(|record| record.id == device) else { return };
         if !std::mem::replace(&mut record.pages_archive, true) {
             let write = Write::Device { account: session.cell.id, device: record.clone() };
@@ -204,12 +220,13 @@ impl Hub {
         }
     }
 
-    /// The device asks what was handled (XEP-0198 §4). The answer goes out when that is durable.
-    pub fn acknowledgement_due(&self, session: &SessionRef) {
+    /// The device asks what was handled (XEP-0198 §4). The answer goes out when that is durable. Returns what it waits
+    /// for.
+    pub fn acknowledgement_due(&self, session: &SessionRef) -> Ticket {
         let mut account = session.cell.lock();
         let id = session.id;
         let Some(management) = account.session_mut(id).and_then(|session| session.management.as_mut()) else {
-            return;
+            return Ticket::NONE;
         };
         let handled = management.handled;
         let last = management.answers.back().map(|answer| (answer.ticket, answer.tellable.clone()));
@@ -219,7 +236,7 @@ impl Hub {
             let writes = vec![Write::SessionHandled { session: id, handled }];
             stored = Some((self.commit_and_tell(&mut account, writes, Some(moment.clone())), moment));
         }
-        let Some(session) = account.session_mut(id) else { return };
+        let Some(session) = account.session_mut(id) else { return Ticket::NONE };
         if let Some((ticket, _)) = &stored {
             session.last_ticket = session.last_ticket.max(*ticket);
         }
@@ -228,9 +245,14 @@ impl Hub {
         let awaited = stored.or(last).filter(|(awaited, _)| *awaited == ticket).map(|(_, moment)| moment);
         let tellable = awaited.unwrap_or_else(|| Arc::new(Moment::now(self.clock.clone())));
         if let Some(management) = &mut session.management {
-            management.answers.push_back(AnswerDue { handled, ticket, tellable });
+            let is_crowded = management.answers.len() >= ANSWERS_MAX;
+            match management.answers.back_mut().filter(|_| is_crowded) {
+                Some(last) => *last = AnswerDue { handled, ticket, tellable },
+                None => management.answers.push_back(AnswerDue { handled, ticket, tellable }),
+            }
         }
         session.wake();
+        ticket
     }
 
     /// `<a h='handled'/>` (XEP-0198 §4).
@@ -294,6 +316,7 @@ impl Hub {
             self.end(&session.cell, session.id);
             let mut account = session.cell.lock();
             account.over.retain(|(_, id)| *id != session.id);
+            account.forget_sent_by(session.connection);
             let forgotten = numbers_write(account.id, session.id, None);
             self.commit(&mut account, vec![forgotten, Write::SessionEnded { session: session.id }]);
         }
@@ -341,6 +364,9 @@ impl Hub {
 
     fn take_up(&self, cell: &Arc<Cell>, id: SessionId, handled: u32, connection: Connection) -> TakenUp {
         let mut account = cell.lock();
+        if !account.admits_login(connection.number) {
+            return TakenUp::Nothing;
+        }
         let Some(session) = account.session_mut(id) else { return TakenUp::Nothing };
         let Some(management) =
             session.management.as_mut().filter(|management| !management.resume_for.is_zero())
@@ -375,7 +401,8 @@ impl Hub {
         let (device, jid) = (session.device, session.jid.clone());
         account.touched = self.clock.elapsed();
         self.cursor_moved(cell, &mut account, device, covers);
-        self.wake_when_settled(&account);
+        account.woken = Ticket::NONE;
+        self.wake_when_settled(&mut account, Ticket::NONE);
         drop(account);
         TakenUp::Session(SessionRef { cell: cell.clone(), id, jid, connection: number }, ours)
     }
@@ -383,6 +410,8 @@ impl Hub {
     /// A session of an earlier run that nothing is left of but its accounts: what was handled of the client's, and by
     /// the client's own count, what it has of the log. Exact after any crash (promise P4).
     async fn account_for(&self, cell: &Arc<Cell>, id: SessionId, handled: u32) -> Option<u32> {
+        // The session may have ended a moment ago.
+        self.settled(cell).await;
         let (owner, record) = self.store.session(id).await.ok().flatten()?;
         if owner != cell.jid {
             return None;
@@ -400,10 +429,12 @@ impl Hub {
         Some(record.handled)
     }
 
-    /// Ends the session that has a resource, if there is one.
-    fn replace(&self, cell: &Arc<Cell>, resource: &str) {
-        let old = cell.lock().resource(resource).map(|session| session.id);
-        if let Some(old) = old {
+    /// Locks an account in which no session has a resource: the one that had it ends.
+    fn lock_for<'a>(&self, cell: &'a Arc<Cell>, resource: &str) -> MutexGuard<'a, Account> {
+        loop {
+            let account = cell.lock();
+            let Some(old) = account.resource(resource).map(Session::id) else { return account };
+            drop(account);
             self.end_with(cell, old, Some(StreamCondition::Conflict));
         }
     }
@@ -425,6 +456,7 @@ impl Hub {
         let Some(index) = account.sessions.iter().position(|session| session.id == id) else { return };
         let session = account.sessions.swap_remove(index);
         account.touched = self.clock.elapsed();
+        self.waits_for_offline(&mut account, &session);
         if let Some(handled) = handled {
             account.over.push((session.device, id));
             self.commit(&mut account, vec![Write::SessionHandled { session: id, handled }]);
@@ -438,31 +470,53 @@ impl Hub {
         self.bounce(&session);
     }
 
-    /// Requests that reached nobody are answered, so that who asked does not wait for ever (XEP-0198 §5).
+    /// A device that was served and never asked for its archive does not page it any more: another client has its
+    /// resource, and from now on it is sent what it misses.
+    fn waits_for_offline(&self, account: &mut Account, session: &Session) {
+        if session.archive_use != ArchiveUse::Expected {
+            return;
+        }
+        let Some(device) = account.devices.iter_mut().find(|device| device.id == session.device) else {
+            return;
+        };
+        device.pages_archive = false;
+        let write = Write::Device { account: account.id, device: device.clone() };
+        self.commit(account, vec![write]);
+    }
+
+    /// What reached nobody and no log has is answered, so that who sent it does not wait for ever (XEP-0198 §4).
     fn bounce(&self, session: &Session) {
-        for entry in session.outbox.entries() {
+        for entry in session.outbox.entries().chain(&session.held) {
             let Item::Stanza { element, .. } = &entry.item else { continue };
-            let asks = element.name() == "iq" && matches!(element.attr("type"), Some("get" | "set"));
-            let Some(Ok(asker)) = element.attr("from").filter(|_| asks).map(str::parse::<Jid>) else {
-                continue;
+            let kind = element.attr("type").unwrap_or_default();
+            let condition = match element.name() {
+                "iq" if matches!(kind, "get" | "set") => Condition::RecipientUnavailable,
+                "message"
+                    if matches!(kind, "" | "normal" | "chat") && element.has_child("body", NS_CLIENT) =>
+                {
+                    Condition::ServiceUnavailable
+                }
+                _ => continue,
             };
-            let Some(asker) = asker.try_into_full() else { continue };
-            self.bounce_iq(&asker, element);
+            let sender = element.attr("from").and_then(|from| from.parse::<Jid>().ok());
+            if let Some(sender) = sender.and_then(Jid::try_into_full) {
+                self.bounce_to(&sender, element, condition);
+            }
         }
     }
 
-    fn bounce_iq(&self, asker: &FullJid, request: &Element) {
-        let Some(cell) = self.resident(&asker.bare()) else { return };
-        let error = StanzaError::new(Condition::RecipientUnavailable);
-        let reply = Element::builder("iq", crate::stanza::NS_CLIENT)
+    fn bounce_to(&self, sender: &FullJid, stanza: &Element, condition: Condition) {
+        let Some(cell) = self.resident(&sender.bare()) else { return };
+        let error = StanzaError::new(condition);
+        let reply = Element::builder(stanza.name(), NS_CLIENT)
             .attr("type", "error")
-            .attr_opt("id", request.attr("id"))
-            .attr_opt("from", request.attr("to"))
-            .attr("to", asker.as_str())
+            .attr_opt("id", stanza.attr("id"))
+            .attr_opt("from", stanza.attr("to"))
+            .attr("to", sender.as_str())
             .child(error.to_element())
             .build();
         let mut account = cell.lock();
-        let session = account.sessions.iter_mut().find(|session| session.jid == *asker);
+        let session = account.sessions.iter_mut().find(|session| session.jid == *sender);
         if let Some(session) = session {
             session.queue(crate::outbox::Entry::stanza(reply), &self.registry.filter);
             session.wake();

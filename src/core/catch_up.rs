@@ -14,25 +14,13 @@ use crate::hub::{Hub, SessionRef};
 use crate::ids::{AccountId, LogPosition, SessionId, Ticket};
 use crate::outbox::{Entry, Form, Item};
 use crate::record::{Direction, Keep};
-use crate::session::{Before, CatchUp, Session};
+use crate::session::{ArchiveUse, Before, CatchUp, Replay, Session};
 use crate::storage::{LogEntry, LogQuery, StoreError, Write};
 
-/// Entries of one page of the log.
-const PAGE: usize = 200;
-/// Entries that a device gets at once. Behind more, it has been away for so long that the newest matter.
-const REPLAY_MAX: usize = 10_000;
-
-/// A catch-up that was begun: which part of the log has to be read.
-pub(crate) struct Replay {
-    /// What the archive shows is due after this; `None` where the device pages the archive.
-    shown_after: Option<LogPosition>,
-    /// What only waits for delivery is due after this.
-    waiting_after: LogPosition,
-    upto: LogPosition,
-    /// All of that part is durable with this.
-    ticket: Ticket,
-    early: Vec<LogPosition>,
-}
+/// Entries of one stretch of a catch-up.
+const STRETCH: usize = 50;
+/// The next stretch is read when fewer entries than this wait to be written or acknowledged.
+const AHEAD_MAX: usize = 400;
 
 impl Replay {
     fn is_due(&self, entry: &LogEntry, account: AccountId) -> bool {
@@ -41,117 +29,189 @@ impl Replay {
             Keep::Archive => self.shown_after,
             Keep::UntilDelivered | Keep::Nothing => Some(self.waiting_after),
         };
-        after.is_some_and(|after| entry.position > after) && !self.early.contains(&entry.position)
+        let is_due = entry.position > self.live_after || after.is_some_and(|after| entry.position > after);
+        is_due && self.early.binary_search(&entry.position).is_err()
+    }
+}
+
+impl Session {
+    /// Whether the next stretch of a catch-up is to be read.
+    pub(crate) fn wants_log(&self, durable: Ticket) -> bool {
+        let CatchUp::Reading(replay) = &self.catch_up else { return false };
+        self.queued() < AHEAD_MAX && replay.tried.is_none_or(|tried| tried < durable)
     }
 }
 
 impl Hub {
-    /// Begins the catch-up of a session: from now on what arrives waits. `None` if there is nothing to catch up with.
-    pub(crate) fn start_catch_up(account: &mut Account, id: SessionId) -> Option<Replay> {
-        let (upto, ticket) = (account.head, account.last_ticket);
-        let session = account.session(id)?;
-        let device = account.device(session.device)?;
-        let (cursor, pages_archive) = (device.cursor, device.pages_archive);
-        let session = account.session_mut(id)?;
-        let CatchUp::Before(before) = &mut session.catch_up else { return None };
+    /// Begins the catch-up of a session, unless there is nothing to catch up with. Its connection goes on with
+    /// [`Hub::read_on`].
+    pub(crate) fn start_catch_up(account: &mut Account, id: SessionId) {
+        let head = account.head;
+        let device = account.session(id).and_then(|session| account.device(session.device));
+        let Some((cursor, pages_archive)) = device.map(|device| (device.cursor, device.pages_archive)) else {
+            return;
+        };
+        let Some(session) = account.session_mut(id) else { return };
+        let CatchUp::Before(before) = &mut session.catch_up else { return };
         let Before { early, given, paged } = std::mem::take(before);
         let waiting_after = given.unwrap_or(cursor);
         let shown_after = if pages_archive { paged } else { paged.max(Some(waiting_after)) };
-        if waiting_after >= upto && shown_after.is_none_or(|after| after >= upto) {
-            session.catch_up = CatchUp::Done;
-            return None;
-        }
-        session.catch_up = CatchUp::Reading { arrived: Vec::new(), paging: shown_after.is_none() };
-        Some(Replay { shown_after, waiting_after, upto, ticket, early })
+        let read = shown_after.map_or(waiting_after, |shown| shown.min(waiting_after));
+        let (live_after, stretches) = (head, Vec::new());
+        let replay = Replay { shown_after, waiting_after, live_after, early, read, tried: None, stretches };
+        let is_due = read < head;
+        session.catch_up = if is_due { CatchUp::Reading(Box::new(replay)) } else { CatchUp::Done };
+        session.wake();
     }
 
-    /// Reads what a device missed and queues it, then what arrived meanwhile.
-    pub(crate) async fn catch_up(self: &Arc<Self>, origin: &SessionRef, replay: Replay) {
-        self.store.wait(replay.ticket).await;
-        let missed = self.read_missed(origin, &replay).await;
+    /// Reads the next stretch of what a device missed, as far as it is durable, and queues it.
+    ///
+    /// # Errors
+    ///
+    /// The log cannot be read. The session stays where it is, so that it can go on later.
+    pub async fn read_on(self: &Arc<Self>, origin: &SessionRef) -> Result<(), StoreError> {
+        let durable = self.store.durable();
+        let (query, head) = {
+            let account = origin.cell.lock();
+            let Some(session) = account.session(origin.id) else { return Ok(()) };
+            let CatchUp::Reading(replay) = &session.catch_up else { return Ok(()) };
+            let query = LogQuery {
+                after: Some(replay.read),
+                limit: STRETCH,
+                include_unarchived: true,
+                ..LogQuery::default()
+            };
+            (query, Some(account.head).filter(|_| account.last_ticket <= durable))
+        };
+        let page = self.store.page(origin.cell.id, &query).await?;
         let mut account = origin.cell.lock();
-        let forms: Vec<_> = {
-            let Some(session) = account.session(origin.id) else { return };
-            let entries = missed.as_deref().unwrap_or_default().iter();
-            entries
-                .filter_map(|entry| {
-                    Some((entry.clone(), missed_form(&self.registry, &account, session, entry)?))
-                })
-                .collect()
-        };
-        let Some(session) = account.session_mut(origin.id) else { return };
-        let CatchUp::Reading { arrived, paging } = std::mem::replace(&mut session.catch_up, CatchUp::Done)
-        else {
-            return;
-        };
-        if paging {
-            session.catch_up = CatchUp::Paging;
+        let Some(session) = account.session(origin.id) else { return Ok(()) };
+        if session.connection_number() != Some(origin.connection) {
+            return Ok(());
         }
-        let missed_entries = forms.into_iter().map(|(entry, form)| {
-            let LogEntry { position, record, .. } = entry;
-            let item = Item::Logged { position, record: Some(record), form, late: true };
-            Entry { item, ticket: Ticket::NONE, covers: Some(position) }
-        });
-        let entries: Vec<_> = missed_entries.chain(arrived).collect();
-        let numbers = numbers_of(session, &entries);
-        let writes = numbers.map(|value| numbers_write(origin.cell.id, origin.id, Some(value)));
-        let ticket = self.commit(&mut account, writes.into_iter().collect());
+        let CatchUp::Reading(replay) = &session.catch_up else { return Ok(()) };
+        if Some(replay.read) != query.after {
+            return Ok(());
+        }
+        let covers = |position| replay.shown_after.map(|_| position);
+        let entries: Vec<_> = page
+            .entries
+            .iter()
+            .filter(|entry| replay.is_due(entry, origin.cell.id))
+            .filter_map(|entry| {
+                let form = missed_form(&self.registry, &account, session, entry)?;
+                let LogEntry { position, record, .. } = entry.clone();
+                let item = Item::Logged { position, record: Some(record), form, late: true };
+                Some(Entry { item, ticket: Ticket::NONE, covers: covers(position) })
+            })
+            .collect();
+        let last = page.entries.last().map(|entry| entry.position);
+        let read_to = if page.complete { last.max(head) } else { last };
+        let is_over = page.complete && head == Some(account.head);
+        self.queue_stretch(&mut account, origin, entries, read_to);
         if let Some(session) = account.session_mut(origin.id) {
-            for entry in entries {
-                session.queue(Entry { ticket: entry.ticket.max(ticket), ..entry }, &self.registry.filter);
-            }
+            session.read_up_to(read_to, is_over, page.complete.then_some(durable));
         }
-        self.wake_when_settled(&account);
-        if let Err(error) = missed {
-            tracing::error!(%error, account = %origin.cell.jid, "cannot read what a device missed");
-        }
+        self.wake_when_settled(&mut account, Ticket::NONE);
+        account.session(origin.id).into_iter().for_each(Session::wake);
+        Ok(())
     }
 
-    /// What is due, oldest first; of more than [`REPLAY_MAX`] entries, the newest.
-    async fn read_missed(&self, origin: &SessionRef, replay: &Replay) -> Result<Vec<LogEntry>, StoreError> {
-        let account = origin.cell.id;
-        let waiting = replay.waiting_after;
-        let mut query = LogQuery {
-            after: Some(replay.shown_after.map_or(waiting, |shown| shown.min(waiting))),
-            before: Some(LogPosition(replay.upto.0.saturating_add(1))),
-            limit: PAGE,
-            from_end: true,
-            include_unarchived: true,
-            ..LogQuery::default()
-        };
-        let mut pages = Vec::new();
-        let mut read = 0_usize;
-        loop {
-            let page = self.store.page(account, &query).await?;
-            query.before = page.entries.first().map(|entry| entry.position).or(query.before);
-            read = read.saturating_add(page.entries.len());
-            let due = page.entries.into_iter().filter(|entry| replay.is_due(entry, account));
-            pages.push(due.collect::<Vec<_>>());
-            if page.complete || read >= REPLAY_MAX {
-                return Ok(pages.into_iter().rev().flatten().collect());
+    /// Queues a stretch behind the commit that keeps its numbers.
+    fn queue_stretch(
+        &self,
+        account: &mut Account,
+        origin: &SessionRef,
+        mut entries: Vec<Entry>,
+        read_to: Option<LogPosition>,
+    ) {
+        let Some(session) = account.session_mut(origin.id) else { return };
+        if entries.is_empty() {
+            return;
+        }
+        // The last one settles what was read and not due, too.
+        if let Some(covers) = entries.last_mut().and_then(|entry| entry.covers.as_mut()) {
+            *covers = read_to.unwrap_or(*covers).max(*covers);
+        }
+        if let Some(numbers) = session.number_stretch(&entries) {
+            let write = numbers_write(origin.cell.id, origin.id, Some(numbers));
+            let ticket = self.commit(account, vec![write]);
+            for entry in &mut entries {
+                entry.ticket = ticket;
             }
+        }
+        if let Some(session) = account.session_mut(origin.id) {
+            session.queue_missed(entries, &self.registry.filter);
         }
     }
 }
 
 /// Documents of this kind keep, for a session, the XEP-0198 number of the first entry of its catch-up and the
 /// positions of all of them. The log knows the numbers of what was queued as it was recorded; these it cannot know.
+/// A line for each stretch that was not acknowledged whole.
 const NUMBERS: &str = "catch-up";
 
-/// The numbers that entries are about to get, as text.
-fn numbers_of(session: &mut Session, entries: &[Entry]) -> Option<String> {
-    if !session.is_managed() || entries.is_empty() {
-        return None;
+impl Session {
+    /// The numbers that the entries of a stretch are about to get, as text, with those of earlier stretches that the
+    /// client may not have.
+    fn number_stretch(&mut self, entries: &[Entry]) -> Option<String> {
+        if !self.is_managed() {
+            return None;
+        }
+        self.release();
+        let first = self.next_number();
+        let acknowledged = self.outbox.acknowledged();
+        let CatchUp::Reading(replay) = &mut self.catch_up else { return None };
+        replay.stretches.retain(|(first, positions)| !has_whole(acknowledged, *first, positions.len()));
+        let logged = entries.iter().filter_map(|entry| match entry.item {
+            Item::Logged { position, .. } => Some(position),
+            Item::Stanza { .. } | Item::Text(_) => None,
+        });
+        replay.stretches.push((first, logged.collect()));
+        Some(write_stretches(&replay.stretches))
     }
-    session.release();
-    let mut text = session.next_number().to_string();
-    for entry in entries {
-        if let Item::Logged { position, .. } = entry.item {
-            text.push(' ');
-            text.push_str(&position.to_string());
+
+    /// The log was read up to a position.
+    fn read_up_to(&mut self, position: Option<LogPosition>, is_over: bool, tried: Option<Ticket>) {
+        let CatchUp::Reading(replay) = &mut self.catch_up else { return };
+        replay.read = replay.read.max(position.unwrap_or(replay.read));
+        replay.tried = tried.or(replay.tried);
+        if is_over {
+            let pages = replay.shown_after.is_none();
+            self.catch_up = if pages { CatchUp::Paging } else { CatchUp::Done };
+            if pages && self.archive_use == ArchiveUse::Unknown {
+                self.archive_use = ArchiveUse::Expected;
+            }
         }
     }
-    Some(text)
+}
+
+/// How many entries of a stretch a client has that counted to `handled`. Numbers wrap: less than half the circle ahead
+/// is received.
+fn received(handled: u32, first: u32) -> usize {
+    let received = handled.wrapping_sub(first).wrapping_add(1);
+    if received > u32::MAX / 2 { 0 } else { received as usize }
+}
+
+fn has_whole(handled: u32, first: u32, length: usize) -> bool {
+    received(handled, first) >= length
+}
+
+pub(crate) fn write_stretches(stretches: &[(u32, Vec<LogPosition>)]) -> String {
+    let line = |(first, positions): &(u32, Vec<LogPosition>)| {
+        let positions = positions.iter().map(|position| format!(" {position}"));
+        positions.fold(first.to_string(), |line, position| line + &position)
+    };
+    stretches.iter().map(line).collect::<Vec<_>>().join("\n")
+}
+
+pub(crate) fn read_stretches(text: &str) -> Vec<(u32, Vec<LogPosition>)> {
+    let line = |line: &str| {
+        let mut words = line.split(' ');
+        let first = words.next()?.parse().ok()?;
+        Some((first, words.filter_map(|word| word.parse().ok()).map(LogPosition).collect()))
+    };
+    text.lines().filter_map(line).collect()
 }
 
 /// Keeps the numbers of a session's catch-up, or forgets them.
@@ -169,23 +229,18 @@ pub(crate) enum CaughtUp {
     Partly(Option<LogPosition>),
 }
 
-/// Reads [`numbers_of`] with a client's count.
+/// Reads what [`Session::number_stretch`] wrote, with a client's count.
 fn caught_up(text: &str, handled: u32) -> CaughtUp {
-    let mut words = text.split(' ');
-    let Some(first) = words.next().and_then(|first| first.parse::<u32>().ok()) else {
-        return CaughtUp::To(None);
-    };
-    let positions: Vec<_> = words.filter_map(|word| word.parse().ok()).map(LogPosition).collect();
-    // Numbers wrap: less than half the circle ahead is received.
-    let received = handled.wrapping_sub(first).wrapping_add(1);
-    let received = if received > u32::MAX / 2 { 0 } else { received as usize };
-    match received.checked_sub(1) {
-        Some(last) if received >= positions.len() => {
-            CaughtUp::To(positions.last().or(positions.get(last)).copied())
+    let mut upto = None;
+    for (first, positions) in read_stretches(text) {
+        let received = received(handled, first);
+        let last = received.checked_sub(1).and_then(|last| positions.get(last).copied());
+        if received < positions.len() {
+            return CaughtUp::Partly(last.or(upto));
         }
-        Some(last) => CaughtUp::Partly(positions.get(last).copied()),
-        None => CaughtUp::Partly(None),
+        upto = positions.last().copied().or(upto);
     }
+    CaughtUp::To(upto)
 }
 
 impl Hub {
@@ -215,10 +270,12 @@ fn missed_form(registry: &Registry, account: &Account, session: &Session, entry:
             if resource.is_none_or(|resource| resource == session.jid().resource()) {
                 return Some(Form::Original);
             }
-            // It was meant for another device. If that one has it, this one gets a copy if it wants copies.
+            // It was meant for another device. If that one is there or has it, this one gets a copy if it wants
+            // copies.
+            let is_there = resource.is_some_and(|resource| account.resource(resource).is_some());
             let others = account.devices().iter().filter(|device| device.id != session.device);
             let is_with_another =
-                others.map(|device| device.cursor).max().is_some_and(|at| at >= entry.position);
+                is_there || others.map(|device| device.cursor).max().is_some_and(|at| at >= entry.position);
             first(&registry.deliver).or((!is_with_another).then_some(Form::Original))
         }
     }
@@ -238,6 +295,11 @@ mod tests {
             ("3 10 20 30", 4, CaughtUp::Partly(at(20))),
             ("3 10 20 30", 5, CaughtUp::To(at(30))),
             ("3 10 20 30", 99, CaughtUp::To(at(30))),
+            ("3 10 20\n7 30 40", 3, CaughtUp::Partly(at(10))),
+            ("3 10 20\n7 30 40", 4, CaughtUp::Partly(at(20))),
+            ("3 10 20\n7 30 40", 6, CaughtUp::Partly(at(20))),
+            ("3 10 20\n7 30 40", 7, CaughtUp::Partly(at(30))),
+            ("3 10 20\n7 30 40", 8, CaughtUp::To(at(40))),
             ("4294967295 10 20", 4_294_967_295, CaughtUp::Partly(at(10))),
             ("4294967295 10 20", 0, CaughtUp::To(at(20))),
             ("", 5, CaughtUp::To(None)),
@@ -245,5 +307,11 @@ mod tests {
         ] {
             assert_eq!(caught_up(text, handled), want, "{text} {handled}");
         }
+    }
+
+    #[test]
+    fn stretches_are_read_as_they_were_written() {
+        let stretches = vec![(3, vec![LogPosition(10), LogPosition(20)]), (9, vec![LogPosition(30)])];
+        assert_eq!(read_stretches(&write_stretches(&stretches)), stretches);
     }
 }

@@ -237,6 +237,8 @@ pub struct NonzaReply {
     pub session: Option<SessionRef>,
     /// The stream ends with this error; the second is an application-specific condition.
     pub error: Option<(crate::error::StreamCondition, Option<Element>)>,
+    /// What was submitted for it, so that a device cannot ask for more than a store that fails takes.
+    pub ticket: Ticket,
 }
 
 /// A feature of the stream, offered once a client is authenticated.

@@ -1,7 +1,9 @@
 //! What happens without anybody asking: deadlines pass, cursors are stored, accounts leave the memory, the
 //! server stops and starts.
 
+use std::collections::HashSet;
 use std::sync::{Arc, PoisonError};
+use std::time::Duration;
 
 use crate::account::Cell;
 use crate::error::StreamCondition;
@@ -20,18 +22,28 @@ impl Hub {
         self.evict_idle();
     }
 
-    /// Sessions that nobody came back to are over.
+    /// Sessions that nobody came back to are over, and those for which too much has come.
     fn expire_sessions(&self) {
         let now = self.clock.elapsed();
-        let mut expired = Vec::new();
-        self.detached_list().retain(|(until, cell, id)| {
-            let over = *until <= now;
-            if over {
-                expired.push((*until, cell.clone(), *id));
-            }
-            !over
-        });
-        for (until, cell, id) in expired {
+        let detached = self.detached_list().clone();
+        let is_over = |(until, cell, id): &(Duration, Arc<Cell>, SessionId)| {
+            let account = cell.lock();
+            let session = account.session(*id);
+            session.is_none_or(|session| match session.link {
+                Link::Detached { until: current } if current == *until => {
+                    now >= current || session.closing.is_some()
+                }
+                // It was taken up, and perhaps broke again.
+                Link::Detached { .. } | Link::Connected { .. } => true,
+            })
+        };
+        let over: Vec<_> = detached.into_iter().filter(is_over).collect();
+        if over.is_empty() {
+            return;
+        }
+        let known: HashSet<_> = over.iter().map(|(until, _, id)| (*until, *id)).collect();
+        self.detached_list().retain(|(until, _, id)| !known.contains(&(*until, *id)));
+        for (until, cell, id) in over {
             let still = matches!(cell.lock().session(id).map(|session| &session.link), Some(Link::Detached { until: current }) if *current == until);
             if still {
                 self.end(&cell, id);
@@ -87,7 +99,8 @@ impl Hub {
             let Some(text) = &record.snapshot else { continue };
             let until = self.clock.elapsed().saturating_add(self.settings.resume_for);
             let link = Link::Detached { until };
-            if let Some(session) = snapshot::read(text, &record, &cell.jid, &self.registry, link) {
+            let bytes_max = self.settings.outbox_bytes_max;
+            if let Some(session) = snapshot::read(text, &record, &cell.jid, &self.registry, link, bytes_max) {
                 self.detached_list().push((until, cell.clone(), record.id));
                 account.sessions.push(session);
             } else {
@@ -113,14 +126,34 @@ impl Hub {
     /// The operator allows or forbids the account to log in.
     pub fn state_changed(&self, cell: &Arc<Cell>, state: AccountState) {
         cell.lock().state = state;
+        self.bar_logins(cell);
         if state == AccountState::Disabled {
             self.end_sessions(cell, &StreamCondition::NotAuthorized);
         }
     }
 
-    /// The account is about to be removed: contacts lose it, sessions end. Resolves when that is durable, so that
-    /// it may leave the store.
-    pub async fn removed(&self, cell: &Arc<Cell>) -> Result<(), StoreError> {
+    /// The operator changed the password: whoever authenticated with the old one has to do so again.
+    pub fn password_changed(&self, cell: &Arc<Cell>) {
+        self.bar_logins(cell);
+        self.end_sessions(cell, &StreamCondition::NotAuthorized);
+    }
+
+    /// Removes an account with all that it has: contacts lose it, sessions end, nobody logs in or writes to it any
+    /// more.
+    ///
+    /// # Errors
+    ///
+    /// The store failed. The account may have lost a part of its log, and can be removed again.
+    pub async fn remove_account(&self, cell: &Arc<Cell>) -> Result<(), StoreError> {
+        let jid = &cell.jid;
+        self.leaving().insert(jid.clone());
+        let removed = self.remove_now(cell).await;
+        self.forget(jid);
+        self.leaving().remove(jid);
+        removed
+    }
+
+    async fn remove_now(&self, cell: &Arc<Cell>) -> Result<(), StoreError> {
         let agreed: Vec<_> = {
             let account = cell.lock();
             let contacts =
@@ -135,11 +168,12 @@ impl Hub {
                 ticket = ticket.max(self.deliver_subscription(&cell.jid, *kind, &contact, None));
             }
         }
+        cell.lock().is_gone = true;
         self.end_sessions(cell, &StreamCondition::NotAuthorized);
         self.forget(&cell.jid);
         let ticket = ticket.max(cell.lock().last_ticket);
         self.store.wait(ticket).await;
-        Ok(())
+        self.store.delete(&cell.jid).await
     }
 }
 

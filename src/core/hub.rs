@@ -1,6 +1,6 @@
 //! The hub: all accounts of the server, and what they share.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::hash::{BuildHasher, Hasher, RandomState};
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
@@ -60,7 +60,8 @@ pub struct Settings {
     pub sessions_max: usize,
     /// How long an account stays in memory without a session.
     pub keep_idle_for: Duration,
-    /// Bytes of unacknowledged stanzas that the log does not hold, for one session.
+    /// Bytes that the queue of one session may take: what is not written or not acknowledged, and not to be read back
+    /// from the log.
     pub outbox_bytes_max: usize,
     /// Devices that were not seen for so long are forgotten.
     pub forget_devices_after: Duration,
@@ -76,7 +77,7 @@ impl Default for Settings {
             devices_max: 64,
             sessions_max: 64,
             keep_idle_for: Duration::from_secs(120),
-            outbox_bytes_max: 1024 * 1024,
+            outbox_bytes_max: 4 * 1024 * 1024,
             forget_devices_after: Duration::from_secs(90 * 24 * 3600),
             archive: ArchivePolicy::Always,
         }
@@ -143,6 +144,8 @@ pub struct Hub {
     accounts: Vec<RwLock<HashMap<BareJid, Arc<Cell>>>>,
     loading: Vec<tokio::sync::Mutex<()>>,
     hasher: RandomState,
+    /// Accounts that are being removed.
+    leaving: Mutex<HashSet<BareJid>>,
     started: Duration,
     last_id: AtomicI64,
     last_connection: AtomicU64,
@@ -184,6 +187,7 @@ impl Hub {
             accounts: (0..SHARDS).map(|_| RwLock::default()).collect(),
             loading: (0..SHARDS).map(|_| tokio::sync::Mutex::default()).collect(),
             hasher: RandomState::new(),
+            leaving: Mutex::default(),
             last_connection: AtomicU64::new(0),
             detached: Mutex::default(),
             moved: Mutex::default(),
@@ -222,6 +226,9 @@ impl Hub {
         if let Some(cell) = self.resident(jid) {
             return Ok(Some(cell));
         }
+        if self.leaving().contains(jid) {
+            return Ok(None);
+        }
         let Some(data) = self.store.load(jid, &self.registry.kinds).await? else { return Ok(None) };
         let sessions = data.sessions.clone();
         let mut account = Account::new(data, &self.registry, self.settings.clone());
@@ -246,6 +253,17 @@ impl Hub {
         if let Some(shard) = self.shard(jid) {
             shard.write().unwrap_or_else(PoisonError::into_inner).remove(jid);
         }
+    }
+
+    /// Accounts that are being removed from the store: nobody loads them any more.
+    pub(crate) fn leaving(&self) -> MutexGuard<'_, HashSet<BareJid>> {
+        self.leaving.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Connections that there are now may not become sessions of an account any more: what they authenticated with has
+    /// changed.
+    pub fn bar_logins(&self, cell: &Cell) {
+        cell.lock().bar_logins(self.last_connection.load(Ordering::Relaxed));
     }
 
     /// Lets go of accounts that nobody needs. What they wrote must be durable, or the next load would miss it.
@@ -278,6 +296,13 @@ impl Hub {
         }
     }
 
+    /// An id that nobody drew before, nor will.
+    pub(crate) fn random_id(&self) -> i64 {
+        let mut bytes = [0; 8];
+        self.random.fill(&mut bytes);
+        (i64::from_be_bytes(bytes) & i64::MAX).max(1)
+    }
+
     /// A number for a new connection.
     pub fn connection_number(&self) -> u64 {
         self.last_connection.fetch_add(1, Ordering::Relaxed).saturating_add(1)
@@ -300,7 +325,7 @@ impl Hub {
         }
         let wake = tell.into_iter().chain(account.wakers()).collect();
         let ticket = self.store.submit(Commit { writes, wake });
-        account.last_ticket = ticket;
+        account.submitted(ticket);
         ticket
     }
 
@@ -310,11 +335,13 @@ impl Hub {
         self.store.wait(ticket)
     }
 
-    /// Wakes the sessions of an account when all that concerns it now is durable: for those that joined after
-    /// a commit was submitted, or wait for one that was not theirs.
-    pub(crate) fn wake_when_settled(&self, account: &Account) {
-        if account.last_ticket > self.store.durable() {
-            self.store.submit(Commit { writes: Vec::new(), wake: account.wakers().collect() });
+    /// Wakes the sessions of an account when all that concerns it now, and `ticket`, is durable: for those that joined
+    /// after a commit was submitted, or wait for one that was not theirs.
+    pub(crate) fn wake_when_settled(&self, account: &mut Account, ticket: Ticket) {
+        let awaited = account.last_ticket.max(ticket);
+        if awaited > self.store.durable() && account.woken < awaited {
+            account.woken =
+                self.store.submit(Commit { writes: Vec::new(), wake: account.wakers().collect() });
         }
         account.sessions.iter().for_each(crate::session::Session::wake);
     }

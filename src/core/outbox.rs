@@ -12,14 +12,16 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 
-use unisono_xml::Element;
+use unisono_xml::{Element, Node};
 
 use crate::ids::{LogPosition, Ticket};
 use crate::jid::FullJid;
 use crate::record::MessageRecord;
 
-/// Bytes of content that an outbox holds before it lets go of what the log can give back.
+/// Bytes that an outbox holds before it lets go of what the log can give back.
 pub const FRESH_BYTES_MAX: usize = 64 * 1024;
+/// Entries before the next to be written that keep their content in any case.
+const SOON: usize = 20;
 
 /// How a recorded message looks on one device.
 #[derive(Clone, Copy, Debug)]
@@ -78,15 +80,43 @@ impl Entry {
         Self { item: Item::Stanza { element, to: None }, ticket: Ticket::NONE, covers: None }
     }
 
-    fn fresh_bytes(&self) -> usize {
-        match &self.item {
+    /// About what the entry takes in memory.
+    fn bytes(&self) -> usize {
+        let content = match &self.item {
             Item::Logged { record: Some(record), .. } => record.payload.text().len().saturating_add(200),
             Item::Logged { record: None, .. } => 0,
-            // An element's size is not known; what matters is that many of them count.
-            Item::Stanza { .. } => 400,
+            Item::Stanza { element, .. } => weight(element),
             Item::Text(text) => text.len(),
-        }
+        };
+        content.saturating_add(size_of::<Self>())
     }
+
+    /// Lets go of content that the log holds too. Returns how many bytes that frees.
+    fn forget_content(&mut self) -> usize {
+        let before = self.bytes();
+        if let Item::Logged { record, .. } = &mut self.item {
+            *record = None;
+        }
+        before.saturating_sub(self.bytes())
+    }
+}
+
+/// About what a tree takes in memory, or written: names, values and texts, and something for each part.
+fn weight(element: &Element) -> usize {
+    const PART: usize = 48;
+    let attrs = element.attrs().iter().map(|attr| {
+        attr.name()
+            .len()
+            .saturating_add(attr.ns().len())
+            .saturating_add(attr.value().len())
+            .saturating_add(PART)
+    });
+    let nodes = element.nodes().iter().map(|node| match node {
+        Node::Element(child) => weight(child),
+        Node::Text(text) => text.len().saturating_add(PART),
+    });
+    let own = element.name().len().saturating_add(element.ns().len()).saturating_add(PART);
+    attrs.chain(nodes).fold(own, usize::saturating_add)
 }
 
 /// What the connection finds when it wants to write.
@@ -117,18 +147,19 @@ pub struct Outbox {
     acknowledged: u32,
     /// Entries stay until they are acknowledged.
     counted: bool,
-    fresh_bytes: usize,
+    bytes: usize,
 }
 
 impl Outbox {
     /// Appends an entry and returns the number that XEP-0198 gives it.
-    pub fn push(&mut self, entry: Entry) -> u32 {
-        self.fresh_bytes = self.fresh_bytes.saturating_add(entry.fresh_bytes());
+    pub fn push(&mut self, mut entry: Entry) -> u32 {
         let number = self.next_number();
-        self.entries.push_back(entry);
-        if self.fresh_bytes > FRESH_BYTES_MAX {
-            self.forget_content();
+        let waiting = self.entries.len().saturating_sub(self.written);
+        if self.bytes > FRESH_BYTES_MAX && waiting >= SOON {
+            entry.forget_content();
         }
+        self.bytes = self.bytes.saturating_add(entry.bytes());
+        self.entries.push_back(entry);
         number
     }
 
@@ -154,6 +185,11 @@ impl Outbox {
     /// settled by writing alone.
     pub fn wrote(&mut self) -> Option<LogPosition> {
         if self.counted {
+            if self.bytes > FRESH_BYTES_MAX / 2
+                && let Some(entry) = self.entries.get_mut(self.written)
+            {
+                self.bytes = self.bytes.saturating_sub(entry.forget_content());
+            }
             self.written = self.written.saturating_add(1).min(self.entries.len());
             return None;
         }
@@ -183,24 +219,31 @@ impl Outbox {
     }
 
     /// Puts the content of positions that [`Next::Read`] asked for in its place. What the log does not have any
-    /// more is dropped from the queue, if it was not counted yet.
+    /// more is dropped from the queue.
     pub fn fill(&mut self, records: &[(LogPosition, Arc<MessageRecord>)], asked: &[LogPosition]) {
-        for entry in self.entries.iter_mut().skip(self.written) {
-            if let Item::Logged { position, record, .. } = &mut entry.item
-                && record.is_none()
-                && let Ok(found) = records.binary_search_by_key(position, |(at, _)| *at)
-            {
-                *record = records.get(found).map(|(_, record)| record.clone());
+        let mut lost = Vec::new();
+        let mut left = asked.len();
+        for (index, entry) in self.entries.iter_mut().enumerate().skip(self.written) {
+            if left == 0 {
+                break;
             }
+            let Item::Logged { position, record, .. } = &mut entry.item else { continue };
+            if record.is_some() || !asked.contains(position) {
+                continue;
+            }
+            left = left.saturating_sub(1);
+            let found = records.binary_search_by_key(position, |(at, _)| *at).ok();
+            *record = found.and_then(|found| records.get(found)).map(|(_, record)| record.clone());
+            if record.is_none() {
+                lost.push(index);
+            }
+            let size = entry.bytes().saturating_sub(size_of::<Entry>());
+            self.bytes = self.bytes.saturating_add(size);
         }
-        let written = self.written;
-        let mut index = 0_usize;
-        self.entries.retain(|entry| {
-            let lost = index >= written
-                && matches!(&entry.item, Item::Logged { position, record: None, .. } if asked.contains(position));
-            index = index.saturating_add(1);
-            !lost
-        });
+        for index in lost.into_iter().rev() {
+            self.entries.remove(index);
+            self.bytes = self.bytes.saturating_sub(size_of::<Entry>());
+        }
     }
 
     /// The number that the next entry gets.
@@ -219,9 +262,18 @@ impl Outbox {
         self.acknowledged
     }
 
-    /// Bytes of content that only this queue holds.
-    pub fn fresh_bytes(&self) -> usize {
-        self.fresh_bytes
+    /// About the bytes that the queue takes.
+    pub fn bytes(&self) -> usize {
+        self.bytes
+    }
+
+    /// Entries that were not written, or not acknowledged.
+    pub fn len(&self) -> usize {
+        self.entries.len()
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.entries.is_empty()
     }
 
     pub fn entries(&self) -> impl Iterator<Item = &Entry> {
@@ -231,8 +283,8 @@ impl Outbox {
     /// Takes the queue up again after a restart of the server. Any of the entries may have been written, until
     /// [`rewind`](Self::rewind) begins anew.
     pub fn restore(acknowledged: u32, entries: Vec<Entry>) -> Self {
-        let fresh_bytes = entries.iter().map(Entry::fresh_bytes).fold(0, usize::saturating_add);
-        Self { written: entries.len(), entries: entries.into(), acknowledged, counted: true, fresh_bytes }
+        let bytes = entries.iter().map(Entry::bytes).fold(0, usize::saturating_add);
+        Self { written: entries.len(), entries: entries.into(), acknowledged, counted: true, bytes }
     }
 
     /// Positions without content from the write cursor on, as many as one page reads.
@@ -249,27 +301,13 @@ impl Outbox {
             .collect()
     }
 
-    /// Lets go of the content that the log holds too. What comes next to be written stays.
-    fn forget_content(&mut self) {
-        let written = self.written;
-        for (index, entry) in self.entries.iter_mut().enumerate() {
-            let soon = index >= written && index < written.saturating_add(20);
-            if let Item::Logged { record, .. } = &mut entry.item
-                && !soon
-            {
-                *record = None;
-            }
-        }
-        self.fresh_bytes = self.entries.iter().map(Entry::fresh_bytes).fold(0, usize::saturating_add);
-    }
-
     fn pop_front(&mut self) -> Option<Entry> {
         let entry = self.entries.pop_front()?;
-        self.fresh_bytes = self.fresh_bytes.saturating_sub(entry.fresh_bytes());
+        self.bytes = self.bytes.saturating_sub(entry.bytes());
         if self.entries.is_empty() {
             // An idle device keeps no buffer.
             self.entries = VecDeque::new();
-            self.fresh_bytes = 0;
+            self.bytes = 0;
         }
         Some(entry)
     }
@@ -381,5 +419,49 @@ mod tests {
         assert_eq!(asked, [LogPosition(1), LogPosition(2)]);
         outbox.fill(&[], &asked); // both were purged
         assert!(matches!(outbox.next(Ticket(0)), Next::Wait));
+    }
+
+    #[test]
+    fn a_stanza_counts_with_its_size_and_is_forgotten_with_it() {
+        let mut outbox = Outbox::default();
+        let element = Element::builder("iq", "jabber:client").text("x".repeat(100_000)).build();
+        outbox.push(Entry::stanza(element));
+        assert!(outbox.bytes() > 100_000);
+        write_all(&mut outbox, 0);
+        assert_eq!(outbox.bytes(), 0);
+    }
+
+    #[test]
+    fn bytes_are_right_through_refills_and_acknowledgements() {
+        let at = |n| Entry {
+            item: Item::Logged { position: LogPosition(n), record: None, form: Form::Original, late: false },
+            ticket: Ticket::NONE,
+            covers: Some(LogPosition(n)),
+        };
+        let mut outbox = Outbox::restore(0, (1..=3).map(at).collect());
+        outbox.rewind();
+        let before = outbox.bytes();
+        let Next::Read(asked) = outbox.next(Ticket(0)) else { panic!("wants to read") };
+        outbox.fill(&[(LogPosition(2), Arc::new(record()))], &asked);
+        assert_eq!(outbox.entries().count(), 1);
+        assert!(outbox.bytes() < before + record().payload.text().len() + 200);
+        assert_eq!(write_all(&mut outbox, 0), 1);
+        assert_eq!(outbox.acknowledge(1), Ok(Some(LogPosition(2))));
+        assert_eq!(outbox.bytes(), 0);
+    }
+
+    fn record() -> MessageRecord {
+        MessageRecord {
+            from: "alice@example.org/phone".parse().unwrap(),
+            to: "bob@example.org".parse().unwrap(),
+            id: None,
+            kind: crate::stanza::MessageType::Chat,
+            lang: None,
+            payload: crate::record::Payload::from_text("<body>hi</body>"),
+            sent: None,
+            received: None,
+            origin: None,
+            fingerprint: 0,
+        }
     }
 }

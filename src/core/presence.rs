@@ -96,7 +96,12 @@ impl Hub {
         let subscriptions = if initial { subscribed_to(&account) } else { Vec::new() };
         // XEP-0160 §2: a device of negative priority gets nothing that is meant for the account.
         let is_served = priority.unwrap_or(0) >= 0;
-        let replay = is_served.then(|| Self::start_catch_up(&mut account, origin.id)).flatten();
+        if is_served {
+            Self::start_catch_up(&mut account, origin.id);
+        } else {
+            let head = account.head;
+            account.session_mut(origin.id).into_iter().for_each(|session| session.stop_following(head));
+        }
         drop(account);
         for contact in contacts {
             self.send_presence(&contact, &element);
@@ -104,17 +109,7 @@ impl Hub {
         for contact in subscriptions {
             self.ask_presence(&origin.cell, origin.id, &contact);
         }
-        let ticket = self.settle(origin, Ticket::NONE, None);
-        match replay {
-            None => Receipt::Done(ticket),
-            Some(replay) => {
-                let (hub, origin) = (self.clone(), origin.clone());
-                Receipt::Later(Box::pin(async move {
-                    hub.catch_up(&origin, replay).await;
-                    ticket
-                }))
-            }
-        }
+        Receipt::Done(self.settle(origin, Ticket::NONE, None))
     }
 
     /// What a new resource learns at once: its siblings, and who waits for an answer (§3.1.3).

@@ -3,9 +3,10 @@
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
+use sha2::{Digest, Sha256};
 use unisono_xml::Element;
 
-use crate::account::Cell;
+use crate::account::{Account, Cell};
 use crate::error::{Condition, StanzaError};
 use crate::extension::{Answer, Entity, IqHandler, Refusal, Reply, Request, Side};
 use crate::hub::{Hub, SessionRef};
@@ -28,6 +29,9 @@ impl Hub {
     /// Takes a stanza of a bound stream. The caller has checked its `from` (RFC 6120 §8.1.2.1).
     pub fn receive(self: &Arc<Self>, origin: &SessionRef, element: &Element) -> Receipt {
         self.counters.stanzas.fetch_add(1, Ordering::Relaxed);
+        if !origin.cell.lock().is_live(origin) {
+            return Receipt::Done(Ticket::NONE);
+        }
         let stanza = match Stanza::parse(element, Jid::from(origin.jid.clone())) {
             Ok(stanza) => stanza,
             Err(error) => {
@@ -44,19 +48,31 @@ impl Hub {
 
     /// Counts a stanza as handled, and tells its sender what went wrong with it.
     pub(crate) fn settle(&self, origin: &SessionRef, ticket: Ticket, reply: Option<Element>) -> Ticket {
-        let mut account = origin.cell.lock();
-        account.touched = self.clock.elapsed();
-        if let Some(session) = account.session_mut(origin.id) {
-            session.last_ticket = session.last_ticket.max(ticket);
-            if let Some(management) = &mut session.management {
-                management.handled = management.handled.wrapping_add(1);
-            }
-            if let Some(reply) = reply {
-                session.queue(Entry::stanza(reply), &self.registry.filter);
-                session.wake();
-            }
-        }
+        self.settle_in(&mut origin.cell.lock(), origin, ticket, reply);
         ticket
+    }
+
+    /// The same, where the sender's account is locked.
+    pub(crate) fn settle_in(
+        &self,
+        account: &mut Account,
+        origin: &SessionRef,
+        ticket: Ticket,
+        reply: Option<Element>,
+    ) {
+        account.touched = self.clock.elapsed();
+        if !account.is_live(origin) {
+            return;
+        }
+        let Some(session) = account.session_mut(origin.id) else { return };
+        session.last_ticket = session.last_ticket.max(ticket);
+        if let Some(management) = &mut session.management {
+            management.handled = management.handled.wrapping_add(1);
+        }
+        if let Some(reply) = reply {
+            session.queue(Entry::stanza(reply), &self.registry.filter);
+            session.wake();
+        }
     }
 
     fn receive_message(self: &Arc<Self>, origin: &SessionRef, message: Message) -> Receipt {
@@ -67,7 +83,7 @@ impl Hub {
             Some(to) => self.resident(&to.to_bare()).map(Recipient::Account),
         };
         if let Some(recipient) = known {
-            return Receipt::Done(self.finish_message(origin, message, &recipient));
+            return Receipt::Done(self.send_message(origin, message, &recipient));
         }
         let (hub, origin) = (self.clone(), origin.clone());
         Receipt::Later(Box::pin(async move {
@@ -78,15 +94,8 @@ impl Hub {
                 Ok(None) => Recipient::Nobody(Condition::ServiceUnavailable),
                 Err(error) => Recipient::Nobody(StanzaError::from(error).condition),
             };
-            hub.finish_message(&origin, message, &recipient)
+            hub.send_message(&origin, message, &recipient)
         }))
-    }
-
-    fn finish_message(&self, origin: &SessionRef, message: Message, recipient: &Recipient) -> Ticket {
-        let header = message.header.clone();
-        let sent = self.send_message(origin, message, recipient);
-        let reply = sent.error.map(|error| error_reply("message", &header, &error));
-        self.settle(origin, sent.ticket, reply)
     }
 
     fn receive_iq(self: &Arc<Self>, origin: &SessionRef, iq: Iq) -> Receipt {
@@ -197,6 +206,8 @@ impl Hub {
             .build();
         {
             let mut account = origin.cell.lock();
+            // What no archive shows is still due to a device that has sent no presence.
+            let keeps_cursor = account.has_waiting_for(origin.id);
             if let Some(session) = account.session_mut(origin.id) {
                 for item in before {
                     session.queue(Entry { item, ticket, covers: None }, &self.registry.filter);
@@ -204,12 +215,13 @@ impl Hub {
                 if let Some(upto) = covers {
                     session.paged_archive(upto);
                 }
+                let covers = covers.filter(|_| !keeps_cursor);
                 session.queue(Entry { ticket, covers, ..Entry::stanza(result) }, &self.registry.filter);
                 for item in after {
                     session.queue(Entry { item, ticket, covers: None }, &self.registry.filter);
                 }
             }
-            self.wake_when_settled(&account);
+            self.wake_when_settled(&mut account, ticket);
         }
         self.settle(origin, ticket, None)
     }
@@ -260,7 +272,7 @@ impl Hub {
 
     fn pass_to_resource(
         &self,
-        account: &mut crate::account::Account,
+        account: &mut Account,
         origin: &SessionRef,
         iq: &Iq,
         to: &Jid,
@@ -268,7 +280,9 @@ impl Hub {
     ) -> Option<StanzaError> {
         let resource = to.resource()?;
         let found = account.sessions.iter_mut().find(|session| session.jid.resource() == resource);
-        let Some(session) = found else { return Some(StanzaError::new(Condition::ServiceUnavailable)) };
+        let Some(session) = found.filter(|session| session.closing.is_none()) else {
+            return Some(StanzaError::new(Condition::ServiceUnavailable));
+        };
         let id = iq.header.id.as_deref().unwrap_or_default();
         // COMPAT(all): a roster push comes from the account itself, so nobody else may send what looks like one.
         let roster = iq.payload.in_ns(crate::roster::NS).is_some();
@@ -293,12 +307,14 @@ impl Hub {
     }
 }
 
-/// What ties an answer to its request: the one who was asked, and the id.
+/// What ties an answer to its request: the one who was asked, and the id. Saved sessions keep it, so it is the same in
+/// every build.
 fn question(whom: &Jid, id: &str) -> u64 {
-    use std::hash::{DefaultHasher, Hash, Hasher};
-    let mut hasher = DefaultHasher::new();
-    (whom.as_str(), id).hash(&mut hasher);
-    hasher.finish()
+    let mut hash = Sha256::new();
+    hash.update(whom.as_str().as_bytes());
+    hash.update([0]);
+    hash.update(id.as_bytes());
+    hash.finalize().first_chunk().map_or(0, |first| u64::from_be_bytes(*first))
 }
 
 /// The error for a stanza, from the address that it was sent to (RFC 6120 §8.3.1).

@@ -3,11 +3,11 @@
 use std::sync::{Arc, OnceLock};
 
 use compact_str::CompactString;
-use unisono_xml::{Element, Limits, Node, XmlError};
+use unisono_xml::{Element, Node, XmlError};
 
 use crate::ids::{AccountId, DeviceId, LogPosition, SessionId};
 use crate::jid::Jid;
-use crate::stanza::{CLIENT_SCOPE, MessageType};
+use crate::stanza::{CLIENT_SCOPE, MessageType, OUR_LIMITS};
 
 /// The children of a stanza, parsed once and serialised once, shared by all copies.
 #[derive(Clone, Debug)]
@@ -72,7 +72,7 @@ impl Payload {
 }
 
 fn parse_elements(text: &str) -> Result<Vec<Element>, XmlError> {
-    let nodes = Element::parse_fragment(text, &CLIENT_SCOPE, &Limits::default())?;
+    let nodes = Element::parse_fragment(text, &CLIENT_SCOPE, &OUR_LIMITS)?;
     Ok(nodes
         .into_iter()
         .filter_map(|node| if let Node::Element(e) = node { Some(e) } else { None })

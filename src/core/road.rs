@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use sha2::{Digest, Sha256};
-use unisono_xml::{Element, Limits};
+use unisono_xml::{Element, XML_NS};
 
 use crate::account::{Account, Cell, lock_pair};
 use crate::error::{Condition, StanzaError};
@@ -14,10 +14,13 @@ use crate::hub::{Hub, SessionRef};
 use crate::ids::{AccountId, LogPosition, SessionId, Ticket};
 use crate::jid::{BareJid, Jid};
 use crate::outbox::{Entry, Form, Item};
+use crate::receive::error_reply;
 use crate::record::{Direction, Keep, MessageRecord, Origin, Payload, Place};
 use crate::render::Renderer;
 use crate::session::Session;
-use crate::stanza::{CLIENT_SCOPE, Message, MessageType, NS_CLIENT, NS_DELAY, NS_STANZA_IDS, Stanza};
+use crate::stanza::{
+    CLIENT_SCOPE, Message, MessageType, NS_CLIENT, NS_DELAY, NS_STANZA_IDS, OUR_LIMITS, Stanza,
+};
 use crate::storage::{Commit, Write};
 
 /// Where a message goes.
@@ -31,36 +34,38 @@ pub(crate) enum Recipient {
 /// A copy for one session: which, in which form.
 type Copies = Vec<(SessionId, Form)>;
 
-/// What became of a message.
-pub(crate) struct Sent {
-    /// What must be durable before the sender's acknowledgement.
-    pub(crate) ticket: Ticket,
-    /// What the sender is told, if the message came to nothing.
-    pub(crate) error: Option<StanzaError>,
-}
-
 impl Hub {
-    /// Takes a message of a device all the way.
-    pub(crate) fn send_message(&self, origin: &SessionRef, message: Message, recipient: &Recipient) -> Sent {
+    /// Takes a message of a device all the way. Returns what must be durable before the sender's acknowledgement.
+    pub(crate) fn send_message(
+        &self,
+        origin: &SessionRef,
+        message: Message,
+        recipient: &Recipient,
+    ) -> Ticket {
         let message = self.annotate(message);
         let (mut sender, mut other) = match recipient {
             Recipient::Account(cell) => lock_pair(&origin.cell, cell),
             Recipient::Nobody(_) => (origin.cell.lock(), None),
         };
+        if !sender.is_live(origin) {
+            return Ticket::NONE;
+        }
         let to_self = matches!(recipient, Recipient::Account(cell) if cell.id == origin.cell.id);
         let mut road = Road { hub: self, origin, message, error: None };
-        if let Err(refusal) = road.admit(&sender, Side::Sender) {
-            return road.end(refusal);
-        }
-        if let Recipient::Nobody(condition) = recipient {
-            road.error = Some(StanzaError::new(condition.clone()));
-        }
-        let ticket = if to_self {
-            road.within_account(&mut sender)
-        } else {
-            road.between_accounts(&mut sender, other.as_deref_mut())
+        let ticket = match road.admit(&sender, Side::Sender) {
+            Err(refusal) => road.refuse(refusal),
+            Ok(()) if to_self => road.within_account(&mut sender),
+            Ok(()) => {
+                if let Recipient::Nobody(condition) = recipient {
+                    road.error = Some(StanzaError::new(condition.clone()));
+                }
+                road.between_accounts(&mut sender, other.as_deref_mut())
+            }
         };
-        Sent { ticket, error: road.error.filter(|_| road.message.kind != MessageType::Error) }
+        let error = road.error.filter(|_| road.message.kind != MessageType::Error);
+        let reply = error.map(|error| error_reply("message", &road.message.header, &error));
+        self.settle_in(&mut sender, origin, ticket, reply);
+        ticket
     }
 
     /// Stage `annotate`: nobody but us says what only we may say.
@@ -94,17 +99,24 @@ impl Road<'_> {
         self.hub.admits(&Stanza::Message(self.message.clone()), account, side)
     }
 
-    fn end(self, refusal: Refusal) -> Sent {
-        let error = match refusal {
-            Refusal::Error(error) if self.message.kind != MessageType::Error => Some(*error),
-            Refusal::Error(_) | Refusal::Silent => None,
-        };
-        Sent { ticket: Ticket::NONE, error }
+    fn refuse(&mut self, refusal: Refusal) -> Ticket {
+        if let Refusal::Error(error) = refusal {
+            self.error = Some(*error);
+        }
+        Ticket::NONE
     }
 
     /// A message to another account, to an address that does not exist, or to another server.
     fn between_accounts(&mut self, sender: &mut Account, mut other: Option<&mut Account>) -> Ticket {
         let sent_keep = self.keep(sender, Side::Sender);
+        let fingerprint = self.fingerprint();
+        if sent_keep != Keep::Nothing && sender.is_repetition(fingerprint, self.origin.connection) {
+            return self.repetition(sender);
+        }
+        if other.as_deref().is_some_and(|account| account.is_gone) {
+            self.error = Some(StanzaError::new(Condition::ServiceUnavailable));
+            other = None;
+        }
         if let Some(account) = other.as_deref()
             && let Err(refusal) = self.admit(account, Side::Recipient)
         {
@@ -120,13 +132,14 @@ impl Road<'_> {
         }
         let received_keep =
             other.as_deref().map_or(Keep::Nothing, |account| self.keep(account, Side::Recipient));
-        let fingerprint = self.fingerprint();
-        if sent_keep != Keep::Nothing && sender.is_repetition(fingerprint, self.origin.connection) {
-            return self.repetition(sender);
-        }
         let reflected = self.reflected(sender);
         let delivered =
             other.as_deref().map(|account| self.delivered(account, received_keep)).unwrap_or_default();
+        // What came back to its sender may be sent again, and is no repetition then.
+        let fingerprint = if self.error.is_none() { fingerprint } else { 0 };
+        if sent_keep != Keep::Nothing {
+            sender.remember_sent(fingerprint, self.origin.connection);
+        }
         let now = self.hub.clock.now_micros();
         let sent = place(sender, sent_keep, &reflected, now);
         let received =
@@ -151,10 +164,18 @@ impl Road<'_> {
 
     /// A message to one's own account: one entry, for all devices.
     fn within_account(&mut self, account: &mut Account) -> Ticket {
+        if is_for_nobody(&self.message, account) {
+            let error = StanzaError::new(Condition::ServiceUnavailable);
+            self.error = Some(error).filter(|_| self.message.kind != MessageType::Headline);
+            return Ticket::NONE;
+        }
         let keep = self.keep(account, Side::Recipient);
         let fingerprint = self.fingerprint();
-        if keep != Keep::Nothing && account.is_repetition(fingerprint, self.origin.connection) {
-            return self.repetition(account);
+        if keep != Keep::Nothing {
+            if account.is_repetition(fingerprint, self.origin.connection) {
+                return self.repetition(account);
+            }
+            account.remember_sent(fingerprint, self.origin.connection);
         }
         let delivered = self.delivered(account, keep);
         let received = place(account, keep, &delivered, self.hub.clock.now_micros());
@@ -267,9 +288,9 @@ impl Road<'_> {
         let mut wake: Vec<_> = sender.wakers().collect();
         wake.extend(other.iter().flat_map(|account| account.wakers()));
         let ticket = self.hub.store.submit(Commit { writes, wake });
-        sender.last_ticket = ticket;
+        sender.submitted(ticket);
         if let Some(other) = other {
-            other.last_ticket = ticket;
+            other.submitted(ticket);
             other.touched = self.hub.clock.elapsed();
         }
         ticket
@@ -306,16 +327,34 @@ impl Road<'_> {
         (account, owner): &(AccountId, BareJid),
         session: &Session,
     ) -> Element {
+        if form == Form::Original {
+            return self.element();
+        }
         let renderer =
             Renderer { registry: &self.hub.registry, ids: &self.hub.ids, account: *account, owner };
         let mut text = Vec::new();
         renderer.copy(&mut text, record, form, &session.jid, false);
         let text = String::from_utf8(text).unwrap_or_default();
-        let element = Element::parse(&text, &CLIENT_SCOPE, &Limits::default());
+        let element = Element::parse(&text, &CLIENT_SCOPE, &OUR_LIMITS);
         element.unwrap_or_else(|error| {
             tracing::error!(%error, "cannot read a message of our own");
             Element::new("message", NS_CLIENT)
         })
+    }
+
+    /// The message as it came.
+    fn element(&self) -> Element {
+        let header = &self.message.header;
+        let to = header.to.as_ref().map_or(self.origin.cell.jid.as_str(), Jid::as_str);
+        let mut element = Element::builder("message", NS_CLIENT)
+            .attr("from", header.from.as_str())
+            .attr("to", to)
+            .attr("type", self.message.kind.as_str())
+            .attr_opt("id", header.id.as_deref());
+        if let Some(lang) = &header.lang {
+            element = element.attr_ns(XML_NS, "lang", lang.as_str());
+        }
+        element.children(self.message.payload.elements().iter().cloned()).build()
     }
 
     /// Sender is given by the log; recipient, id and content tell one message from another. A client that sends
@@ -370,8 +409,8 @@ fn place(account: &mut Account, keep: Keep, copies: &Copies, now: i64) -> Option
     }
     let numbered = |(id, _): &(SessionId, Form)| {
         let session = account.session(*id)?;
-        // What comes behind a catch-up that is being read has no number yet; the catch-up keeps it.
-        (session.is_managed() && !session.is_catching_up()).then(|| (*id, session.next_number()))
+        // A copy that does not move the cursor tells nothing of what came before it; a catch-up keeps its own numbers.
+        (session.is_managed() && session.follows_log()).then(|| (*id, session.next_number()))
     };
     let deliveries = copies.iter().filter_map(numbered).collect();
     let position = account.advance(now);

@@ -17,6 +17,8 @@ use crate::storage::Wake;
 const QUESTIONS_MAX: usize = 256;
 /// Stanzas held back for a device that is not looking.
 const HELD_MAX: usize = 200;
+/// Entries that reached a device before its presence, as far as they are remembered.
+const EARLY_MAX: usize = 10_000;
 
 /// What the operator sees of a connection.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -61,29 +63,54 @@ pub(crate) struct AnswerDue {
 }
 
 /// How far a session is with what its device missed.
+#[derive(Debug, PartialEq, Eq)]
 pub(crate) enum CatchUp {
     /// No presence was sent yet.
     Before(Before),
     /// The device pages the archive. Until it did, nothing tells how far it has its log.
     Paging,
-    /// The log is being read; what arrives meanwhile waits, so that the order is kept.
-    Reading {
-        arrived: Vec<Entry>,
-        /// The device pages the archive, and only what the archive does not show is read for it.
-        paging: bool,
-    },
+    /// The log is being read. What is recorded meanwhile is read there as well, so that the order is kept.
+    Reading(Box<Replay>),
     Done,
 }
 
 /// What a device has of its log while it sends no presence.
-#[derive(Default)]
+#[derive(Clone, Default, Debug, PartialEq, Eq)]
 pub(crate) struct Before {
-    /// Copies of these entries reached it all the same.
+    /// Copies of these entries reached it all the same. Ascending.
     pub(crate) early: Vec<LogPosition>,
     /// It was given everything up to here; without it, the device's cursor tells.
     pub(crate) given: Option<LogPosition>,
     /// It was shown the archive up to here.
     pub(crate) paged: Option<LogPosition>,
+}
+
+/// A catch-up on its way through the log.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Replay {
+    /// What the archive shows is due after this; `None` where the device pages the archive.
+    pub(crate) shown_after: Option<LogPosition>,
+    /// What only waits for delivery is due after this.
+    pub(crate) waiting_after: LogPosition,
+    /// What was recorded after this is due in any case: it would have been sent live.
+    pub(crate) live_after: LogPosition,
+    /// Copies of these entries were sent already. Ascending.
+    pub(crate) early: Vec<LogPosition>,
+    /// The log was read up to here.
+    pub(crate) read: LogPosition,
+    /// When this was durable, there was nothing more to read.
+    pub(crate) tried: Option<Ticket>,
+    /// The stretches of the catch-up that were queued: the XEP-0198 number of the first entry, and all positions.
+    pub(crate) stretches: Vec<(u32, Vec<LogPosition>)>,
+}
+
+/// What a device did with its archive in this session.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum ArchiveUse {
+    Unknown,
+    /// It was left to page what it missed, as it did before, and did not yet.
+    Expected,
+    Asked,
 }
 
 /// One session of a device.
@@ -108,14 +135,17 @@ pub struct Session {
     pub(crate) management: Option<Box<Management>>,
     pub(crate) questions: VecDeque<u64>,
     pub(crate) catch_up: CatchUp,
+    pub(crate) archive_use: ArchiveUse,
     /// The last commit that something this session sent waits for.
     pub(crate) last_ticket: Ticket,
+    /// Bytes that the queue may take.
+    bytes_max: usize,
     /// Why the connection has to end.
     pub(crate) closing: Option<StreamCondition>,
 }
 
 impl Session {
-    pub(crate) fn new(id: SessionId, device: DeviceId, jid: FullJid, link: Link) -> Self {
+    pub(crate) fn new(id: SessionId, device: DeviceId, jid: FullJid, link: Link, bytes_max: usize) -> Self {
         Self {
             id,
             device,
@@ -133,7 +163,9 @@ impl Session {
             management: None,
             questions: VecDeque::new(),
             catch_up: CatchUp::Before(Before::default()),
+            archive_use: ArchiveUse::Unknown,
             last_ticket: Ticket::NONE,
+            bytes_max,
             closing: None,
         }
     }
@@ -256,23 +288,19 @@ impl Session {
         found.map(|index| self.questions.remove(index)).is_some()
     }
 
-    /// Whether the log is being read for the device.
-    pub(crate) fn is_catching_up(&self) -> bool {
-        matches!(self.catch_up, CatchUp::Reading { .. })
+    /// Whether a copy of a message moves the device's cursor, once it is acknowledged.
+    pub(crate) fn follows_log(&self) -> bool {
+        matches!(self.catch_up, CatchUp::Done)
     }
 
     /// Stanzas that were not written, or not acknowledged.
     pub fn queued(&self) -> usize {
-        self.outbox.entries().count().saturating_add(self.held.len())
+        self.outbox.len().saturating_add(self.held.len())
     }
 
     /// The oldest entry of the log among them: they are queued in its order.
     pub(crate) fn oldest_queued(&self) -> Option<LogPosition> {
-        let arrived = match &self.catch_up {
-            CatchUp::Reading { arrived, .. } => arrived.as_slice(),
-            CatchUp::Before(_) | CatchUp::Paging | CatchUp::Done => &[],
-        };
-        let queued = self.outbox.entries().chain(&self.held).chain(arrived);
+        let queued = self.outbox.entries().chain(&self.held);
         queued.map(|entry| &entry.item).find_map(|item| match item {
             Item::Logged { position, .. } => Some(*position),
             Item::Stanza { .. } | Item::Text(_) => None,
@@ -296,13 +324,29 @@ impl Session {
             match &mut self.catch_up {
                 // What came before it is still missing, so it does not move the cursor.
                 CatchUp::Before(before) => {
-                    before.early.push(*position);
+                    before.has_early(*position);
                     entry.covers = None;
                 }
                 CatchUp::Paging => entry.covers = None,
-                CatchUp::Reading { arrived, .. } => return arrived.push(entry),
+                // It is in the log, which is being read.
+                CatchUp::Reading(_) => return,
                 CatchUp::Done => {}
             }
+        }
+        self.append(entry, filters);
+    }
+
+    /// A stretch of what was missed.
+    pub(crate) fn queue_missed(&mut self, entries: Vec<Entry>, filters: &[Filter]) {
+        for entry in entries {
+            self.append(entry, filters);
+        }
+    }
+
+    fn append(&mut self, entry: Entry, filters: &[Filter]) {
+        if self.closing.is_some() && self.outbox.bytes() > self.bytes_max {
+            // The session is about to end, and what it still has is answered then.
+            return;
         }
         if self.inactive && !matches!(entry.item, Item::Logged { .. }) {
             match filters.iter().find_map(|filter| filter(&entry.item, self)) {
@@ -313,25 +357,32 @@ impl Session {
         }
         self.release();
         self.outbox.push(entry);
+        if self.outbox.bytes() > self.bytes_max && self.closing.is_none() {
+            tracing::info!(jid = %self.jid, "device does not keep up, its session ends");
+            self.closing = Some(StreamCondition::ResourceConstraint);
+            self.wake();
+        }
     }
 
     /// The device takes its presence away: what comes from now on, it misses.
     pub(crate) fn stop_following(&mut self, head: LogPosition) {
-        self.catch_up = match std::mem::replace(&mut self.catch_up, CatchUp::Done) {
-            CatchUp::Before(before) => CatchUp::Before(before),
-            CatchUp::Paging => CatchUp::Before(Before { given: Some(head), ..Before::default() }),
-            CatchUp::Reading { .. } => CatchUp::Before(Before::default()),
-            CatchUp::Done => {
-                CatchUp::Before(Before { given: Some(head), paged: Some(head), ..Before::default() })
-            }
-        };
+        self.catch_up = CatchUp::Before(match std::mem::replace(&mut self.catch_up, CatchUp::Done) {
+            CatchUp::Before(before) => before,
+            CatchUp::Paging => Before { given: Some(head), ..Before::default() },
+            CatchUp::Reading(replay) => Before {
+                given: Some(replay.read.max(replay.waiting_after)),
+                paged: replay.shown_after.map(|shown| shown.max(replay.read)),
+                early: replay.early,
+            },
+            CatchUp::Done => Before { given: Some(head), paged: Some(head), early: Vec::new() },
+        });
     }
 
     /// While the device sends no presence: up to where it was given everything.
     pub(crate) fn given(&self) -> Option<LogPosition> {
         match &self.catch_up {
             CatchUp::Before(before) => before.given,
-            CatchUp::Paging | CatchUp::Reading { .. } | CatchUp::Done => None,
+            CatchUp::Paging | CatchUp::Reading(_) | CatchUp::Done => None,
         }
     }
 
@@ -340,7 +391,7 @@ impl Session {
         match &mut self.catch_up {
             CatchUp::Before(before) => before.paged = before.paged.max(Some(upto)),
             CatchUp::Paging => self.catch_up = CatchUp::Done,
-            CatchUp::Reading { .. } | CatchUp::Done => {}
+            CatchUp::Reading(_) | CatchUp::Done => {}
         }
     }
 
@@ -359,6 +410,15 @@ impl Session {
         if self.held.len() > HELD_MAX {
             self.release();
         }
+    }
+}
+
+impl Before {
+    fn has_early(&mut self, position: LogPosition) {
+        if self.early.len() >= EARLY_MAX {
+            self.early.drain(..EARLY_MAX / 2);
+        }
+        self.early.push(position);
     }
 }
 

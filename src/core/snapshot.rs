@@ -1,15 +1,18 @@
 //! A session as text, for the time in which the server is not running.
 
+use std::str::FromStr;
 use std::time::Duration;
 
-use unisono_xml::{Element, ElementBuilder, Limits, Node};
+use unisono_xml::{Element, ElementBuilder, Node};
+
+use crate::catch_up::{read_stretches, write_stretches};
 
 use crate::extension::Registry;
 use crate::ids::{LogPosition, Ticket};
 use crate::jid::{BareJid, Jid};
 use crate::outbox::{Entry, Form, Item, Outbox};
-use crate::session::{CatchUp, Link, Management, Session};
-use crate::stanza::{CLIENT_SCOPE, Stanza};
+use crate::session::{Before, CatchUp, Link, Management, Replay, Session};
+use crate::stanza::{CLIENT_SCOPE, OUR_LIMITS, Stanza};
 use crate::storage::SessionRecord;
 
 /// The namespace of saved sessions; they are seen by nobody but us.
@@ -31,11 +34,66 @@ pub(crate) fn write(session: &Session) -> String {
         .attr_opt("interested", flag(session.interested))
         .attr_opt("carbons", flag(session.wants_carbons()))
         .attr_opt("follows", Some(session.follows.join(" ")).filter(|all| !all.is_empty()))
+        .attr_opt("questions", Some(join(&session.questions)).filter(|all| !all.is_empty()))
+        .child(write_catch_up(&session.catch_up))
         .child_opt(presence)
         .children(directed)
         .children(entries)
         .build()
         .to_string_in(&CLIENT_SCOPE)
+}
+
+fn write_catch_up(catch_up: &CatchUp) -> Element {
+    let state = |name: &str| Element::builder("catch-up", NS).attr("state", name);
+    let position = |at: Option<LogPosition>| at.map(|at| at.0.to_string());
+    let early = |all: &[LogPosition]| Some(join(all)).filter(|all| !all.is_empty());
+    match catch_up {
+        CatchUp::Done => state("done").build(),
+        CatchUp::Paging => state("paging").build(),
+        CatchUp::Before(before) => state("before")
+            .attr_opt("given", position(before.given))
+            .attr_opt("paged", position(before.paged))
+            .attr_opt("early", early(&before.early))
+            .build(),
+        CatchUp::Reading(replay) => state("reading")
+            .attr_opt("shown-after", position(replay.shown_after))
+            .attr("waiting-after", replay.waiting_after.0.to_string())
+            .attr("live-after", replay.live_after.0.to_string())
+            .attr("read", replay.read.0.to_string())
+            .attr_opt("early", early(&replay.early))
+            .text(write_stretches(&replay.stretches))
+            .build(),
+    }
+}
+
+fn read_catch_up(saved: &Element) -> Option<CatchUp> {
+    let position = |name| saved.attr(name).and_then(|text| text.parse().ok()).map(LogPosition);
+    let early = || split(saved.attr("early")).map(LogPosition).collect();
+    Some(match saved.attr("state")? {
+        "done" => CatchUp::Done,
+        "paging" => CatchUp::Paging,
+        "before" => {
+            CatchUp::Before(Before { early: early(), given: position("given"), paged: position("paged") })
+        }
+        "reading" => CatchUp::Reading(Box::new(Replay {
+            shown_after: position("shown-after"),
+            waiting_after: position("waiting-after")?,
+            live_after: position("live-after")?,
+            early: early(),
+            read: position("read")?,
+            tried: None,
+            stretches: read_stretches(&saved.text()),
+        })),
+        _ => return None,
+    })
+}
+
+fn join<'a, T: ToString + 'a>(all: impl IntoIterator<Item = &'a T>) -> String {
+    all.into_iter().map(ToString::to_string).collect::<Vec<_>>().join(" ")
+}
+
+fn split<T: FromStr>(text: Option<&str>) -> impl Iterator<Item = T> {
+    text.unwrap_or_default().split(' ').filter_map(|word| word.parse().ok())
 }
 
 fn write_entry(entry: &Entry) -> Element {
@@ -56,7 +114,7 @@ fn write_entry(entry: &Entry) -> Element {
             };
             builder.child(element).build()
         }
-        Item::Text(text) => match Element::parse_fragment(text, &CLIENT_SCOPE, &Limits::default()) {
+        Item::Text(text) => match Element::parse_fragment(text, &CLIENT_SCOPE, &OUR_LIMITS) {
             Ok(nodes) => nodes.into_iter().fold(builder, ElementBuilder::node).build(),
             Err(_) => builder.build(),
         },
@@ -70,16 +128,11 @@ pub(crate) fn read(
     account: &BareJid,
     registry: &Registry,
     link: Link,
+    bytes_max: usize,
 ) -> Option<Session> {
-    let limits = Limits {
-        element_bytes_max: usize::MAX,
-        elements_max: usize::MAX,
-        children_max: usize::MAX,
-        ..Limits::default()
-    };
-    let saved = Element::parse(text, &CLIENT_SCOPE, &limits).ok()?;
+    let saved = Element::parse(text, &CLIENT_SCOPE, &OUR_LIMITS).ok()?;
     let jid = account.with_resource(&record.resource).ok()?;
-    let mut session = Session::new(record.id, record.device, jid.clone(), link);
+    let mut session = Session::new(record.id, record.device, jid.clone(), link, bytes_max);
     let flag = |name| saved.attr(name) == Some("true");
     session.interested = flag("interested");
     session.set_carbons(flag("carbons"));
@@ -101,8 +154,9 @@ pub(crate) fn read(
         let priority = presence.payload.child("priority", crate::stanza::NS_CLIENT);
         session.priority = priority.and_then(|child| child.text().trim().parse().ok()).unwrap_or(0);
         session.presence = Some(std::sync::Arc::new(presence));
-        session.catch_up = CatchUp::Done;
     }
+    session.questions = split(saved.attr("questions")).collect();
+    session.catch_up = read_catch_up(saved.child("catch-up", NS)?)?;
     let entries = saved
         .children()
         .filter(|child| child.is("entry", NS))

@@ -1,7 +1,7 @@
 //! Stanzas (RFC 6120 §8) as the server works with them: a parsed header, and the children shared.
 
 use compact_str::CompactString;
-use unisono_xml::{Element, Scope, XML_NS, escape_attr_into};
+use unisono_xml::{Element, Limits, Scope, XML_NS, escape_attr_into};
 
 use crate::error::{Condition, StanzaError};
 use crate::jid::Jid;
@@ -16,6 +16,19 @@ pub const NS_STREAMS: &str = "http://etherx.jabber.org/streams";
 
 /// What a client's stream declares, and what serialised payloads take for granted.
 pub const CLIENT_SCOPE: Scope<'static> = Scope { default_ns: NS_CLIENT, prefixes: &[("stream", NS_STREAMS)] };
+
+/// For what the server wrote itself: what came within the limits of a stream may have grown beyond them when it was
+/// written, or wrapped.
+pub const OUR_LIMITS: Limits = Limits {
+    element_bytes_max: usize::MAX,
+    depth_max: Limits::DEPTH_CEILING,
+    attributes_max: usize::MAX,
+    children_max: usize::MAX,
+    name_bytes_max: usize::MAX,
+    namespaces_max: usize::MAX,
+    namespace_bytes_max: usize::MAX,
+    elements_max: usize::MAX,
+};
 
 macro_rules! kinds {
     ($(#[$doc:meta])* $name:ident { $($(#[$vdoc:meta])* $variant:ident = $text:literal),+ $(,)? }) => {

@@ -183,6 +183,9 @@ pub struct LogEntry {
     pub record: Arc<MessageRecord>,
 }
 
+/// [`LogQuery::search_max`] where nobody says otherwise: a few milliseconds.
+pub const SEARCH_MAX: usize = 2_000;
+
 /// Which entries of a log. The default is all that the archive shows, oldest first.
 #[derive(Clone, Debug)]
 pub struct LogQuery {
@@ -197,6 +200,9 @@ pub struct LogQuery {
     /// Positions that the archive must hold, else the answer is `StoreError::NotFound`.
     pub must_exist: Vec<LogPosition>,
     pub limit: usize,
+    /// Entries of a conversation that are looked at, at most, to find those with a full JID: no index tells them
+    /// from those with its other resources.
+    pub search_max: usize,
     /// Whether the page is the last of the range instead of the first. Entries come oldest first anyway.
     pub from_end: bool,
     /// Entries that only wait for delivery, too.
@@ -214,6 +220,7 @@ impl Default for LogQuery {
             positions: None,
             must_exist: Vec::new(),
             limit: 50,
+            search_max: SEARCH_MAX,
             from_end: false,
             include_unarchived: false,
             counted: false,
@@ -230,8 +237,12 @@ pub struct LogPage {
     pub complete: bool,
     /// All entries of the range without `after` and `before` of the page, as XEP-0059 counts.
     pub count: Option<u64>,
-    /// The index of the first entry of the page in that count.
+    /// The index of the first entry of the page in that count. Conversations with a full JID are not counted, nor are
+    /// those that are too long.
     pub index: Option<u64>,
+    /// The last entry that was looked at, where [`LogQuery::search_max`] was reached before the page was full. What
+    /// lies beyond it in the direction of paging is unknown, so the page is not complete.
+    pub searched_to: Option<LogPosition>,
 }
 
 /// The logs. What was submitted to the journal is visible when it is durable.

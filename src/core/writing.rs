@@ -22,6 +22,8 @@ pub enum Drained {
     More,
     /// The content of these entries has to be read first: [`Hub::refill`].
     Read(Vec<LogPosition>),
+    /// The device misses a part of its log that has to be read: [`Hub::read_on`].
+    CatchUp,
     /// The session does not belong to this connection any more, with the error that its stream ends by.
     Gone(StreamCondition),
 }
@@ -31,15 +33,10 @@ impl Hub {
     pub fn drain(&self, session: &SessionRef, out: &mut Vec<u8>, bytes_max: usize) -> Drained {
         let durable = self.store.durable();
         let mut account = session.cell.lock();
-        let Some(found) = account.session_mut(session.id) else {
-            return Drained::Gone(self.reason(session.connection));
-        };
-        if found.connection_number() != Some(session.connection) {
-            return Drained::Gone(StreamCondition::Conflict);
-        }
-        if let Some(condition) = found.closing.clone() {
+        if let Some(condition) = self.is_gone(&account, session) {
             return Drained::Gone(condition);
         }
+        let Some(found) = account.session_mut(session.id) else { return Drained::Idle };
         self.answer_due(found, durable, out);
         let renderer = self.renderer(&session.cell);
         let device = found.device;
@@ -53,9 +50,25 @@ impl Hub {
             management.asked = true;
             write(out);
         }
-        self.bound(found);
+        let drained = match drained {
+            Drained::Idle if found.wants_log(durable) => Drained::CatchUp,
+            drained => drained,
+        };
         self.cursor_moved(&session.cell, &mut account, device, covers);
         drained
+    }
+
+    /// Whether a connection has lost its session, and the error that its stream ends by.
+    pub fn lost(&self, session: &SessionRef) -> Option<StreamCondition> {
+        self.is_gone(&session.cell.lock(), session)
+    }
+
+    fn is_gone(&self, account: &Account, session: &SessionRef) -> Option<StreamCondition> {
+        let Some(found) = account.session(session.id) else { return Some(self.reason(session.connection)) };
+        if found.connection_number() != Some(session.connection) {
+            return Some(StreamCondition::Conflict);
+        }
+        found.closing.clone()
     }
 
     /// Asks a device that counts stanzas for an acknowledgement, as a sign of life (XEP-0198 §4).
@@ -81,15 +94,6 @@ impl Hub {
         }
         if let (Some(handled), Some(write)) = (due, self.registry.ack_writer) {
             write(out, handled);
-        }
-    }
-
-    /// A device that does not keep up is cut off. What the log has is not lost.
-    fn bound(&self, session: &mut Session) {
-        if session.outbox.fresh_bytes() > self.settings.outbox_bytes_max {
-            tracing::info!(jid = %session.jid, "device does not keep up, its stream ends");
-            session.closing = Some(StreamCondition::ResourceConstraint);
-            session.wake();
         }
     }
 

@@ -291,7 +291,7 @@ impl Arrival {
         };
         let account = peer.account().clone();
         let stream = StreamState::Authenticated { account, connection: self.connection() };
-        let NonzaReply { write, session, error } = handler(NonzaRequest { hub, element, stream }).await;
+        let NonzaReply { write, session, error, .. } = handler(NonzaRequest { hub, element, stream }).await;
         let resumed = session.is_some();
         if let Some(session) = session {
             self.hold(session);

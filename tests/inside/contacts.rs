@@ -51,7 +51,7 @@ async fn a_removal_reaches_a_contact_that_is_not_in_memory() {
 #[tokio::test]
 async fn the_end_of_an_account_reaches_a_contact_that_is_not_in_memory() {
     let (world, alice) = friends().await;
-    world.hub.removed(&alice.session.cell).await.unwrap();
+    world.hub.remove_account(&alice.session.cell).await.unwrap();
     let bob = world.online("bob", "desk").await;
     assert_eq!(subscription(&bob, "alice").await.as_deref(), Some("none"));
 }

@@ -3,6 +3,7 @@
 mod archive;
 mod catching_up;
 mod contacts;
+mod edges;
 mod numbers;
 mod promises;
 
@@ -16,7 +17,7 @@ use unisono_core::hub::{Connection, Hub, SessionRef, Settings};
 use unisono_core::jid::BareJid;
 use unisono_core::receive::Receipt;
 use unisono_core::session::ConnectionInfo;
-use unisono_core::stanza::CLIENT_SCOPE;
+use unisono_core::stanza::{CLIENT_SCOPE, OUR_LIMITS};
 use unisono_core::storage::{Accounts, Wake};
 use unisono_core::writing::Drained;
 use unisono_store::MemoryStore;
@@ -189,12 +190,13 @@ impl Device {
         loop {
             match self.hub.drain(&self.session, &mut out, usize::MAX) {
                 Drained::Read(positions) => self.hub.refill(&self.session, positions).await.unwrap(),
+                Drained::CatchUp => self.hub.read_on(&self.session).await.unwrap(),
                 Drained::More => {}
                 Drained::Idle | Drained::Gone(_) => break,
             }
         }
         let text = String::from_utf8(out).unwrap();
-        let nodes = Element::parse_fragment(&text, &CLIENT_SCOPE, &Limits::default()).unwrap();
+        let nodes = Element::parse_fragment(&text, &CLIENT_SCOPE, &OUR_LIMITS).unwrap();
         nodes
             .into_iter()
             .filter_map(|node| if let Node::Element(e) = node { Some(e) } else { None })

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use unisono_core::account::Cell;
 use unisono_core::error::{Condition, StanzaError};
 use unisono_core::extension::{Answer, Reply, Request};
-use unisono_core::hub::Hub;
+use unisono_core::hub::{Hub, SessionRef};
 use unisono_core::ids::LogPosition;
 use unisono_core::jid::{BareJid, FullJid};
 use unisono_core::outbox::Item;
@@ -25,15 +25,15 @@ pub(super) async fn answer(request: Request) -> Answer {
     let cell = request.account.as_ref().ok_or(StanzaError::new(Condition::ItemNotFound))?;
     let origin = request.session.as_ref().ok_or(StanzaError::new(Condition::Forbidden))?;
     let query = Query::parse(&request.payload, &|id| hub.position(cell.id, id))?;
-    // COMPAT(Profanity 0.13): looks up conversations here and waits for offline messages all the same.
-    if query.is_catch_up() {
-        hub.pages_archive(origin);
-    }
     let head = cell.lock().head();
     hub.settled(cell).await;
 
     let log = Log { hub, cell, query: &query };
     let read = log.page().await?;
+    // COMPAT(Profanity 0.13): looks up conversations here and waits for offline messages all the same.
+    if query.is_catch_up() {
+        hub.pages_archive(origin);
+    }
     let count = log.count(&read).await?;
     // A device takes a few such pages before it is too far behind.
     let bytes_max = hub.settings.outbox_bytes_max / 4;
@@ -42,9 +42,17 @@ pub(super) async fn answer(request: Request) -> Answer {
     let shown = Shown::render(&read, &query, &renderer, &opening, bytes_max);
 
     let end = shown.entries.last().map_or(head, |last| last.position.max(head));
-    let covers = (shown.is_complete && query.reaches_end()).then_some(end);
+    let covers =
+        (shown.is_complete && query.reaches_end() && query.begins_by(cursor_of(origin))).then_some(end);
     let fin = shown.fin(&renderer, count);
     Ok(Reply { before: shown.results, covers, ..Reply::with(fin) })
+}
+
+/// How far the asking device has the log.
+fn cursor_of(origin: &SessionRef) -> LogPosition {
+    let account = origin.cell.lock();
+    let device = account.session(origin.id).and_then(|session| account.device(session.device()));
+    device.map_or(LogPosition::START, |device| device.cursor)
 }
 
 /// How many results there are, and where the page lies among them.

@@ -22,6 +22,8 @@ const IDS_MAX: usize = 200;
 pub(super) struct Query {
     /// §4.2: comes back with each result.
     pub(super) id: Option<String>,
+    /// The time at which the client begins.
+    pub(super) start: Option<LogPosition>,
     /// The range of the form: only what lies after this …
     pub(super) since: Option<LogPosition>,
     /// … and before this.
@@ -73,6 +75,7 @@ impl Query {
         let end = form.time("end")?.map(|time| LogPosition(time.saturating_add(1)));
         Ok(Self {
             id: query.attr("queryid").map(str::to_owned),
+            start,
             since: start.max(after_id),
             until: least(end, before_id),
             with: form.value("with").map(|with| with.parse().map_err(|_| wrong("with"))).transpose()?,
@@ -107,6 +110,12 @@ impl Query {
     /// Whether a client asks for this to have everything that it missed, not to look something up.
     pub(super) fn is_catch_up(&self) -> bool {
         self.with.is_none() && self.ids.is_none() && self.max > 0
+    }
+
+    /// Whether nothing is left out behind what a device has already. Who begins at a time that lies after that does not
+    /// say that it has what came before.
+    pub(super) fn begins_by(&self, cursor: LogPosition) -> bool {
+        self.start.is_none_or(|start| start <= cursor)
     }
 
     /// Whether nothing newer is left out, so that the client knows the archive's end when the page is complete.

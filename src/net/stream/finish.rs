@@ -81,6 +81,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Stream<S> {
                     let read = self.held.hub.refill(&self.held.session, positions).await;
                     read.map_err(|_| io::ErrorKind::Other)?;
                 }
+                Drained::CatchUp => {
+                    let read = self.held.hub.read_on(&self.held.session).await;
+                    read.map_err(|_| io::ErrorKind::Other)?;
+                }
                 Drained::Gone(_) => return Ok(()),
             }
         }

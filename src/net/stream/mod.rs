@@ -358,6 +358,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Stream<S> {
         for element in &reply.write {
             element.write_into(&mut self.outgoing.bytes, &CLIENT_SCOPE);
         }
+        self.wait_for(reply.ticket);
         match reply.error {
             Some((condition, detail)) => Err(StreamError::Extension(condition, detail)),
             None => Ok(()),
@@ -366,8 +367,17 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Stream<S> {
 
     /// Takes from the outbox what can be written, once all before it is written.
     fn fill(&mut self) -> Result<(), StreamError> {
-        if !self.due || !self.outgoing.is_empty() || self.refill.is_some() {
+        if !self.due || self.refill.is_some() || matches!(self.pending, Some(Pending::Nonza(_))) {
+            // XEP-0198 §4: what is written before the answer to `<enable/>` is not counted, so nothing slips in.
             return Ok(());
+        }
+        if !self.outgoing.is_empty() {
+            // Nobody reads what is written. The session may be another connection's by now.
+            return self
+                .held
+                .hub
+                .lost(&self.held.session)
+                .map_or(Ok(()), |reason| Err(StreamError::SessionEnded(reason)));
         }
         match self.held.hub.drain(&self.held.session, &mut self.outgoing.bytes, WRITE_BYTES) {
             Drained::Idle => self.due = false,
@@ -375,6 +385,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Stream<S> {
             Drained::Read(positions) => {
                 let (hub, session) = (Arc::clone(&self.held.hub), self.held.session.clone());
                 self.refill = Some(Box::pin(async move { hub.refill(&session, positions).await }));
+            }
+            Drained::CatchUp => {
+                let (hub, session) = (Arc::clone(&self.held.hub), self.held.session.clone());
+                self.refill = Some(Box::pin(async move { hub.read_on(&session).await }));
             }
             Drained::Gone(condition) => return Err(StreamError::SessionEnded(condition)),
         }

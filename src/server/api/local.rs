@@ -142,7 +142,7 @@ impl Admin for LocalAdmin {
             self.summary(jid).await?;
             let credentials = self.credentials(password).await?;
             self.hub.store.set_credentials(jid, &credentials).await.map_err(refused)?;
-            self.hub.end_sessions(&self.cell(jid).await?, &StreamCondition::NotAuthorized);
+            self.hub.password_changed(&self.cell(jid).await?);
             Ok(())
         })
     }
@@ -165,8 +165,7 @@ impl Admin for LocalAdmin {
         Box::pin(async move {
             self.summary(jid).await?;
             let cell = self.cell(jid).await?;
-            self.hub.removed(&cell).await.map_err(refused)?;
-            self.hub.store.delete(jid).await.map_err(refused)
+            self.hub.remove_account(&cell).await.map_err(refused)
         })
     }
 

@@ -1,0 +1,271 @@
+//! What happens at the edges of a session: it is resumed half-way, refused, replaced, or ends with something in its
+//! queue.
+
+use super::*;
+use unisono_core::storage::AccountState;
+
+const NOTHING: [&str; 0] = [];
+
+#[tokio::test]
+async fn a_session_that_breaks_in_its_catch_up_goes_on_with_it() {
+    for restarts in [false, true] {
+        let world = World::with(&["alice", "bob"]).await;
+        let alice = world.online("alice", "desk").await;
+        for n in 0..120 {
+            alice.say("bob@example.org", &n.to_string()).await;
+        }
+        let bob = world.bind("bob", "phone").await;
+        let enabled = bob.nonza("<enable xmlns='urn:xmpp:sm:3' resume='true'/>").await;
+        let previous = enabled.write.first().unwrap().attr("id").unwrap().to_owned();
+        bob.send("<presence/>").await;
+        bob.hub.read_on(&bob.session).await.unwrap(); // the first stretch is queued, nothing is written
+        alice.say("bob@example.org", "live").await;
+        bob.lose_connection();
+        let world = if restarts { world.restart().await } else { world };
+        let (reply, bob) = world.resume("bob", &previous, 0).await;
+        assert_eq!(reply.write.first().unwrap().name(), "resumed", "restarts: {restarts}");
+        let want: Vec<_> = (0..120).map(|n| n.to_string()).chain(["live".to_owned()]).collect();
+        assert_eq!(bob.unwrap().bodies().await, want, "restarts: {restarts}");
+    }
+}
+
+#[tokio::test]
+async fn a_long_absence_is_made_up_for_whole_and_as_fast_as_the_device_takes_it() {
+    let world = World::with(&["alice", "bob"]).await;
+    let alice = world.online("alice", "desk").await;
+    for n in 0..1_000 {
+        alice.say("bob@example.org", &n.to_string()).await;
+    }
+    let bob = world.bind("bob", "phone").await;
+    bob.nonza("<enable xmlns='urn:xmpp:sm:3' resume='true'/>").await;
+    bob.send("<presence/>").await;
+    let mut got = Vec::new();
+    let mut handled = 0;
+    loop {
+        let taken: Vec<_> = bob.take().await.into_iter().filter(|e| !matches!(e.name(), "a" | "r")).collect();
+        if taken.is_empty() {
+            break;
+        }
+        assert!(taken.len() <= 500, "no more than a device should have unacknowledged");
+        handled += u32::try_from(taken.len()).unwrap();
+        got.extend(taken.iter().filter_map(told).map(|(body, _)| body));
+        bob.acknowledge(handled).await;
+    }
+    let want: Vec<_> = (0..1_000).map(|n| n.to_string()).collect();
+    assert_eq!(got, want);
+    alice.say("bob@example.org", "live").await;
+    assert_eq!(bob.bodies().await, ["live"]);
+    let (_, health) = world.hub.doctor(&bob.session.cell).await.unwrap();
+    assert_eq!(health[0].gap, 1, "the last one is not acknowledged");
+}
+
+#[tokio::test]
+async fn who_steps_back_to_a_negative_priority_misses_nothing() {
+    let world = World::with(&["alice", "bob"]).await;
+    let alice = world.online("alice", "desk").await;
+    let bob = world.bind("bob", "phone").await;
+    bob.send("<presence/>").await;
+    alice.say("bob@example.org", "1").await;
+    assert_eq!(bob.bodies().await, ["1"]);
+    bob.send("<presence><priority>-1</priority></presence>").await;
+    alice.say("bob@example.org", "2").await;
+    assert_eq!(bob.bodies().await, NOTHING);
+    bob.send("<presence/>").await;
+    assert_eq!(bob.bodies().await, ["2"]);
+}
+
+#[tokio::test]
+async fn a_restart_keeps_what_a_session_without_presence_has() {
+    let world = World::with(&["alice", "bob"]).await;
+    let alice = world.online("alice", "desk").await;
+    let bob = world.bind("bob", "phone").await;
+    let enabled = bob.nonza("<enable xmlns='urn:xmpp:sm:3' resume='true'/>").await;
+    let previous = enabled.write.first().unwrap().attr("id").unwrap().to_owned();
+    alice.say("bob@example.org", "1").await;
+    alice.say("bob@example.org/phone", "2").await;
+    assert_eq!(bob.bodies().await, ["2"]);
+    bob.acknowledge(1).await;
+    let world = world.restart().await;
+    let (_, bob) = world.resume("bob", &previous, 1).await;
+    let bob = bob.unwrap();
+    bob.send("<presence/>").await;
+    assert_eq!(bob.bodies().await, ["1"]);
+}
+
+#[tokio::test]
+async fn after_a_crash_an_early_copy_hides_nothing() {
+    let world = World::with(&["alice", "bob"]).await;
+    let alice = world.online("alice", "desk").await;
+    let bob = world.bind("bob", "phone").await;
+    let enabled = bob.nonza("<enable xmlns='urn:xmpp:sm:3' resume='true'/>").await;
+    let previous = enabled.write.first().unwrap().attr("id").unwrap().to_owned();
+    alice.say("bob@example.org", "1").await;
+    alice.say("bob@example.org/phone", "2").await;
+    assert_eq!(bob.bodies().await, ["2"]);
+    let world = world.crash().await;
+    let (reply, _) = world.resume("bob", &previous, 1).await;
+    assert_eq!(reply.write.first().unwrap().name(), "failed");
+    let bob = world.bind("bob", "phone").await;
+    bob.send("<presence/>").await;
+    assert!(bob.bodies().await.contains(&"1".to_owned()));
+}
+
+#[tokio::test]
+async fn a_page_without_presence_and_then_nothing_loses_nothing() {
+    let world = World::with(&["alice", "bob"]).await;
+    let alice = world.online("alice", "desk").await;
+    let bob = world.online("bob", "phone").await;
+    assert!(bob.page(&[], "").await.is_complete());
+    bob.away();
+    alice.send("<message to='bob@example.org' type='chat'><body>off the record</body><no-permanent-store xmlns='urn:xmpp:hints'/></message>").await;
+    let bob = world.bind("bob", "phone").await;
+    assert!(bob.page(&[], "").await.is_complete());
+    bob.away();
+    world.pass(Duration::from_secs(1));
+    let bob = world.bind("bob", "phone").await;
+    bob.send("<presence/>").await;
+    assert_eq!(bob.bodies().await, ["off the record"]);
+}
+
+#[tokio::test]
+async fn a_page_of_a_time_to_come_tells_nothing() {
+    let world = World::with(&["alice", "bob"]).await;
+    let alice = world.online("alice", "desk").await;
+    alice.say("bob@example.org", "1").await;
+    let bob = world.bind("bob", "phone").await;
+    let page = bob.page(&[("start", "2099-01-01T00:00:00Z")], "").await;
+    assert_eq!(page.bodies(), NOTHING);
+    bob.away();
+    let (_, health) = world.hub.doctor(&bob.session.cell).await.unwrap();
+    assert_eq!(health[0].gap, 1);
+}
+
+#[tokio::test]
+async fn another_client_of_the_same_resource_is_sent_what_it_misses() {
+    let world = World::with(&["alice", "bob"]).await;
+    let alice = world.online("alice", "desk").await;
+    let pages = world.online("bob", "phone").await;
+    assert!(pages.page(&[], "").await.is_complete());
+    pages.away();
+    alice.say("bob@example.org", "1").await;
+    let waits = world.bind("bob", "phone").await;
+    waits.send("<presence/>").await;
+    waits.take().await;
+    waits.away();
+    let waits = world.bind("bob", "phone").await;
+    waits.send("<presence/>").await;
+    assert_eq!(waits.bodies().await, ["1"]);
+}
+
+#[tokio::test]
+async fn a_connection_that_was_replaced_is_not_heard() {
+    let world = World::with(&["alice", "bob"]).await;
+    let bob = world.online("bob", "phone").await;
+    let (old, previous) = world.managed("alice", "desk").await;
+    old.say("bob@example.org", "1").await;
+    let (reply, new) = world.resume("alice", &previous, 0).await;
+    assert_eq!(reply.write.first().unwrap().attr("h"), Some("1"));
+    old.say("bob@example.org", "2").await;
+    assert_eq!(bob.bodies().await, ["1"]);
+    let new = new.unwrap();
+    new.say("bob@example.org", "2").await;
+    assert_eq!(bob.bodies().await, ["2"]);
+    assert_eq!(new.handled().await, Some(2));
+}
+
+#[tokio::test]
+async fn what_came_back_may_be_sent_again() {
+    let world = World::with(&["alice"]).await;
+    let alice = world.online("alice", "desk").await;
+    alice.say("bob@example.org", "1").await;
+    assert!(alice.take().await.iter().any(|element| element.attr("type") == Some("error")));
+    alice.lose_connection();
+    world.store.create(&jid("bob"), &[], 1).await.unwrap();
+    let bob = world.online("bob", "phone").await;
+    let alice = world.online("alice", "desk").await;
+    alice.say("bob@example.org", "1").await;
+    assert_eq!(bob.bodies().await, ["1"]);
+}
+
+#[tokio::test]
+async fn who_closed_the_stream_may_begin_again_with_the_same_ids() {
+    let world = World::with(&["alice", "bob"]).await;
+    let bob = world.online("bob", "phone").await;
+    for _ in 0..2 {
+        let alice = world.online("alice", "script").await;
+        alice.say("bob@example.org", "1").await;
+        world.hub.close(&alice.session);
+        assert_eq!(bob.bodies().await, ["1"]);
+    }
+}
+
+#[tokio::test]
+async fn what_no_log_has_comes_back_when_its_session_ends() {
+    let world = World::with(&["alice", "bob"]).await;
+    let alice = world.online("alice", "desk").await;
+    let (bob, _) = world.managed("bob", "phone").await;
+    bob.lose_connection();
+    alice.send("<message to='bob@example.org/phone' type='chat' id='m'><body>hush</body><no-store xmlns='urn:xmpp:hints'/></message>").await;
+    assert!(alice.take().await.iter().all(|element| element.name() != "message"));
+    world.pass(Duration::from_secs(601));
+    let taken = alice.take().await;
+    let error = taken.iter().find(|element| element.name() == "message").unwrap();
+    assert_eq!((error.attr("type"), error.attr("id")), (Some("error"), Some("m")));
+}
+
+#[tokio::test]
+async fn a_flood_ends_a_session_that_nobody_reads() {
+    let world = World::with(&["alice", "bob"]).await;
+    let alice = world.online("alice", "desk").await;
+    let (bob, _) = world.managed("bob", "phone").await;
+    bob.lose_connection();
+    let filler = "x".repeat(200_000);
+    for n in 0..60 {
+        alice
+            .send(&format!(
+                "<message type='headline' id='{n}' to='bob@example.org/phone'><body>{filler}</body></message>"
+            ))
+            .await;
+    }
+    assert_eq!(bob.session.cell.lock().sessions().count(), 1);
+    world.pass(Duration::from_secs(1));
+    assert_eq!(bob.session.cell.lock().sessions().count(), 0);
+}
+
+#[tokio::test]
+async fn a_login_that_is_under_way_learns_that_the_account_is_closed() {
+    let world = World::with(&["bob"]).await;
+    let connection = world.connection();
+    let cell = world.hub.account(&jid("bob")).await.unwrap().unwrap();
+    world.hub.state_changed(&cell, AccountState::Disabled);
+    assert!(world.hub.bind(&jid("bob"), Some("x"), connection.clone()).await.is_err());
+    world.hub.state_changed(&cell, AccountState::Enabled);
+    assert!(
+        world.hub.bind(&jid("bob"), Some("x"), connection.clone()).await.is_err(),
+        "it has to log in again"
+    );
+    let connection = world.connection();
+    world.hub.password_changed(&cell);
+    assert!(world.hub.bind(&jid("bob"), Some("x"), connection).await.is_err());
+    assert!(world.hub.bind(&jid("bob"), Some("x"), world.connection()).await.is_ok());
+}
+
+#[tokio::test]
+async fn nobody_inherits_from_an_account_that_was_removed() {
+    let world = World::with(&["alice", "bob"]).await;
+    let alice = world.online("alice", "desk").await;
+    let bob = world.online("bob", "phone").await;
+    alice.say("bob@example.org", "1").await;
+    let old = bob.session.cell.clone();
+    world.hub.remove_account(&old).await.unwrap();
+    alice.say("bob@example.org", "2").await;
+    assert!(alice.take().await.iter().any(|element| element.attr("type") == Some("error")));
+    world.store.create(&jid("bob"), &[], 1).await.unwrap();
+    let bob = world.bind("bob", "phone").await;
+    assert_ne!(bob.session.cell.id, old.id);
+    bob.send("<presence/>").await;
+    assert_eq!(bob.bodies().await, NOTHING);
+    assert_eq!(bob.page(&[], "").await.bodies(), NOTHING);
+    alice.say("bob@example.org", "3").await;
+    assert_eq!(bob.bodies().await, ["3"]);
+}
