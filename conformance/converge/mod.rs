@@ -2,7 +2,30 @@
 //! killed and restarted; in the end everything that each of them saw is compared with what was sent and recorded.
 
 mod cast;
+mod command;
+mod content;
+mod device;
+mod driver;
+mod history;
+mod judge;
+mod network;
+mod operation;
+mod performer;
+mod plan;
 mod random;
+mod real;
+mod report;
+mod world;
 
 pub use cast::{Cast, DeviceNo, Kind, Part, UserNo};
+pub(crate) use command::Arguments;
+pub use content::{Content, Id};
+pub use device::{Account, Accounts, Device, Output};
+pub use driver::{Progress, perform};
+pub use history::{End, Event, Fact, Form, History, Recorder, Sight, Way};
+pub use judge::{Promise, Rule, Violation, judge};
+pub use network::{Far, Network};
+pub use operation::{Act, Emoji, Loss, MessageNo, Step, Trigger};
+pub use plan::{Plan, Shape};
 pub use random::Random;
+pub use world::{Link, World};

@@ -14,6 +14,7 @@ use super::stage::Context;
 use super::suite::{self, Entry};
 use crate::bench;
 use crate::client::Damage;
+use crate::converge;
 use crate::target::{Description, Instance};
 
 /// Black-box conformance suite for any XMPP server
@@ -30,6 +31,11 @@ enum Commands {
     ///
     /// Exit codes: 0 all passed or not offered, 1 a script failed, 2 the run was not possible.
     Scripts(Run),
+    /// Let devices of several kinds talk, lose their network and come back, while the server is killed and restarted,
+    /// and compare what all of them saw.
+    ///
+    /// Exit codes: 0 all promises kept, 1 one was broken, 2 the run was not possible.
+    Converge(converge::Arguments),
     /// Measure servers beside each other.
     ///
     /// Exit codes: 0 measured and nothing lost, doubled or out of order, 1 otherwise, 2 not possible.
@@ -91,6 +97,7 @@ pub fn main() -> ExitCode {
     let arguments = Arguments::parse();
     let result = match arguments.command {
         Commands::Scripts(scripts) => block_on(scripts.run()),
+        Commands::Converge(arguments) => block_on(arguments.run()),
         Commands::Bench(arguments) => block_on(arguments.run()),
         Commands::Relay => block_on(async { bench::relay().await.map(|()| ExitCode::SUCCESS) }),
         Commands::List { patterns, scripts } => list(&scripts, &patterns),

@@ -68,6 +68,8 @@ pub(crate) struct Start {
     /// Written into the temporary folder, placeholders filled.
     #[serde(default)]
     pub(crate) files: BTreeMap<String, String>,
+    /// What moves the server's clock by `{seconds}`, back if it is below zero. Without it the clock stays as it is.
+    pub(crate) step_clock: Option<Vec<String>>,
     /// How long it may take until it answers.
     #[serde(default = "default_ready_seconds")]
     pub(crate) ready_seconds: u64,

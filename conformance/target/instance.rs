@@ -25,11 +25,22 @@ pub(crate) struct Instance {
     pub(crate) endpoint: Endpoint,
     pub(crate) accounts: Accounts,
     process: Option<Process>,
+    /// How long it may take until it answers.
+    limit: Duration,
 }
 
 struct Process {
     child: Child,
     folder: Option<TempDir>,
+    launch: Launch,
+}
+
+/// How the process is started, each time.
+struct Launch {
+    words: Vec<String>,
+    env: Vec<(String, String)>,
+    /// Its clock is moved by this, if it can be.
+    step_clock: Option<Vec<String>>,
 }
 
 impl Instance {
@@ -53,7 +64,33 @@ impl Instance {
         let limit = Duration::from_secs(description.start.as_ref().map_or(5, |start| start.ready_seconds));
         wait_until_up(&endpoint, process.as_mut(), limit).await?;
         let accounts = Accounts::new(&description.accounts, endpoint.clone(), &values);
-        Ok(Self { endpoint, accounts, process })
+        Ok(Self { endpoint, accounts, process, limit })
+    }
+
+    /// Asks the process to stop and waits until it has. Its files and ports are kept for the next start.
+    pub(crate) async fn halt(&mut self) -> Result<()> {
+        match &mut self.process {
+            Some(process) => process.stop().await,
+            None => bail!("this server is not ours to stop"),
+        }
+    }
+
+    /// Moves the server's clock, by the command of its description.
+    pub(crate) async fn step_clock(&self, seconds: i64) -> Result<()> {
+        let words = self.process.as_ref().and_then(|process| process.launch.step_clock.as_ref());
+        let values = BTreeMap::from([("{seconds}".to_owned(), seconds.to_string())]);
+        let status = command(words.context("the clock of this server cannot be moved")?, &values)?.status();
+        let status = status.await.context("cannot move the clock")?;
+        if status.success() { Ok(()) } else { bail!("moving the clock ended with {status}") }
+    }
+
+    /// Starts it again on the files and ports that it had, once the process that was is gone.
+    pub(crate) async fn start_again(&mut self) -> Result<()> {
+        let Some(process) = &mut self.process else { bail!("this server is not ours to start") };
+        process.child.wait().await.context("cannot wait for the server")?;
+        let folder = process.folder.as_ref().context("the server's folder is gone")?;
+        process.child = process.launch.spawn(folder.path())?;
+        wait_until_up(&self.endpoint, self.process.as_mut(), self.limit).await
     }
 
     /// The process that was started; what it started itself is below it.
@@ -96,19 +133,13 @@ impl Process {
             let path = folder.path().join(name);
             std::fs::write(&path, fill(text, values)).with_context(|| format!("cannot write {name}"))?;
         }
-        let log = std::fs::File::create(folder.path().join("server.log")).context("cannot make a log")?;
-        let mut command = command(&start.command, values)?;
-        command
-            .envs(start.env.iter().map(|(name, value)| (name, fill(value, values))))
-            .current_dir(folder.path())
-            .stdin(Stdio::null())
-            .stdout(log.try_clone().context("cannot share the log")?)
-            .stderr(log)
-            .process_group(0)
-            .kill_on_drop(true);
-        let program = fill(start.command.first().map_or("", String::as_str), values);
-        let child = command.spawn().with_context(|| format!("cannot start {program}"))?;
-        Ok(Self { child, folder: Some(folder) })
+        let env = start.env.iter().map(|(name, value)| (name.clone(), fill(value, values)));
+        let words = start.command.iter().map(|word| fill(word, values));
+        let step_clock = start.step_clock.as_ref().map(|words| words.iter().map(|word| fill(word, values)));
+        let step_clock = step_clock.map(Iterator::collect);
+        let launch = Launch { words: words.collect(), env: env.collect(), step_clock };
+        let child = launch.spawn(folder.path())?;
+        Ok(Self { child, folder: Some(folder), launch })
     }
 
     /// Ends the whole group of processes: first asked, then forced.
@@ -133,6 +164,25 @@ impl Process {
         let log = String::from_utf8_lossy(&log).into_owned();
         let lines: Vec<&str> = log.lines().collect();
         lines.get(lines.len().saturating_sub(20)..).unwrap_or_default().join("\n")
+    }
+}
+
+impl Launch {
+    /// What the process prints goes to the end of the log in the folder.
+    fn spawn(&self, folder: &Path) -> Result<Child> {
+        let log = std::fs::File::options().create(true).append(true).open(folder.join("server.log"));
+        let log = log.context("cannot make a log")?;
+        let mut command = command(&self.words, &BTreeMap::new())?;
+        command
+            .envs(self.env.iter().map(|(name, value)| (name, value)))
+            .current_dir(folder)
+            .stdin(Stdio::null())
+            .stdout(log.try_clone().context("cannot share the log")?)
+            .stderr(log)
+            .process_group(0)
+            .kill_on_drop(true);
+        let program = self.words.first().map_or("", String::as_str);
+        command.spawn().with_context(|| format!("cannot start {program}"))
     }
 }
 

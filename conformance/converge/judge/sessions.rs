@@ -1,0 +1,100 @@
+//! P4: sessions outlive connections, and servers that stop; and nothing hangs or ends without a cause.
+
+use super::super::cast::DeviceNo;
+use super::super::history::{End, Event, Fact};
+use super::case::{Case, Moment};
+use super::verdict::{Rule, Violation};
+
+pub(super) fn check(case: &Case<'_>, violations: &mut Vec<Violation>) {
+    let mut states: Vec<State> = case.cast.devices().map(|_| State::default()).collect();
+    let mut is_up = true;
+    for (moment, event) in case.events.iter().enumerate() {
+        match event {
+            Event::ServerKilled | Event::ServerStopping => {
+                is_up = false;
+                for state in &mut states {
+                    state.has_cause = true;
+                    state.was_killed |= *event == Event::ServerKilled;
+                }
+            }
+            Event::ServerStarted => is_up = true,
+            Event::SettleBegan => {}
+            Event::NetworkLost(device) => {
+                if let Some(state) = states.get_mut(device.0) {
+                    state.has_cause = true;
+                }
+            }
+            Event::Device(device, fact) => {
+                if let Some(state) = states.get_mut(device.0) {
+                    state.learn(case, moment, *device, fact, is_up, violations);
+                }
+            }
+        }
+    }
+}
+
+/// What is known of a device's session and connection.
+#[derive(Default)]
+struct State {
+    /// Something happened since it connected that may end its connection.
+    has_cause: bool,
+    /// The server was killed since the session began or was resumed.
+    was_killed: bool,
+    /// A message of this session was acknowledged.
+    is_acknowledged: bool,
+}
+
+impl State {
+    fn learn(
+        &mut self,
+        case: &Case<'_>,
+        moment: Moment,
+        device: DeviceNo,
+        fact: &Fact,
+        is_up: bool,
+        violations: &mut Vec<Violation>,
+    ) {
+        let who = case.cast.name(device);
+        let mut tell = |rule, text: String| {
+            let mut violation = case.violation(rule, Some(device), &[], text);
+            violation.evidence = surroundings(case, moment, device);
+            violations.push(violation);
+        };
+        match fact {
+            Fact::Connected => self.has_cause = !is_up,
+            Fact::Bound => (self.was_killed, self.is_acknowledged) = (!is_up, false),
+            Fact::Resumed => self.was_killed = !is_up,
+            Fact::Acknowledged { .. } => self.is_acknowledged = true,
+            Fact::NotResumed { handled } => {
+                if !self.was_killed {
+                    tell(
+                        Rule::NotResumed,
+                        format!("{who} could not resume, though the server was not killed"),
+                    );
+                } else if handled.is_none() && self.is_acknowledged {
+                    tell(Rule::NoCount, format!("{who} could not resume, and is not told what had arrived"));
+                }
+            }
+            Fact::Ended(End::Closed(error) | End::Broken(error)) if !self.has_cause && is_up => {
+                let error = error.as_deref().unwrap_or("no error");
+                tell(Rule::Ended, format!("the server ended the stream of {who} without a cause: {error}"));
+            }
+            Fact::Stuck { what } => tell(Rule::Stuck, format!("{who}: {what}")),
+            Fact::Odd { what } => tell(Rule::Odd, format!("{who}: {what}")),
+            _ => {}
+        }
+    }
+}
+
+/// The last that happened to a device up to a moment, and to its server.
+fn surroundings(case: &Case<'_>, moment: Moment, device: DeviceNo) -> Vec<String> {
+    let concerns = |event: &Event| match event {
+        Event::Device(other, _) | Event::NetworkLost(other) => *other == device,
+        Event::SettleBegan => false,
+        Event::ServerKilled | Event::ServerStopping | Event::ServerStarted => true,
+    };
+    let before = case.events.iter().enumerate().take(moment.saturating_add(1));
+    let all: Vec<_> = before.filter(|(_, event)| concerns(event)).collect();
+    let last = all.iter().skip(all.len().saturating_sub(12));
+    last.map(|(at, event)| format!("#{at} {}", event.say(case.cast))).collect()
+}
