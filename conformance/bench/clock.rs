@@ -62,7 +62,7 @@ impl Meter {
             wall: self.start.elapsed().as_secs_f64(),
             server: self.server.seconds()? - self.server_seconds,
             load: Tree::own_seconds()? - self.own_seconds,
-            idle: total - (busy - self.processors.0),
+            idle: (total - (busy - self.processors.0)).max(0.0),
             total,
         })
     }
@@ -81,7 +81,7 @@ impl Usage {
     /// Whether the rate was limited by the load rather than by the server: no processor was free,
     /// and the load used more of them than the server did.
     pub(super) fn is_bound_by_load(self) -> bool {
-        self.idle < 0.05 * self.total && self.load > self.server
+        self.load > 0.1 && self.idle < 0.05 * self.total && self.load > self.server
     }
 }
 

@@ -1,6 +1,6 @@
 //! `unisono-conformance bench …`
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Duration;
 
@@ -8,7 +8,7 @@ use anyhow::{Context as _, Result};
 use clap::Args;
 use indicatif::{ProgressBar, ProgressStyle};
 
-use super::report::Report;
+use super::report::{Report, splice};
 use super::sample::Sample;
 use super::scenario::{Extent, Prepared, Scenario};
 use super::server::Target;
@@ -48,9 +48,24 @@ pub(crate) struct Arguments {
     /// Idle sessions
     #[arg(long, value_delimiter = ',')]
     idle: Option<Vec<usize>>,
+    /// Messages in the archive that is paged through
+    #[arg(long)]
+    page_messages: Option<u64>,
+    /// Streams that are cut and resumed in a round
+    #[arg(long)]
+    resumes: Option<usize>,
+    /// Sessions that a restart meets
+    #[arg(long)]
+    restart_sessions: Option<usize>,
     /// Write the figures of all rounds as JSON
     #[arg(long)]
     json: Option<PathBuf>,
+    /// Write the tables into a Markdown file, in place of those that it has
+    #[arg(long)]
+    markdown: Option<PathBuf>,
+    /// Write a plot
+    #[arg(long)]
+    svg: Option<PathBuf>,
     /// Folder of the targets
     #[arg(long, default_value = concat!(env!("CARGO_MANIFEST_DIR"), "/targets"), hide_default_value = true)]
     targets: PathBuf,
@@ -73,6 +88,9 @@ impl Arguments {
                 .clone()
                 .unwrap_or_else(|| if self.quick { vec![50] } else { vec![1000, 5000, 19_000] }),
             idle_settle: seconds(1, 40),
+            page_messages: self.page_messages.unwrap_or(if self.quick { 200 } else { 5000 }),
+            resumes: self.resumes.unwrap_or(if self.quick { 8 } else { 200 }),
+            restart_sessions: self.restart_sessions.unwrap_or(if self.quick { 40 } else { 15_000 }),
         }
     }
 
@@ -98,7 +116,16 @@ impl Arguments {
             report = self.measure(&targets, &scenarios) => report?,
             _ = tokio::signal::ctrl_c() => anyhow::bail!("interrupted"),
         };
-        print!("{}", report.markdown());
+        let plot = self.svg.as_deref().and_then(Path::file_name).and_then(|name| name.to_str());
+        print!("{}", report.markdown(plot));
+        if let Some(path) = &self.markdown {
+            let text = std::fs::read_to_string(path).unwrap_or_default();
+            std::fs::write(path, splice(&text, &report.markdown(plot)))
+                .with_context(|| format!("cannot write {}", path.display()))?;
+        }
+        if let Some(path) = &self.svg {
+            std::fs::write(path, report.svg()).with_context(|| format!("cannot write {}", path.display()))?;
+        }
         if let Some(path) = &self.json {
             std::fs::write(path, format!("{:#}\n", report.json()))
                 .with_context(|| format!("cannot write {}", path.display()))?;

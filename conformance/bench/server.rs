@@ -6,7 +6,7 @@ use std::process::Stdio;
 use std::sync::Arc;
 use std::time::Duration;
 
-use anyhow::{Context as _, Result, ensure};
+use anyhow::{Context as _, Result, bail, ensure};
 use tokio::io::{AsyncBufReadExt as _, BufReader};
 use tokio::process::{Child, Command};
 
@@ -19,7 +19,7 @@ use crate::client::Identity;
 use crate::target::{Accounts, Description, Instance};
 
 /// The name of the target that is not a server but the limit of all.
-const FLOOR: &str = "floor";
+pub(super) const FLOOR: &str = "floor";
 
 /// Accounts that are made at a time.
 const MAKERS: usize = 4;
@@ -124,6 +124,22 @@ impl Server {
         let answer = session.request(&self.door.domain, "get", query).await.unwrap_or_default();
         session.close().await?;
         Ok(scan::text(&answer, "version").unwrap_or_default().to_owned())
+    }
+
+    /// Asks the process to stop and waits until it has.
+    pub(super) async fn halt(&mut self) -> Result<()> {
+        match &mut self.host {
+            Host::Instance(instance) => instance.halt().await,
+            Host::Relay(_) => bail!("the relay has nothing to come back to"),
+        }
+    }
+
+    /// Starts it again, with its files and ports.
+    pub(super) async fn start_again(&mut self) -> Result<()> {
+        let Host::Instance(instance) = &mut self.host else { bail!("the relay is not started again") };
+        instance.start_again().await?;
+        self.tree = Tree::new(instance.process_id().context("the server has ended")?);
+        Ok(())
     }
 
     pub(super) async fn stop(self) -> Result<()> {

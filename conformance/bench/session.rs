@@ -95,6 +95,13 @@ pub(super) struct Wants {
     pub(super) stream_management: bool,
 }
 
+/// What is left of a session whose connection is gone.
+#[derive(Debug, Clone)]
+pub(super) struct Former {
+    pub(super) resume_id: Option<String>,
+    pub(super) received: u32,
+}
+
 pub(super) struct Session {
     stream: TlsStream<TcpStream>,
     scanner: Scanner,
@@ -231,6 +238,27 @@ impl Session {
         let _ = tokio::time::timeout(Duration::from_secs(5), end).await;
         let _ = self.stream.shutdown().await;
         Ok(())
+    }
+
+    /// Answers what the server asks until it ends the stream or the connection, and ends both.
+    pub(super) async fn wait_for_the_end(mut self) -> Former {
+        while self.step().await.is_ok() {}
+        self.queue(b"</stream:stream>");
+        // The server may be gone already.
+        let _ = self.flush().await;
+        let _ = self.stream.shutdown().await;
+        Former { resume_id: self.resume_id, received: self.received.unwrap_or(0) }
+    }
+
+    async fn step(&mut self) -> Result<()> {
+        while self.next()?.is_some() {}
+        self.flush().await?;
+        self.receive().await
+    }
+
+    /// Loses the connection without a word to the server's XMPP: TCP is reset.
+    pub(super) fn cut(self) -> Result<()> {
+        self.stream.get_ref().0.set_zero_linger().context("cannot cut the connection")
     }
 
     async fn open_stream(&mut self, domain: &str) -> Result<()> {

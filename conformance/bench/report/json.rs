@@ -8,6 +8,7 @@ impl Report {
     pub(in crate::bench) fn json(&self) -> Value {
         json!({
             "machine": self.machine,
+            "date": self.date,
             "load_average": { "begin": self.load[0], "end": self.load[1] },
             "targets": self.subjects,
             "rows": self.rows.iter().map(Row::json).collect::<Vec<_>>(),

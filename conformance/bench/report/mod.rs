@@ -2,12 +2,16 @@
 
 mod json;
 mod markdown;
+mod svg;
 
 use std::collections::BTreeMap;
 
 use super::machine::{self, Machine};
 use super::numbers::{Spread, spread};
 use super::sample::Sample;
+use super::server::FLOOR;
+
+pub(super) use markdown::splice;
 
 /// One server of the run.
 #[derive(Debug, serde::Serialize)]
@@ -31,6 +35,8 @@ struct Row {
 #[derive(Debug)]
 pub(super) struct Report {
     machine: Machine,
+    /// The day of the run, in UTC.
+    date: String,
     /// Load averages at the begin and at the end.
     load: [String; 2],
     subjects: Vec<Subject>,
@@ -42,6 +48,7 @@ impl Report {
     pub(super) fn new() -> Self {
         Self {
             machine: Machine::this(),
+            date: time::OffsetDateTime::now_utc().date().to_string(),
             load: [machine::load_average(), String::new()],
             subjects: Vec::new(),
             rows: Vec::new(),
@@ -99,9 +106,68 @@ impl Report {
     }
 }
 
+impl Subject {
+    fn full_name(&self) -> String {
+        format!("{} {}", self.title, self.version).trim_end().to_owned()
+    }
+
+    fn is_floor(&self) -> bool {
+        self.name == FLOOR
+    }
+}
+
 impl Row {
     /// The rounds of one figure.
     fn spread(&self, figure: &str) -> Option<Spread> {
         spread(self.rounds.iter().filter_map(|round| round.get(figure).copied()).collect())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A report on three servers and the floor.
+    pub(super) fn report() -> Report {
+        let mut report = Report::new();
+        report.add_target("unisono", "Unisono", "0.1");
+        report.add_target("prosody", "Prosody", "0.12.3 & more");
+        report.add_target("ejabberd", "ejabberd", "");
+        report.add_target(FLOOR, "floor", "");
+        let sample = |row: &str, figures: &[(&'static str, f64)]| {
+            let mut sample = Sample::new(row);
+            figures.iter().for_each(|(name, value)| sample.set(name, *value));
+            sample
+        };
+        let (lost, order) = ("lost", "out_of_order");
+        report.add(
+            "routed",
+            "unisono",
+            vec![sample("routed", &[("cpu_us", 10.0), (lost, 0.0), ("copies", 1.0)])],
+        );
+        let mut late = sample("routed", &[("cpu_us", 210.0), (lost, 2.0), (order, 3.0)]);
+        late.note("late");
+        report.add("routed", "prosody", vec![late]);
+        report.add("routed", "ejabberd", vec![sample("routed", &[("cpu_us", 100.0), (lost, 0.0)])]);
+        report.add("routed", FLOOR, vec![sample("routed", &[("cpu_us", 5.0)])]);
+        report.add(
+            "routed",
+            "unisono",
+            vec![sample("routed", &[("cpu_us", 11.0), ("cpu_us_per_copy", 11.0)])],
+        );
+        report.add("idle", "unisono", vec![sample("idle at 5000", &[("kib_per_session", 12.0)])]);
+        report
+    }
+
+    #[test]
+    fn a_fault_on_any_server_is_not_forgotten() {
+        let mut report = report();
+        assert!(!report.is_clean());
+        report.is_clean = true;
+        report.add("routed", "unisono", vec![Sample::new("routed")]);
+        assert!(report.is_clean());
+        report.add_notes("routed", "prosody", &["other".to_owned()]);
+        let notes = report.rows.iter().find(|row| row.target == "prosody").map(|row| row.notes.as_slice());
+        assert_eq!(notes, Some(&["late".to_owned(), "other".to_owned()][..]));
     }
 }

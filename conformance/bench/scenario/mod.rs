@@ -3,6 +3,9 @@
 mod chat;
 mod idle;
 mod login;
+mod paging;
+mod restart;
+mod resume;
 
 use std::time::Duration;
 
@@ -25,6 +28,12 @@ pub(super) enum Scenario {
     ThreeDevices,
     /// Four devices each: a message reaches seven others
     FourDevices,
+    /// Pages of 50 messages of an archive, forward and back
+    Paging,
+    /// A connection that is lost while messages arrive, and the stream resumed
+    Resume,
+    /// A restart of the server, and the return of all
+    Restart,
 }
 
 /// How much is measured.
@@ -46,6 +55,11 @@ pub(super) struct Extent {
     pub(super) idle: Vec<usize>,
     /// How long they do nothing first.
     pub(super) idle_settle: Duration,
+    /// Messages in the archive that is paged through.
+    pub(super) page_messages: u64,
+    pub(super) resumes: usize,
+    /// Sessions that a restart meets.
+    pub(super) restart_sessions: usize,
 }
 
 /// A scenario that is set up on one server.
@@ -53,6 +67,9 @@ pub(super) enum Prepared {
     Login(login::Login),
     Idle(idle::Idle),
     Chat(chat::Chat),
+    Paging(paging::Paging),
+    Resume(resume::Resume),
+    Restart(restart::Restart),
 }
 
 impl Scenario {
@@ -68,13 +85,16 @@ impl Scenario {
 
     /// How often it is worth to be measured: what takes long and hardly varies only once.
     pub(super) fn rounds(self, wanted: usize) -> usize {
-        if self == Self::Idle { 1 } else { wanted }
+        if matches!(self, Self::Idle | Self::Restart) { 1 } else { wanted }
     }
 
     pub(super) async fn prepare(self, server: Server, is_floor: bool, extent: &Extent) -> Result<Prepared> {
         Ok(match self {
             Self::Login => Prepared::Login(login::Login::prepare(server, extent).await?),
             Self::Idle => Prepared::Idle(idle::Idle::prepare(server, is_floor, extent).await?),
+            Self::Paging => Prepared::Paging(paging::Paging::prepare(server, extent).await?),
+            Self::Resume => Prepared::Resume(resume::Resume::prepare(server, extent).await?),
+            Self::Restart => Prepared::Restart(restart::Restart::prepare(server, extent).await?),
             Self::Routed | Self::Recorded | Self::ThreeDevices | Self::FourDevices => {
                 Prepared::Chat(chat::Chat::prepare(server, self, is_floor, extent).await?)
             }
@@ -88,6 +108,9 @@ impl Prepared {
             Self::Login(login) => login.round(extent).await,
             Self::Idle(idle) => idle.round(extent).await,
             Self::Chat(chat) => chat.round(extent).await,
+            Self::Paging(paging) => paging.round(extent).await,
+            Self::Resume(resume) => resume.round(extent).await,
+            Self::Restart(restart) => restart.round(extent).await,
         }
     }
 
@@ -97,6 +120,9 @@ impl Prepared {
         let (server, notes) = match self {
             Self::Login(login) => (login.server, Vec::new()),
             Self::Idle(idle) => (idle.server, Vec::new()),
+            Self::Paging(paging) => (paging.server, Vec::new()),
+            Self::Resume(resume) => (resume.server, Vec::new()),
+            Self::Restart(restart) => (restart.server, Vec::new()),
             Self::Chat(chat) => chat.finish().await?,
         };
         server.stop().await?;
