@@ -10,6 +10,7 @@ contract! {
     a_log_is_paged_forwards_and_backwards,
     a_page_knows_its_place,
     a_page_with_one_party,
+    a_search_for_a_full_address_ends,
     entries_are_asked_for_by_position,
     what_must_exist_must_exist,
     the_bounds_are_those_of_the_archive,
@@ -120,8 +121,6 @@ async fn a_page_knows_its_place(subject: Subject) {
             (with(bob, LogQuery::default()), 2, Some(0)),
             (with(bob, after(20)), 2, Some(1)),
             (with("nobody@example.org", LogQuery::default()), 0, None),
-            (with("carol@example.org/work", LogQuery::default()), 3, Some(0)),
-            (with("carol@example.org/work", after(50)), 3, Some(1)),
             (LogQuery { positions: Some(vec![LogPosition(90), LogPosition(20)]), ..after(20) }, 2, Some(1)),
         ] {
             let page = subject.page(account, counted(query.clone())).await;
@@ -129,6 +128,8 @@ async fn a_page_knows_its_place(subject: Subject) {
         }
         let page = subject.page(account, counted(unarchived(LogQuery::default()))).await;
         assert_eq!((page.count, page.index), (None, None), "only the archive is counted");
+        let page = subject.page(account, counted(with("carol@example.org/work", LogQuery::default()))).await;
+        assert_eq!((page.count, page.index), (None, None), "only whole conversations are counted");
     }
     let page: LogPage = subject.page(AccountId(4711), counted(LogQuery::default())).await;
     assert_eq!((page.count, page.index), (Some(0), None));
@@ -165,6 +166,40 @@ async fn a_page_with_one_party(subject: Subject) {
         .await;
     check(&subject, dave, with("bob@example.org", LogQuery::default()), &[1, 2], true).await;
     check(&subject, dave, with("bob@example.org/home", LogQuery::default()), &[2], true).await;
+}
+
+async fn a_search_for_a_full_address_ends(subject: Subject) {
+    for account in logs(&subject).await {
+        let (home, work) = ("carol@example.org/home", "carol@example.org/work");
+        let end = LogQuery { from_end: true, ..LogQuery::default() };
+        let none = "carol@example.org/nowhere";
+        // carol's are 10, 30 at home and 50, 70, 90 at work.
+        for (query, search_max, expected, searched_to) in [
+            (with(none, LogQuery::default()), 2, &[][..], Some(30)),
+            (with(none, after(30)), 2, &[], Some(70)),
+            (with(none, after(70)), 2, &[], None),
+            (with(none, LogQuery::default()), 5, &[], Some(90)),
+            (with(none, LogQuery::default()), 6, &[], None),
+            (with(work, LogQuery::default()), 3, &[50], Some(50)),
+            (with(work, LogQuery::default()), 1, &[], Some(10)),
+            (with(home, limited(1, LogQuery::default())), 2, &[10], None), // the second is one too many
+            (with(home, limited(1, LogQuery::default())), 1, &[10], Some(10)),
+            (with(none, end.clone()), 2, &[], Some(70)),
+            (with(none, before(70)), 2, &[], Some(30)),
+            (with(home, end.clone()), 4, &[30], Some(30)),
+            (with(work, limited(2, end)), 3, &[70, 90], None),
+            (with("carol@example.org", LogQuery::default()), 1, &[10, 30, 50, 70, 90], None),
+        ] {
+            let query = LogQuery { search_max, ..query };
+            let page = subject.page(account, query.clone()).await;
+            let found = (positions(&page), page.searched_to);
+            assert_eq!(found, (expected.to_vec(), searched_to.map(LogPosition)), "{query:?}");
+            let is_cut = searched_to.is_some() || query.limit == 1 || query.limit == 2;
+            assert_eq!(page.complete, !is_cut, "{query:?}");
+        }
+        let named = LogQuery { positions: Some(vec![LogPosition(50)]), search_max: 0, ..LogQuery::default() };
+        check(&subject, account, with(work, named), &[50], true).await;
+    }
 }
 
 async fn entries_are_asked_for_by_position(subject: Subject) {

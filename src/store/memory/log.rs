@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use unisono_core::ids::{AccountId, LogPosition, SessionId};
-use unisono_core::jid::Jid;
+use unisono_core::jid::{BareJid, Jid};
 use unisono_core::record::Keep;
 use unisono_core::storage::{BoxFuture, LogEntry, LogPage, LogQuery, Logs, StoreError};
 
@@ -109,7 +109,7 @@ impl Holdings {
             return Err(StoreError::NotFound);
         }
         let all = self.shown(query.include_unarchived).filter(|(position, entry)| {
-            query.with.as_ref().is_none_or(|with| is_with(entry, with))
+            query.with.as_ref().is_none_or(|with| is_with(entry, &with.to_bare()))
                 && query.positions.as_ref().is_none_or(|wanted| wanted.contains(position))
         });
         let all: Vec<_> = all.collect();
@@ -117,13 +117,14 @@ impl Holdings {
             query.after.is_none_or(|after| *position > after)
                 && query.before.is_none_or(|before| *position < before)
         });
-        let range: Vec<_> = range.collect();
+        let mut range: Vec<_> = range.collect();
+        let searched_to = search(&mut range, query);
         let beyond = range.len().saturating_sub(query.limit);
         let page =
             if query.from_end { range.get(beyond..) } else { range.get(..query.limit.min(range.len())) };
         let page = page.unwrap_or_default();
 
-        let is_counted = query.counted && !query.include_unarchived;
+        let is_counted = query.counted && !query.include_unarchived && !is_searched(query);
         let as_count = |n: usize| u64::try_from(n).unwrap_or(u64::MAX);
         Ok(LogPage {
             entries: page
@@ -134,14 +135,49 @@ impl Holdings {
                     record: Arc::clone(&entry.record),
                 })
                 .collect(),
-            complete: beyond == 0,
+            complete: beyond == 0 && searched_to.is_none(),
             count: is_counted.then_some(as_count(all.len())),
             index: page.first().filter(|_| is_counted).map(|(index, _)| as_count(*index)),
+            searched_to,
         })
     }
 }
 
-fn is_with(entry: &Entry, with: &Jid) -> bool {
-    let peer = entry.record.peer(entry.direction);
-    if with.is_full() { peer == with } else { peer.to_bare().as_str() == with.as_str() }
+/// Whether the entries of a conversation are looked at for a full address.
+fn is_searched(query: &LogQuery) -> bool {
+    query.with.as_ref().is_some_and(Jid::is_full)
+}
+
+/// Leaves the entries with the address that is asked for, up to one more than the page may have. Returns where the
+/// search ended before that.
+fn search(range: &mut Vec<(usize, &(LogPosition, &Entry))>, query: &LogQuery) -> Option<LogPosition> {
+    let with = query.with.as_ref().filter(|_| is_searched(query))?;
+    let matches = |entry: &Entry| entry.record.peer(entry.direction) == with;
+    if query.positions.is_some() {
+        range.retain(|(_, (_, entry))| matches(entry));
+        return None;
+    }
+    let (mut searched, mut found, mut end) = (0_usize, 0_usize, None);
+    let search_max = query.search_max.max(1);
+    let mut look = |(_, (position, entry)): &(usize, &(LogPosition, &Entry))| {
+        if found > query.limit || searched >= search_max {
+            return false;
+        }
+        searched = searched.saturating_add(1);
+        end = Some(*position);
+        found = found.saturating_add(usize::from(matches(entry)));
+        matches(entry)
+    };
+    if query.from_end {
+        range.reverse();
+        range.retain(&mut look);
+        range.reverse();
+    } else {
+        range.retain(&mut look);
+    }
+    end.filter(|_| found <= query.limit && searched >= search_max)
+}
+
+fn is_with(entry: &Entry, with: &BareJid) -> bool {
+    entry.record.peer(entry.direction).to_bare() == *with
 }

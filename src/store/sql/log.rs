@@ -10,7 +10,12 @@ use super::tail::View;
 use super::{SqlStore, page, purge};
 
 /// Entries that are read in one step when a session is accounted for.
-const STEP: usize = 256;
+const STEP: usize = 64;
+/// Bytes of messages, with some more for each, in which a session is looked for. An outbox holds so many entries at
+/// most that this is far more than it can have left; a session of which nothing is found costs no more than this.
+const LOOKED_AT_MAX: usize = 8 * 1024 * 1024;
+/// What an entry counts besides its payload.
+const BESIDES_PAYLOAD: usize = 256;
 
 impl Logs for SqlStore {
     fn page<'a>(
@@ -43,10 +48,12 @@ impl Logs for SqlStore {
         Box::pin(async move {
             let mut query =
                 LogQuery { after: Some(after), include_unarchived: true, limit: STEP, ..LogQuery::default() };
-            let mut received = None;
+            let (mut received, mut looked_at) = (None, 0_usize);
             loop {
                 let page = page::page(&self.shared, account, &query).await?;
                 for entry in &page.entries {
+                    let payload = entry.record.payload.text().len();
+                    looked_at = looked_at.saturating_add(payload).saturating_add(BESIDES_PAYLOAD);
                     let place = entry.record.place(account).map(|(place, _)| place);
                     let deliveries = place.into_iter().flat_map(|place| &place.deliveries);
                     match deliveries.into_iter().find(|(to, _)| *to == session) {
@@ -55,7 +62,7 @@ impl Logs for SqlStore {
                         None => {}
                     }
                 }
-                if page.complete {
+                if page.complete || looked_at > LOOKED_AT_MAX {
                     return Ok(received);
                 }
                 query.after = page.entries.last().map(|entry| entry.position);

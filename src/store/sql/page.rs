@@ -7,7 +7,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use sqlx::AnyConnection;
-use unisono_core::ids::AccountId;
+use unisono_core::ids::{AccountId, LogPosition};
 use unisono_core::jid::Jid;
 use unisono_core::record::MessageRecord;
 use unisono_core::storage::{LogEntry, LogPage, LogQuery, StoreError};
@@ -18,9 +18,10 @@ use super::tail::View;
 
 /// Entries that are read in one step.
 const STEP_MAX: usize = 512;
-/// A conversation with a full address is counted by reading that with the bare one, up to this length. The
-/// page of a longer one has no count, as XEP-0059 §2.6 permits.
-const COUNTED_FULL_MAX: u64 = 2_000;
+/// The same where most of them may be let go again: they can be large.
+const SEARCH_STEP_MAX: usize = 64;
+/// Bytes of messages that a search looks at, whatever their number.
+const SEARCH_BYTES_MAX: usize = 8 * 1024 * 1024;
 
 /// Reads a page.
 pub(super) async fn page(
@@ -34,7 +35,9 @@ pub(super) async fn page(
     let peer = query.with.as_ref().map(|with| shared.hasher.hash(with.to_bare().as_str()));
     let index = Index { account, watermark: view.watermark, peer, unarchived: query.include_unarchived };
     let mut reader = shared.database.reader().await?;
-    let mut search = Search { query, view, index, unseen, count: None, connection: &mut reader.connection };
+    let left = Left { entries: query.search_max, bytes: SEARCH_BYTES_MAX };
+    let connection = &mut reader.connection;
+    let mut search = Search { query, view, index, unseen, count: None, left, searched_to: None, connection };
     let page = search.page().await;
     reader.finish(page)
 }
@@ -48,7 +51,16 @@ struct Search<'a> {
     unseen: Vec<i64>,
     /// What the index has, and how much of it lies before the page.
     count: Option<Count>,
+    /// What a search may still look at.
+    left: Left,
+    /// Where it ended because nothing was left.
+    searched_to: Option<LogPosition>,
     connection: &'a mut AnyConnection,
+}
+
+struct Left {
+    entries: usize,
+    bytes: usize,
 }
 
 impl Search<'_> {
@@ -73,10 +85,10 @@ impl Search<'_> {
         let (count, index) = match all {
             _ if !self.is_counted() => (None, None),
             Some(all) => count_read(&all, entries.first()),
-            None if self.has_full_filter() => self.count_full(entries.first()).await?,
             None => self.count_page(&entries),
         };
-        Ok(LogPage { entries, complete: beyond == 0, count, index })
+        let searched_to = self.searched_to.filter(|_| beyond == 0);
+        Ok(LogPage { entries, complete: beyond == 0 && searched_to.is_none(), count, index, searched_to })
     }
 
     /// The first entries of the range, or the last ones, oldest first; one more than the page may have.
@@ -87,10 +99,10 @@ impl Search<'_> {
         if range.from_end {
             self.read_tail(range, &mut found).await?;
         }
-        if range.after < self.view.start {
+        if range.after < self.view.start && self.searched_to.is_none() {
             self.read_index(range, &mut found).await?;
         }
-        if !range.from_end {
+        if !range.from_end && self.searched_to.is_none() {
             self.read_tail(range, &mut found).await?;
         }
         if range.from_end {
@@ -103,26 +115,56 @@ impl Search<'_> {
     /// out, more are read.
     async fn read_index(&mut self, range: Range, found: &mut Vec<LogEntry>) -> Result<(), StoreError> {
         let mut step = range;
-        while found.len() < range.limit {
-            step.limit = match range.limit.saturating_sub(found.len()).min(STEP_MAX) {
-                _ if self.has_full_filter() => STEP_MAX,
-                limit => limit,
-            };
+        while found.len() < range.limit && self.searched_to.is_none() {
+            step.limit = self.step(range.limit.saturating_sub(found.len()));
             let records = self.ask(Some(step)).await?;
             let is_last = records.len() < step.limit;
-            let mut entries = self.entries(records, range.from_end)?;
+            let entries = self.entries(records, range.from_end)?;
             match entries.last() {
                 Some(last) if range.from_end => step.before = last.position.0,
                 Some(last) => step.after = last.position.0,
                 None => {}
             }
-            entries.retain(|entry| self.is_wanted(entry));
-            found.extend(entries.into_iter().take(range.limit.saturating_sub(found.len())));
+            self.select(entries, range.limit, found);
             if is_last {
                 break;
             }
         }
         Ok(())
+    }
+
+    /// How many entries to read for so many that are wanted.
+    fn step(&self, wanted: usize) -> usize {
+        if self.has_full_filter() {
+            self.left.entries.clamp(1, SEARCH_STEP_MAX)
+        } else {
+            wanted.min(STEP_MAX)
+        }
+    }
+
+    /// Adds those that are wanted, up to the limit.
+    fn select(&mut self, entries: Vec<LogEntry>, limit: usize, found: &mut Vec<LogEntry>) {
+        let is_search = self.has_full_filter();
+        for entry in entries {
+            if found.len() >= limit {
+                return;
+            }
+            if is_search {
+                const BESIDES_PAYLOAD: usize = 256;
+                let bytes = entry.record.payload.text().len().saturating_add(BESIDES_PAYLOAD);
+                self.left.entries = self.left.entries.saturating_sub(1);
+                self.left.bytes = self.left.bytes.saturating_sub(bytes);
+                if self.left.entries == 0 || self.left.bytes == 0 {
+                    self.searched_to = Some(entry.position);
+                }
+            }
+            if self.is_wanted(&entry) {
+                found.push(entry);
+            }
+            if self.searched_to.is_some() {
+                return;
+            }
+        }
     }
 
     /// Asks the index, and whatever else is still to be asked with it.
@@ -153,12 +195,12 @@ impl Search<'_> {
             ids.reverse();
         }
         let mut ids = ids.as_slice();
-        while found.len() < range.limit && !ids.is_empty() {
-            let step = range.limit.saturating_sub(found.len()).min(STEP_MAX).min(ids.len());
+        while found.len() < range.limit && !ids.is_empty() && self.searched_to.is_none() {
+            let step = self.step(range.limit.saturating_sub(found.len())).min(ids.len());
             let Some((now, later)) = ids.split_at_checked(step) else { break };
             let records = index::messages(self.connection, now).await?;
             let entries = self.entries(records, range.from_end)?;
-            found.extend(entries.into_iter().filter(|entry| self.is_wanted(entry)));
+            self.select(entries, range.limit, found);
             ids = later;
         }
         Ok(())
@@ -196,23 +238,6 @@ impl Search<'_> {
         (Some(all), page.first().map(|_| before))
     }
 
-    /// The same for a conversation with a full address, if it is short enough.
-    async fn count_full(
-        &mut self,
-        first: Option<&LogEntry>,
-    ) -> Result<(Option<u64>, Option<u64>), StoreError> {
-        let question = Question { count_upto: Some(0), ..Question::default() };
-        let size = self.index.ask(self.connection, question).await?.count.all;
-        if size > COUNTED_FULL_MAX {
-            return Ok((None, None));
-        }
-        let everything = Range { after: i64::MIN, before: i64::MAX, from_end: false, limit: usize::MAX };
-        let mut all = Vec::new();
-        self.read_index(everything, &mut all).await?;
-        self.read_tail(everything, &mut all).await?;
-        Ok(count_read(&all, first))
-    }
-
     fn range(&self, limit: usize) -> Range {
         Range {
             after: self.query.after.map_or(i64::MIN, |after| after.0),
@@ -222,14 +247,14 @@ impl Search<'_> {
         }
     }
 
-    /// Only the archive is counted.
+    /// Only the archive is counted, and of conversations only whole ones.
     fn is_counted(&self) -> bool {
-        self.query.counted && !self.query.include_unarchived
+        self.query.counted && !self.query.include_unarchived && !self.has_full_filter()
     }
 
     /// Whether the index counts, rather than that all is read.
     fn counts_index(&self) -> bool {
-        self.is_counted() && self.query.positions.is_none() && !self.has_full_filter()
+        self.is_counted() && self.query.positions.is_none()
     }
 
     /// The entries of messages in this log, in the direction of reading.
