@@ -19,6 +19,7 @@ use unisono_xml::Element;
 
 use crate::admission::Place;
 use crate::error::{Said, StreamError};
+use crate::guessing::Attempt;
 use crate::incoming::poll_read;
 use crate::negotiation::{Action, Answer, Input, Negotiation, Security, Unreadable};
 use crate::ration::Rationed;
@@ -50,6 +51,9 @@ pub(crate) struct Arrival {
     incoming: BytesMut,
     tls: String,
     session: Option<Held>,
+    /// What the client tries to come in with, until it is known whether that is right.
+    attempt: Option<Attempt>,
+    failures: u32,
 }
 
 /// How far a negotiation came.
@@ -91,6 +95,8 @@ impl Arrival {
             incoming: BytesMut::new(),
             tls: String::new(),
             session: None,
+            attempt: None,
+            failures: 0,
         }
     }
 
@@ -190,11 +196,22 @@ impl Arrival {
         let span = self.span();
         let _entered = span.enter();
         let negotiation = self.negotiation.as_mut().ok_or(StreamError::Internal)?;
-        negotiation.handle(Instant::now(), input)?;
+        let result = negotiation.handle(Instant::now(), input);
+        self.judge();
+        result
+    }
+
+    /// Takes notice of how an attempt to authenticate went.
+    fn judge(&mut self) {
+        let Some(negotiation) = &self.negotiation else { return };
         if negotiation.is_authenticated() {
             self.place = None;
+            self.attempt.take().into_iter().for_each(Attempt::succeeded);
+        } else if negotiation.failures() > self.failures {
+            self.failures = negotiation.failures();
+            // Dropped, it has failed.
+            self.attempt = None;
         }
-        Ok(())
     }
 
     async fn act<S>(&mut self, stream: &mut S, action: Action) -> Result<Option<Reached>, Stopped>
@@ -211,7 +228,11 @@ impl Arrival {
             }
             Action::StartTls { domain } => return Ok(Some(Reached::StartTls { domain })),
             Action::Ask { account, hash, cost } => {
+                self.begin_attempt(&account).await?;
                 let found = self.credentials(&account, hash).await;
+                if found.is_err() {
+                    self.attempt.take().into_iter().for_each(Attempt::withdraw);
+                }
                 self.verify(found, cost).await?;
             }
             Action::Bind { peer, resource } => {
@@ -230,6 +251,25 @@ impl Arrival {
         // What is pipelined behind an answer was read already.
         self.read()?;
         Ok(None)
+    }
+
+    /// Where many attempts have failed, the next one waits.
+    async fn begin_attempt(&mut self, account: &BareJid) -> Result<(), StreamError> {
+        let now = Instant::now();
+        // One that was given up for this one has failed.
+        self.attempt = None;
+        let (attempt, delay) = self.c2s.guessing.attempt(now, self.peer.ip(), account);
+        self.attempt = Some(attempt);
+        if delay.is_zero() {
+            return Ok(());
+        }
+        self.c2s.counts.delayed.increment(1);
+        let until = now.checked_add(delay).unwrap_or(now).min(self.deadline());
+        tokio::select! {
+            biased;
+            () = self.registered.signal.stopped() => Err(StreamError::Shutdown),
+            () = sleep_until(until) => Ok(()),
+        }
     }
 
     /// Reads a credential. One that cannot be understood is an account without it.
@@ -275,10 +315,8 @@ impl Arrival {
             (negotiation, result)
         });
         let (negotiation, result) = hashing.await.map_err(|_| StreamError::Internal)?;
-        if negotiation.is_authenticated() {
-            self.place = None;
-        }
         self.negotiation = Some(negotiation);
+        self.judge();
         result
     }
 

@@ -7,6 +7,7 @@ mod admission;
 mod arrival;
 mod connection;
 mod error;
+mod guessing;
 mod incoming;
 mod limits;
 mod listener;

@@ -26,6 +26,9 @@ pub struct Limits {
     pub sasl_attempts_max: u32,
     /// How long a failure to authenticate keeps the client waiting for its answer.
     pub sasl_failure_delay: Duration,
+    /// How long an attempt to authenticate waits at most where many failed before: from the same network, or for the
+    /// same account. It is never more than a third of `authenticate_within`, so that a login remains possible.
+    pub sasl_delay_max: Duration,
     /// Attempts to bind a resource that may fail (RFC 6120 §7.7.3: five to ten).
     pub bind_attempts_max: u32,
     /// Stanzas that are not durable yet, above which nothing more is read.
@@ -49,6 +52,7 @@ impl Default for Limits {
             unauthenticated_per_address_max: 100,
             sasl_attempts_max: 4,
             sasl_failure_delay: Duration::from_secs(1),
+            sasl_delay_max: Duration::from_secs(3),
             bind_attempts_max: 5,
             window: 64,
             idle_after: Duration::from_secs(300),

@@ -15,6 +15,7 @@ use unisono_core::storage::StoreError;
 
 use crate::admission::Admission;
 use crate::connection;
+use crate::guessing::Guessing;
 use crate::limits::Limits;
 use crate::negotiation::{Security, Terms};
 use crate::sasl::{Decoys, Policy};
@@ -27,6 +28,7 @@ pub struct C2s {
     pub(crate) certs: Arc<CertStore>,
     pub(crate) terms: Arc<Terms>,
     pub(crate) admission: Arc<Admission>,
+    pub(crate) guessing: Arc<Guessing>,
     /// Passwords that are hashed at a time (PLAIN); each takes a thread for some milliseconds.
     pub(crate) hashing: Semaphore,
     pub(crate) counts: Counts,
@@ -40,6 +42,8 @@ pub(crate) struct Counts {
     pub(crate) connections: Gauge,
     pub(crate) accepted: Counter,
     pub(crate) refused: Counter,
+    /// Attempts to authenticate that had to wait.
+    pub(crate) delayed: Counter,
     pub(crate) bytes_in: Counter,
     pub(crate) bytes_out: Counter,
 }
@@ -50,6 +54,7 @@ impl Counts {
             connections: metrics::gauge!("unisono_client_connections"),
             accepted: metrics::counter!("unisono_client_connections_total"),
             refused: metrics::counter!("unisono_client_connections_refused_total"),
+            delayed: metrics::counter!("unisono_sasl_delayed_total"),
             bytes_in: metrics::counter!("unisono_client_bytes_received_total"),
             bytes_out: metrics::counter!("unisono_client_bytes_sent_total"),
         }
@@ -82,12 +87,14 @@ impl C2s {
             features: hub.registry.stream_features(&hub).collect(),
             limits,
         };
+        let delay_max = terms.limits.authenticate_within.checked_div(3).unwrap_or_default();
         let threads = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
         Ok(Arc::new(Self {
             admission: Admission::new(
                 terms.limits.unauthenticated_max,
                 terms.limits.unauthenticated_per_address_max,
             ),
+            guessing: Guessing::new(terms.limits.sasl_delay_max.min(delay_max)),
             hub,
             certs,
             terms: Arc::new(terms),

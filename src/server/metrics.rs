@@ -36,6 +36,10 @@ pub(crate) fn install() -> Result<PrometheusHandle, BuildError> {
         "unisono_gap_total",
         "entries that a device should have had and the log lost; must be 0"
     );
+    describe_counter!(
+        "unisono_sasl_delayed_total",
+        "logins that had to wait, since many failed from the same network or to the same account"
+    );
     describe_counter!("unisono_resumptions_total", "sessions that clients asked to resume");
     describe_counter!(
         "unisono_admin_refusals_total",

@@ -178,6 +178,7 @@ fn limits(config: &Config) -> Limits {
         early_stanza_bytes_max: bytes(limits.stanza_bytes_before_auth),
         stanza_bytes_max: bytes(limits.stanza_bytes),
         authenticate_within: limits.auth_timeout,
+        sasl_delay_max: limits.auth_delay_max,
         unauthenticated_max: unlimited(limits.connections_before_auth),
         unauthenticated_per_address_max: unlimited(limits.connections_per_ip_before_auth),
         window: limits.unfinished_stanzas as usize,

@@ -11,7 +11,7 @@ use rustix::process::{Pid, Signal, kill_process};
 use rustls::ClientConfig;
 use tempfile::TempDir;
 use tokio::io::{AsyncBufReadExt as _, AsyncWriteExt as _, BufReader};
-use tokio::net::{TcpStream, UnixStream};
+use tokio::net::{TcpSocket, TcpStream, UnixStream};
 use tokio::process::{Child, ChildStderr, Command};
 use tokio::sync::watch;
 use tokio::time::timeout;
@@ -174,6 +174,14 @@ impl Server {
     /// A connection with TLS.
     pub(crate) async fn secure(&self) -> Wire {
         let tcp = TcpStream::connect(self.direct_tls).await.unwrap();
+        Wire::direct(tcp, self.tls.clone()).await.unwrap()
+    }
+
+    /// The same from another address of this machine, such as 127.0.0.2.
+    pub(crate) async fn secure_from(&self, source: &str) -> Wire {
+        let socket = TcpSocket::new_v4().unwrap();
+        socket.bind(SocketAddr::new(source.parse().unwrap(), 0)).unwrap();
+        let tcp = socket.connect(self.direct_tls).await.unwrap();
         Wire::direct(tcp, self.tls.clone()).await.unwrap()
     }
 

@@ -11,6 +11,7 @@ mod configuration;
 mod convergence;
 mod crash;
 mod disk;
+mod guessing;
 mod login;
 mod network;
 mod numbers;

@@ -241,6 +241,11 @@ impl Negotiation {
         )
     }
 
+    /// Attempts to authenticate that have failed.
+    pub(crate) fn failures(&self) -> u32 {
+        self.failures
+    }
+
     /// The end of the stream by an error, with a header before it if there was none (RFC 6120 §4.9.1.2).
     pub(crate) fn last_words(&mut self, error: &StreamError) -> Vec<u8> {
         self.state = State::Closed;

@@ -109,6 +109,7 @@ impl Checks<'_> {
         self.range("limits.stanza_bytes", limits.stanza_bytes, STANZA_BYTES_MIN, STANZA_BYTES_MAX);
         self.range("limits.outbox_bytes", limits.outbox_bytes, limits.stanza_bytes, Size::kib(u32::MAX));
         self.range("limits.auth_timeout", limits.auth_timeout, seconds(1), seconds(300));
+        self.range("limits.auth_delay_max", limits.auth_delay_max, seconds(0), seconds(60));
         self.range("limits.idle_timeout", limits.idle_timeout, seconds(10), seconds(86_400));
         self.range("limits.resume_timeout", limits.resume_timeout, seconds(0), seconds(30 * 86_400));
         self.range("limits.connections_before_auth", limits.connections_before_auth, 1, u32::MAX);

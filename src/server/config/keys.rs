@@ -98,6 +98,9 @@ section! {
         connections_before_auth: u32 = 10_000;
         /// The time from the connection to a finished login.
         auth_timeout: Duration = Duration::from_secs(10);
+        /// How long a login waits at most where many have failed before: from the same address, or to the same
+        /// account. Never more than a third of auth_timeout. "0s": it does not wait.
+        auth_delay_max: Duration = Duration::from_secs(3);
         /// A client that is silent for so long is asked for a sign of life; without one its connection
         /// ends, and its session waits to be resumed.
         idle_timeout: Duration = Duration::from_secs(900);

@@ -1,0 +1,302 @@
+//! Guessing passwords takes time.
+//!
+//! Where many attempts to authenticate have failed, the next ones wait before they are looked at. It is the attempt
+//! that waits and not its failure, so that nobody learns from a missing answer, or by leaving early, what it would have
+//! been. Two things count: the network from which attempts come, and the account that they are for.
+//!
+//! - The wait grows with the failures and has a bound: whoever knows the password always comes in, also from behind the
+//!   address that the attacker shares, and also to an account that strangers attack.
+//! - A success takes no failure away, or an attacker with an account of his own would go free. But where the owner of an
+//!   account came in before, failures elsewhere do not make him wait.
+//! - Failures are forgotten one by one as time passes, and by the thousand when there are too many to remember.
+//! - An account that does not exist counts as one that does.
+
+use std::collections::HashMap;
+use std::collections::hash_map::RandomState;
+use std::hash::BuildHasher;
+use std::net::IpAddr;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use tokio::time::Instant;
+use unisono_core::jid::BareJid;
+
+use crate::admission::network;
+
+/// In this time one failure is forgotten.
+const FORGET_AFTER: Duration = Duration::from_secs(20);
+/// Failures of one network that cost nothing: many people may share it.
+const FREE_OF_NETWORK: u32 = 20;
+/// Failures with one account that cost nothing.
+const FREE_OF_ACCOUNT: u32 = 10;
+/// What each further failure adds to the wait.
+const STEP: Duration = Duration::from_millis(100);
+/// Failures that are remembered of one network or account.
+const FAILURES_MAX: u32 = 100;
+/// Networks or accounts that are remembered at least; at most twice as many are.
+const ENTRIES: usize = 8192;
+
+/// All failures that are remembered.
+pub(crate) struct Guessing {
+    delay_max: Duration,
+    hasher: RandomState,
+    memory: Mutex<Memory>,
+}
+
+/// For each network and each account, when its last failure will be forgotten.
+#[derive(Default)]
+struct Memory {
+    networks: Generations<Instant>,
+    accounts: Generations<Instant>,
+    /// Accounts with a network from which their owners came in.
+    at_home: Generations<()>,
+}
+
+/// An attempt to authenticate. Dropped without a word about its end, it has failed.
+pub(crate) struct Attempt {
+    guessing: Arc<Guessing>,
+    from: IpAddr,
+    account: BareJid,
+    keys: Keys,
+    has_failed: bool,
+}
+
+/// What its entries are called. They are keyed, so that nobody can choose what meets in one of them.
+#[derive(Clone, Copy)]
+struct Keys {
+    network: u64,
+    account: u64,
+    home: u64,
+}
+
+impl Guessing {
+    /// No attempt waits for longer than `delay_max`. That has to leave time for a login.
+    pub(crate) fn new(delay_max: Duration) -> Arc<Self> {
+        Arc::new(Self { delay_max, hasher: RandomState::new(), memory: Mutex::default() })
+    }
+
+    /// An attempt that begins now, from `address`, to come in as `account`; and how long it has to wait.
+    pub(crate) fn attempt(
+        self: &Arc<Self>,
+        now: Instant,
+        address: IpAddr,
+        account: &BareJid,
+    ) -> (Attempt, Duration) {
+        let (from, name) = (network(address), account.as_str());
+        let keys = Keys {
+            network: self.hasher.hash_one(from),
+            account: self.hasher.hash_one(name),
+            home: self.hasher.hash_one((from, name)),
+        };
+        let mut memory = self.memory();
+        let of_network = failures(now, memory.networks.entry(keys.network).as_deref());
+        let of_account = match memory.at_home.entry(keys.home) {
+            Some(()) => 0,
+            None => failures(now, memory.accounts.entry(keys.account).as_deref()),
+        };
+        drop(memory);
+        let beyond =
+            of_network.saturating_sub(FREE_OF_NETWORK).max(of_account.saturating_sub(FREE_OF_ACCOUNT));
+        let guessing = Arc::clone(self);
+        let attempt = Attempt { guessing, from, account: account.clone(), keys, has_failed: true };
+        (attempt, STEP.saturating_mul(beyond).min(self.delay_max))
+    }
+
+    fn memory(&self) -> MutexGuard<'_, Memory> {
+        self.memory.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Attempt {
+    /// It was right.
+    pub(crate) fn succeeded(mut self) {
+        self.has_failed = false;
+        self.guessing.memory().at_home.insert(self.keys.home, ());
+    }
+
+    /// It could not be judged, and the client is not to blame.
+    pub(crate) fn withdraw(mut self) {
+        self.has_failed = false;
+    }
+}
+
+impl Drop for Attempt {
+    fn drop(&mut self) {
+        if !self.has_failed {
+            return;
+        }
+        let (of_network, of_account) = {
+            let now = Instant::now();
+            let mut memory = self.guessing.memory();
+            (memory.networks.fail(now, self.keys.network), memory.accounts.fail(now, self.keys.account))
+        };
+        // Told when it begins, not for each.
+        if of_network == FREE_OF_NETWORK.saturating_add(1) {
+            tracing::warn!(network = %self.from, "many logins failed from one network, the next have to wait");
+        }
+        if of_account == FREE_OF_ACCOUNT.saturating_add(1) {
+            tracing::warn!(account = %self.account, "many logins to one account failed, the next have to wait");
+        }
+    }
+}
+
+/// How many failures are not forgotten yet.
+fn failures(now: Instant, until: Option<&Instant>) -> u32 {
+    let left = until.map_or(Duration::ZERO, |until| until.saturating_duration_since(now));
+    let count = left.as_millis().div_ceil(FORGET_AFTER.as_millis());
+    u32::try_from(count).unwrap_or(u32::MAX)
+}
+
+/// Entries by their hashes. What was not asked for since as many others came is forgotten.
+struct Generations<V> {
+    recent: HashMap<u64, V>,
+    older: HashMap<u64, V>,
+}
+
+impl<V> Default for Generations<V> {
+    fn default() -> Self {
+        Self { recent: HashMap::new(), older: HashMap::new() }
+    }
+}
+
+impl<V> Generations<V> {
+    fn entry(&mut self, key: u64) -> Option<&mut V> {
+        if let Some(value) = self.older.remove(&key) {
+            self.insert(key, value);
+        }
+        self.recent.get_mut(&key)
+    }
+
+    fn insert(&mut self, key: u64, value: V) {
+        if self.recent.len() >= ENTRIES && !self.recent.contains_key(&key) {
+            self.older = std::mem::take(&mut self.recent);
+        }
+        self.recent.insert(key, value);
+    }
+}
+
+impl Generations<Instant> {
+    /// Adds a failure, and returns how many there are now.
+    fn fail(&mut self, now: Instant, key: u64) -> u32 {
+        let before = failures(now, self.entry(key).as_deref());
+        let until = match self.entry(key) {
+            Some(until) if *until > now => *until,
+            _ => now,
+        };
+        let count = before.saturating_add(1);
+        if count <= FAILURES_MAX {
+            self.insert(key, until.checked_add(FORGET_AFTER).unwrap_or(until));
+        }
+        count
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(
+        clippy::unwrap_used,
+        clippy::expect_used,
+        clippy::indexing_slicing,
+        clippy::arithmetic_side_effects
+    )]
+    use super::*;
+
+    const MAX: Duration = Duration::from_secs(3);
+
+    fn begin(guessing: &Arc<Guessing>, address: &str, account: &str) -> (Attempt, Duration) {
+        let account = BareJid::new(Some(account), "example.org").unwrap();
+        guessing.attempt(Instant::now(), address.parse().unwrap(), &account)
+    }
+
+    fn wait(guessing: &Arc<Guessing>, address: &str, account: &str) -> Duration {
+        let (attempt, delay) = begin(guessing, address, account);
+        attempt.withdraw();
+        delay
+    }
+
+    fn fail(guessing: &Arc<Guessing>, address: &str, account: &str, times: usize) {
+        (0..times).for_each(|_| drop(begin(guessing, address, account)));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn the_wait_grows_with_the_failures_up_to_a_bound_and_is_forgotten() {
+        let guessing = Guessing::new(MAX);
+        let step = |count| STEP * count;
+        fail(&guessing, "192.0.2.1", "alice", 10);
+        assert_eq!(wait(&guessing, "192.0.2.1", "alice"), Duration::ZERO);
+        fail(&guessing, "192.0.2.1", "alice", 1);
+        assert_eq!(wait(&guessing, "192.0.2.1", "alice"), step(1)); // the account
+        assert_eq!(wait(&guessing, "192.0.2.1", "bob"), Duration::ZERO);
+        fail(&guessing, "192.0.2.1", "bob", 10);
+        assert_eq!(wait(&guessing, "192.0.2.1", "carol"), step(1)); // the network
+        fail(&guessing, "192.0.2.1", "dave", 500);
+        assert_eq!(wait(&guessing, "192.0.2.1", "carol"), MAX);
+        assert_eq!(wait(&guessing, "192.0.2.2", "carol"), Duration::ZERO);
+        // Of a hundred failures, seventy are forgotten.
+        tokio::time::advance(FORGET_AFTER * 70).await;
+        assert_eq!(wait(&guessing, "192.0.2.1", "carol"), step(10));
+        tokio::time::advance(FORGET_AFTER * 10).await;
+        assert_eq!(wait(&guessing, "192.0.2.1", "carol"), Duration::ZERO);
+        fail(&guessing, "192.0.2.1", "carol", 1);
+        assert_eq!(wait(&guessing, "192.0.2.1", "erin"), step(1)); // a little is remembered for longer
+        tokio::time::advance(FORGET_AFTER * 21).await;
+        fail(&guessing, "192.0.2.1", "carol", 1);
+        assert_eq!(wait(&guessing, "192.0.2.1", "erin"), Duration::ZERO);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_network_is_one_ipv4_address_or_64_bits_of_ipv6() {
+        let guessing = Guessing::new(MAX);
+        for n in 0..30 {
+            fail(&guessing, &format!("2001:db8::{n}"), &format!("user{n}"), 1);
+        }
+        assert_eq!(wait(&guessing, "2001:db8::ffff:0:0:1", "alice"), STEP * 10);
+        assert_eq!(wait(&guessing, "2001:db8:0:1::1", "alice"), Duration::ZERO);
+        fail(&guessing, "::ffff:192.0.2.1", "bob", 30);
+        assert_eq!(wait(&guessing, "192.0.2.1", "alice"), STEP * 10);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn strangers_do_not_make_an_owner_wait_where_he_came_in_before() {
+        let guessing = Guessing::new(MAX);
+        begin(&guessing, "192.0.2.7", "alice").0.succeeded();
+        for n in 0..90 {
+            fail(&guessing, &format!("198.51.100.{n}"), "alice", 1);
+        }
+        assert_eq!(wait(&guessing, "192.0.2.7", "alice"), Duration::ZERO);
+        assert_eq!(wait(&guessing, "203.0.113.1", "alice"), MAX); // and is not locked out elsewhere
+        // Who came in with one account has no rights with another, and takes no failure away.
+        assert_eq!(wait(&guessing, "192.0.2.7", "bob"), Duration::ZERO);
+        fail(&guessing, "192.0.2.7", "bob", 25);
+        begin(&guessing, "192.0.2.7", "mallory").0.succeeded();
+        assert_eq!(wait(&guessing, "192.0.2.7", "mallory"), STEP * 5);
+        assert_eq!(wait(&guessing, "192.0.2.7", "bob"), STEP * 15);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn however_many_there_are_the_memory_is_bounded_and_holds_the_recent_ones() {
+        let guessing = Guessing::new(MAX);
+        let network = |n: usize| format!("2001:db8:{:x}:{:x}::1", n / 0x1_0000, n % 0x1_0000);
+        fail(&guessing, &network(0), "victim", 30);
+        for n in 1..=5 * ENTRIES {
+            fail(&guessing, &network(n), &format!("user{n}"), 1);
+            if n % 1000 == 0 {
+                assert_eq!(wait(&guessing, &network(0), "somebody"), STEP * 10); // is asked for all the time
+            }
+        }
+        let memory = guessing.memory();
+        for entries in [&memory.networks, &memory.accounts] {
+            assert!(entries.recent.len() + entries.older.len() <= 2 * ENTRIES);
+        }
+        drop(memory);
+        assert_eq!(wait(&guessing, "203.0.113.1", "victim"), Duration::ZERO);
+        assert_eq!(failures(Instant::now(), guessing.memory().networks.recent.values().next()), 1);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn where_no_wait_is_wanted_there_is_none() {
+        let guessing = Guessing::new(Duration::ZERO);
+        fail(&guessing, "192.0.2.1", "alice", 500);
+        assert_eq!(wait(&guessing, "192.0.2.1", "alice"), Duration::ZERO);
+    }
+}

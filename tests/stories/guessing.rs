@@ -1,0 +1,57 @@
+//! Guessing passwords takes time, and keeps nobody out.
+
+use futures::future::join_all;
+
+use crate::harness::{Database, Login, Mechanism, PASSWORD, Server, chat};
+
+/// Whether somebody comes in from an address of this machine.
+async fn comes_in(server: &Server, from: &str, name: &str, password: &str) -> bool {
+    let mut wire = server.secure_from(from).await;
+    wire.open().await;
+    Login::run(wire, Mechanism::USUAL, name, password).await.is_ok()
+}
+
+/// Wrong passwords for an account, all at once.
+async fn guess(server: &Server, from: &str, name: &str, times: usize) {
+    let came_in = join_all((0..times).map(|_| comes_in(server, from, name, "guessed"))).await;
+    assert!(!came_in.contains(&true));
+}
+
+/// The owner comes in; whether he had to wait.
+async fn waits(server: &Server, from: &str, name: &str) -> bool {
+    let before = server.metric("unisono_sasl_delayed_total").await;
+    assert!(comes_in(server, from, name, PASSWORD).await, "{name} is locked out");
+    server.metric("unisono_sasl_delayed_total").await > before
+}
+
+#[tokio::test]
+async fn a_guesser_has_to_wait_and_locks_nobody_out() {
+    let mut server = Server::start(Database::Sqlite).await;
+    for name in ["alice", "bob"] {
+        server.account(name).await;
+    }
+    let mut desk = server.online("alice", "desk").await;
+    assert!(!waits(&server, "127.0.0.2", "alice").await);
+
+    // A stranger guesses at one account. Where its owner came in before, she does not notice.
+    guess(&server, "127.0.0.3", "alice", 16).await;
+    server.logged("many logins to one account failed").await;
+    assert!(!waits(&server, "127.0.0.2", "alice").await);
+    assert!(waits(&server, "127.0.0.4", "alice").await); // from elsewhere she comes in, a little later
+    assert!(!waits(&server, "127.0.0.3", "bob").await); // and so does, at once, who shares the address
+
+    // He goes on, at an account that does not exist.
+    guess(&server, "127.0.0.3", "nobody", 16).await;
+    server.logged("many logins failed from one network").await;
+    assert!(waits(&server, "127.0.0.3", "bob").await);
+    assert!(!waits(&server, "127.0.0.5", "bob").await);
+    // An own account does not help him.
+    server.account("mallory").await;
+    assert!(waits(&server, "127.0.0.3", "mallory").await);
+    assert!(waits(&server, "127.0.0.3", "bob").await);
+
+    let log = server.log();
+    assert_eq!(log.matches("many logins").count(), 3, "{log}");
+    desk.send(&chat("alice", "still here")).await;
+    desk.settle().await;
+}
