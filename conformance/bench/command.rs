@@ -116,20 +116,7 @@ impl Arguments {
             report = self.measure(&targets, &scenarios) => report?,
             _ = tokio::signal::ctrl_c() => anyhow::bail!("interrupted"),
         };
-        let plot = self.svg.as_deref().and_then(Path::file_name).and_then(|name| name.to_str());
-        print!("{}", report.markdown(plot));
-        if let Some(path) = &self.markdown {
-            let text = std::fs::read_to_string(path).unwrap_or_default();
-            std::fs::write(path, splice(&text, &report.markdown(plot)))
-                .with_context(|| format!("cannot write {}", path.display()))?;
-        }
-        if let Some(path) = &self.svg {
-            std::fs::write(path, report.svg()).with_context(|| format!("cannot write {}", path.display()))?;
-        }
-        if let Some(path) = &self.json {
-            std::fs::write(path, format!("{:#}\n", report.json()))
-                .with_context(|| format!("cannot write {}", path.display()))?;
-        }
+        print!("{}", report.markdown(self.plot()));
         Ok(if report.is_clean() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
     }
 
@@ -141,46 +128,96 @@ impl Arguments {
             report.add_target(&target.name, target.title(), &server.version().await?);
             server.stop().await?;
         }
-        let wanted = self.rounds.unwrap_or(if self.quick { 1 } else { 3 }).max(1);
-        let progress = progress(scenarios, targets, wanted);
+        let rounds = self.rounds.unwrap_or(if self.quick { 1 } else { 3 }).max(1);
+        let run = Run { extent: &extent, rounds, progress: progress(scenarios, targets, rounds) };
         for scenario in scenarios {
-            let mut prepared = Vec::new();
-            for target in targets.iter().filter(|target| scenario.applies_to(target)) {
-                progress.set_message(format!("{} on {}: preparing", scenario.name(), target.name));
-                let result =
-                    async { scenario.prepare(target.start().await?, target.is_floor(), &extent).await };
-                let result = result.await;
-                prepared.push((target, result.with_context(|| failed("prepare", *scenario, target))?));
-            }
-            for round in 0..scenario.rounds(wanted) {
-                for (target, prepared) in &mut prepared {
-                    progress.set_message(format!(
-                        "{} on {}: round {}",
-                        scenario.name(),
-                        target.name,
-                        round.saturating_add(1)
-                    ));
-                    let samples = prepared.round(&extent).await;
-                    let samples = samples.with_context(|| failed("measure", *scenario, target))?;
-                    progress.suspend(|| show(&target.name, &samples));
-                    progress.inc(1);
-                    report.add(&scenario.name(), &target.name, samples);
-                }
-            }
-            for (target, prepared) in prepared {
-                let notes = Prepared::finish(prepared).await;
-                let notes = notes.with_context(|| failed("finish", *scenario, target))?;
-                report.add_notes(&scenario.name(), &target.name, &notes);
-            }
+            run.scenario(*scenario, targets, &mut report).await;
+            self.write(&report)?;
         }
-        progress.finish_and_clear();
+        run.progress.finish_and_clear();
         report.end();
+        self.write(&report)?;
         Ok(report)
+    }
+
+    /// Writes the files that are asked for; a long run does so after each scenario.
+    fn write(&self, report: &Report) -> Result<()> {
+        let put = |path: &Path, text: String| {
+            std::fs::write(path, text).with_context(|| format!("cannot write {}", path.display()))
+        };
+        if let Some(path) = &self.json {
+            put(path, format!("{:#}\n", report.json()))?;
+        }
+        if let Some(path) = &self.svg {
+            put(path, report.svg())?;
+        }
+        if let Some(path) = &self.markdown {
+            let text = std::fs::read_to_string(path).unwrap_or_default();
+            put(path, splice(&text, &report.markdown(self.plot())))?;
+        }
+        Ok(())
+    }
+
+    /// The plot as the tables name it: they lie in the same folder.
+    fn plot(&self) -> Option<&str> {
+        self.svg.as_deref()?.file_name()?.to_str()
     }
 }
 
-fn failed(what: &str, scenario: Scenario, target: &Target) -> String {
-    format!("cannot {what} {} on {}", scenario.name(), target.name)
+/// What all scenarios of a run have in common.
+struct Run<'a> {
+    extent: &'a Extent,
+    rounds: usize,
+    progress: ProgressBar,
+}
+
+impl Run<'_> {
+    /// Measures one scenario on all servers, in turns. A server that fails does not end the run of the others.
+    async fn scenario(&self, scenario: Scenario, targets: &[Target], report: &mut Report) {
+        let mut prepared = Vec::new();
+        for target in targets.iter().filter(|target| scenario.applies_to(target)) {
+            self.say(scenario, target, "preparing");
+            let result = async {
+                scenario.prepare(target.start().await?, target.is_floor(), self.extent).await
+            };
+            if let Some(ready) = self.keep(scenario, target, result.await, report) {
+                prepared.push((target, ready));
+            }
+        }
+        for round in 1..=scenario.rounds(self.rounds) {
+            let mut still = Vec::new();
+            for (target, mut ready) in prepared {
+                self.say(scenario, target, &format!("round {round}"));
+                let samples = ready.round(self.extent).await;
+                self.progress.inc(1);
+                if let Some(samples) = self.keep(scenario, target, samples, report) {
+                    self.progress.suspend(|| show(&target.name, &samples));
+                    report.add(&scenario.name(), &target.name, samples);
+                    still.push((target, ready));
+                }
+            }
+            prepared = still;
+        }
+        for (target, ready) in prepared {
+            let notes = Prepared::finish(ready).await;
+            if let Some(notes) = self.keep(scenario, target, notes, report) {
+                report.add_notes(&scenario.name(), &target.name, &notes);
+            }
+        }
+    }
+
+    fn keep<T>(&self, scenario: Scenario, target: &Target, result: Result<T>, report: &mut Report) -> Option<T> {
+        result
+            .inspect_err(|error| {
+                self.progress.suspend(|| eprintln!("{}: {}: {error:#}", target.name, scenario.name()));
+                report.add_failure(&scenario.name(), &target.name, error);
+            })
+            .ok()
+    }
+
+    fn say(&self, scenario: Scenario, target: &Target, what: &str) {
+        self.progress.set_message(format!("{} on {}: {what}", scenario.name(), target.name));
+    }
 }
 
 fn progress(scenarios: &[Scenario], targets: &[Target], rounds: usize) -> ProgressBar {

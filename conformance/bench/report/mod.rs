@@ -42,6 +42,7 @@ pub(super) struct Report {
     subjects: Vec<Subject>,
     rows: Vec<Row>,
     is_clean: bool,
+    is_complete: bool,
 }
 
 impl Report {
@@ -53,6 +54,7 @@ impl Report {
             subjects: Vec::new(),
             rows: Vec::new(),
             is_clean: true,
+            is_complete: true,
         }
     }
 
@@ -96,13 +98,21 @@ impl Report {
         }
     }
 
+    /// A scenario that a server could not be measured in.
+    pub(super) fn add_failure(&mut self, scenario: &str, target: &str, error: &anyhow::Error) {
+        let mut sample = Sample::new(scenario);
+        sample.note(format!("could not be measured: {error:#}"));
+        self.add(scenario, target, vec![sample]);
+        self.is_complete = false;
+    }
+
     pub(super) fn end(&mut self) {
         self.load[1] = machine::load_average();
     }
 
-    /// Whether nothing was lost, doubled or out of order, on any server.
+    /// Whether all was measured, and nothing was lost, doubled or out of order, on any server.
     pub(super) fn is_clean(&self) -> bool {
-        self.is_clean
+        self.is_clean && self.is_complete
     }
 }
 
@@ -136,7 +146,9 @@ mod tests {
         report.add_target(FLOOR, "floor", "");
         let sample = |row: &str, figures: &[(&'static str, f64)]| {
             let mut sample = Sample::new(row);
-            figures.iter().for_each(|(name, value)| sample.set(name, *value));
+            for (name, value) in figures {
+                sample.set(name, *value);
+            }
             sample
         };
         let (lost, order) = ("lost", "out_of_order");
