@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use sha2::{Digest, Sha256};
-use unisono_xml::Element;
+use unisono_xml::{Element, XML_NS};
 
 use crate::account::{Account, Cell};
 use crate::error::{Condition, StanzaError};
@@ -12,7 +12,7 @@ use crate::extension::{Answer, Entity, IqHandler, Refusal, Reply, Request, Side}
 use crate::hub::{Hub, SessionRef};
 use crate::ids::Ticket;
 use crate::jid::Jid;
-use crate::outbox::{Entry, Item};
+use crate::outbox::Entry;
 use crate::road::Recipient;
 use crate::stanza::{Iq, IqType, Message, NS_CLIENT, Stanza};
 use crate::storage::{BoxFuture, StoreError};
@@ -35,7 +35,7 @@ impl Hub {
         let stanza = match Stanza::parse(element, Jid::from(origin.jid.clone())) {
             Ok(stanza) => stanza,
             Err(error) => {
-                let reply = (element.attr("type") != Some("error")).then(|| error_reply_to(element, &error));
+                let reply = may_be_answered(element).then(|| error_reply_to(element, &error));
                 return Receipt::Done(self.settle(origin, Ticket::NONE, reply));
             }
         };
@@ -295,13 +295,13 @@ impl Hub {
             .attr("from", iq.header.from.as_str())
             .attr("to", to.as_str())
             .attr("type", iq.kind.as_str())
-            .attr("id", id)
-            .children(iq.payload.elements().iter().cloned())
-            .build();
-        session.queue(
-            Entry { item: Item::Stanza { element, to: None }, ticket: Ticket::NONE, covers: None },
-            &self.registry.filter,
-        );
+            .attr("id", id);
+        let element = match &iq.header.lang {
+            Some(lang) => element.attr_ns(XML_NS, "lang", lang.as_str()),
+            None => element,
+        };
+        let element = element.children(iq.payload.elements().iter().cloned()).build();
+        session.queue(Entry::stanza(element), &self.registry.filter);
         session.wake();
         None
     }
@@ -326,6 +326,13 @@ pub(crate) fn error_reply(name: &str, header: &crate::stanza::Header, error: &St
         .attr("to", header.from.as_str())
         .child(error.to_element())
         .build()
+}
+
+/// Whether an error may be told to the sender: of an error never (RFC 6120 §8.3.1), of an answer to an iq neither
+/// (§8.2.3, rule 4).
+fn may_be_answered(element: &Element) -> bool {
+    let kind = element.attr("type");
+    kind != Some("error") && !(element.name() == "iq" && kind == Some("result"))
 }
 
 /// The error for what could not be read as a stanza.

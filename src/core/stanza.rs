@@ -1,7 +1,7 @@
 //! Stanzas (RFC 6120 §8) as the server works with them: a parsed header, and the children shared.
 
 use compact_str::CompactString;
-use unisono_xml::{Element, Limits, Scope, XML_NS, escape_attr_into};
+use unisono_xml::{Attribute, Element, Limits, Scope, XML_NS, escape_attr_into};
 
 use crate::error::{Condition, StanzaError};
 use crate::jid::Jid;
@@ -94,6 +94,8 @@ pub struct Message {
 pub struct Presence {
     pub header: Header,
     pub kind: PresenceType,
+    /// Those that the header does not hold. Presence is passed on whole (RFC 6121 §4.3.2, on "full XML").
+    pub others: Box<[Attribute]>,
     pub payload: Payload,
 }
 
@@ -141,7 +143,7 @@ impl Stanza {
                     None
                 });
                 let kind = kind.ok_or(StanzaError::new(Condition::BadRequest))?;
-                Ok(Self::Presence(Presence { header, kind, payload }))
+                Ok(Self::Presence(Presence { header, kind, others: others(element), payload }))
             }
             "iq" => Self::parse_iq(header, kind, payload),
             _ => Err(StanzaError::new(Condition::BadRequest)),
@@ -157,6 +159,15 @@ impl Stanza {
         }
         Ok(Self::Iq(Iq { header, kind, payload }))
     }
+}
+
+/// The attributes that are not in a header.
+fn others(element: &Element) -> Box<[Attribute]> {
+    let of_header = |attr: &&Attribute| match attr.ns() {
+        "" => matches!(attr.name(), "from" | "to" | "id" | "type"),
+        ns => ns == XML_NS && attr.name() == "lang",
+    };
+    element.attrs().iter().filter(|attr| !of_header(attr)).cloned().collect()
 }
 
 /// Appends the start of a stanza, up to and without the `>` of its start tag. Attributes that are `None` or

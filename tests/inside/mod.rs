@@ -5,6 +5,7 @@ mod catching_up;
 mod contacts;
 mod edges;
 mod numbers;
+mod presence;
 mod promises;
 
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};

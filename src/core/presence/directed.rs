@@ -18,7 +18,9 @@ impl Hub {
             let mut account = origin.cell.lock();
             let subscribed = account.is_seen_by(&to.to_bare());
             if let Some(session) = account.session_mut(origin.id) {
-                session.directed.retain(|known| known != to);
+                if presence.kind != PresenceType::Error {
+                    session.directed.retain(|known| known != to);
+                }
                 let remember =
                     presence.kind == PresenceType::Available && !(subscribed && session.is_available());
                 if remember && session.directed.len() < DIRECTED_MAX {
@@ -30,7 +32,13 @@ impl Hub {
     }
 
     pub(super) fn send_directed(&self, to: &Jid, element: &Element) {
-        let Some(resource) = to.resource() else { return self.send_presence(&to.to_bare(), element) };
+        let Some(resource) = to.resource() else {
+            // Errors are for nobody but the one who sent what they are about.
+            if element.attr("type") != Some("error") {
+                self.send_presence(&to.to_bare(), element);
+            }
+            return;
+        };
         let Some(cell) = self.resident(&to.to_bare()) else { return };
         let mut account = cell.lock();
         if self.blocked(&account, element) {

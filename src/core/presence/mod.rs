@@ -10,7 +10,8 @@ use std::sync::Arc;
 use unisono_xml::{Element, XML_NS};
 
 use crate::account::Account;
-use crate::extension::Side;
+use crate::error::{Condition, StanzaError};
+use crate::extension::{Refusal, Side};
 use crate::hub::{Hub, SessionRef};
 use crate::ids::{SessionId, Ticket};
 use crate::jid::{BareJid, FullJid, Jid};
@@ -26,45 +27,63 @@ impl Hub {
         if let Err(refusal) = admitted {
             return Receipt::Done(self.refuse_presence(origin, &presence, refusal));
         }
-        let own = Jid::from(origin.cell.jid.clone());
-        let to = presence.header.to.clone().filter(|to| *to != own);
-        match (presence.kind, to) {
-            (PresenceType::Available, None) => self.available(origin, presence),
-            (PresenceType::Unavailable, None) => {
-                self.unavailable(origin, &presence);
-                Receipt::Done(self.settle(origin, Ticket::NONE, None))
-            }
-            (PresenceType::Available | PresenceType::Unavailable, Some(to)) => {
+        let Some(to) = presence.header.to.clone() else {
+            return match presence.kind {
+                PresenceType::Available => self.available(origin, presence),
+                PresenceType::Unavailable => {
+                    self.unavailable(origin, &presence);
+                    Receipt::Done(self.settle(origin, Ticket::NONE, None))
+                }
+                // Nobody is asked, and there is nothing to agree on.
+                PresenceType::Subscribe
+                | PresenceType::Subscribed
+                | PresenceType::Unsubscribe
+                | PresenceType::Unsubscribed
+                | PresenceType::Probe
+                | PresenceType::Error => Receipt::Done(self.settle(origin, Ticket::NONE, None)),
+            };
+        };
+        if !self.serves(to.domain()) {
+            return Receipt::Done(self.refuse_remote(origin, &presence));
+        }
+        match presence.kind {
+            PresenceType::Available | PresenceType::Unavailable | PresenceType::Error => {
                 self.directed(origin, &presence, &to);
                 Receipt::Done(self.settle(origin, Ticket::NONE, None))
             }
-            (PresenceType::Probe, Some(to)) => {
+            PresenceType::Probe => {
                 self.ask_presence(&origin.cell, origin.id, &to.to_bare());
                 Receipt::Done(self.settle(origin, Ticket::NONE, None))
             }
-            (PresenceType::Error | PresenceType::Probe, _) => {
-                Receipt::Done(self.settle(origin, Ticket::NONE, None))
-            }
-            (kind, Some(to)) => match SubscriptionKind::parse(kind.as_str()) {
-                Some(kind) => self.subscribe(origin, kind, &to.to_bare(), presence),
-                None => Receipt::Done(self.settle(origin, Ticket::NONE, None)),
+            kind @ (PresenceType::Subscribe
+            | PresenceType::Subscribed
+            | PresenceType::Unsubscribe
+            | PresenceType::Unsubscribed) => match SubscriptionKind::parse(kind.as_str()) {
+                // Everybody sees one's own presence (§4.2.2): there is nothing to agree on.
+                Some(kind) if to.to_bare() != origin.cell.jid => {
+                    self.subscribe(origin, kind, &to.to_bare(), presence)
+                }
+                Some(_) | None => Receipt::Done(self.settle(origin, Ticket::NONE, None)),
             },
-            // A subscription to oneself, or to nobody (RFC 6121 §3.1.2): there is nothing to agree on.
-            (_, None) => Receipt::Done(self.settle(origin, Ticket::NONE, None)),
         }
     }
 
-    fn refuse_presence(
-        &self,
-        origin: &SessionRef,
-        presence: &Presence,
-        refusal: crate::extension::Refusal,
-    ) -> Ticket {
+    /// No other server is reached (RFC 6120 §10.4).
+    fn refuse_remote(&self, origin: &SessionRef, presence: &Presence) -> Ticket {
+        // RFC 6121 §4.3: a probe alone is no reason for an error.
+        let tells = presence.kind != PresenceType::Probe;
+        let error = StanzaError::new(Condition::RemoteServerNotFound);
+        let refusal = if tells { Refusal::Error(Box::new(error)) } else { Refusal::Silent };
+        self.refuse_presence(origin, presence, refusal)
+    }
+
+    fn refuse_presence(&self, origin: &SessionRef, presence: &Presence, refusal: Refusal) -> Ticket {
         let reply = match refusal {
-            crate::extension::Refusal::Error(error) => {
+            // RFC 6120 §8.3.1: an error is not answered.
+            Refusal::Error(error) if presence.kind != PresenceType::Error => {
                 Some(error_reply("presence", &presence.header, &error))
             }
-            crate::extension::Refusal::Silent => None,
+            Refusal::Error(_) | Refusal::Silent => None,
         };
         self.settle(origin, Ticket::NONE, reply)
     }
@@ -93,7 +112,7 @@ impl Hub {
         let header = Header { from, to: None, id: None, lang: None };
         let kind = PresenceType::parse(element.attr("type").unwrap_or("")).unwrap_or(PresenceType::Available);
         let payload = crate::record::Payload::from_elements(Vec::new());
-        let stanza = Stanza::Presence(Presence { header, kind, payload });
+        let stanza = Stanza::Presence(Presence { header, kind, others: Box::default(), payload });
         self.admits(&stanza, account, Side::Recipient).is_err()
     }
 
@@ -106,7 +125,8 @@ impl Hub {
             lang: None,
         };
         let payload = crate::record::Payload::from_elements(Vec::new());
-        let stanza = Stanza::Presence(Presence { header, kind: PresenceType::Available, payload });
+        let (kind, others) = (PresenceType::Available, Box::default());
+        let stanza = Stanza::Presence(Presence { header, kind, others, payload });
         self.admits(&stanza, account, Side::Sender).is_ok()
     }
 
@@ -127,13 +147,21 @@ fn entry_to(element: Element, to: Option<FullJid>) -> Entry {
 
 /// A presence as it goes out, `from` the full JID of its device.
 pub(crate) fn presence_element(presence: &Presence, to: Option<&str>) -> Element {
+    element_of(presence, presence.header.from.as_str(), to)
+}
+
+/// A presence, whole, between these two.
+fn element_of(presence: &Presence, from: &str, to: Option<&str>) -> Element {
     let mut builder = Element::builder("presence", NS_CLIENT)
-        .attr("from", presence.header.from.as_str())
+        .attr("from", from)
         .attr_opt("to", to)
         .attr_opt("id", presence.header.id.as_deref())
         .attr_opt("type", Some(presence.kind.as_str()).filter(|kind| !kind.is_empty()));
     if let Some(lang) = &presence.header.lang {
         builder = builder.attr_ns(XML_NS, "lang", lang.as_str());
+    }
+    for attr in &presence.others {
+        builder = builder.attr_ns(attr.ns(), attr.name(), attr.value());
     }
     builder.children(presence.payload.elements().iter().cloned()).build()
 }

@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use unisono_xml::{Element, Limits};
 
+use super::element_of;
 use crate::account::{Account, Cell};
-use crate::error::{Condition, StanzaError};
 use crate::hub::{Hub, SessionRef};
 use crate::ids::Ticket;
 use crate::jid::BareJid;
@@ -25,14 +25,6 @@ impl Hub {
         contact: &BareJid,
         presence: Presence,
     ) -> Receipt {
-        if !self.serves(contact.domain()) {
-            let error = StanzaError::new(Condition::RemoteServerNotFound);
-            return Receipt::Done(self.settle(
-                origin,
-                Ticket::NONE,
-                Some(error_reply("presence", &presence.header, &error)),
-            ));
-        }
         // Held, so that it stays in memory until it knows.
         if let Some(_contact) = self.resident(contact) {
             let ticket = self.agree(&origin.cell, kind, contact, &presence);
@@ -90,12 +82,12 @@ impl Hub {
             }
             return Ticket::NONE;
         };
-        let mut element = subscription_element(kind, from.as_str(), to.as_str());
-        if let Some(sent) = sent {
-            let children = sent.payload.elements().iter().cloned();
-            element =
-                element.to_builder().attr_opt("id", sent.header.id.as_deref()).children(children).build();
-        }
+        let element = match sent {
+            Some(sent) if sent.kind.as_str() == kind.as_str() => {
+                element_of(sent, from.as_str(), Some(to.as_str()))
+            }
+            Some(_) | None => subscription_element(kind, from.as_str(), to.as_str()),
+        };
         if self.blocked(&cell.lock(), &element) {
             return Ticket::NONE;
         }
