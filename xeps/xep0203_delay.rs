@@ -4,12 +4,13 @@
 //!
 //! - Stages: `annotate` (§5, forged notes), `deliver` (the note on late copies).
 //! - Ours: a note in the name of this server, or of one of its accounts, is ours alone. A device may say that it sends
-//!   late: without `from`, or with its own full address.
+//!   late: without `from`, or with its own full address; then that is the one note (§2).
 
 use unisono_core::datetime::format_utc;
 use unisono_core::extension::{Child, Copy, Extension, Registry, Spec};
 use unisono_core::hub::Settings;
 use unisono_core::jid::Jid;
+use unisono_core::record::Payload;
 use unisono_xml::{Element, escape_attr_into};
 
 pub use unisono_core::stanza::NS_DELAY as NS;
@@ -34,11 +35,17 @@ fn refuse_forged(child: &Element, settings: &Settings) -> Child {
     if is_forged { Child::Remove } else { Child::Keep }
 }
 
-/// §2: what was recorded before it is delivered. The server delayed it, so the note is in its name (§3, example 1).
+/// §2: what was recorded before it is delivered. The server delayed it, so the note is in its name (§3, example 1). There
+/// is one note only, and that of who sent it late says better when it was sent.
 fn stamp(out: &mut Vec<u8>, copy: &Copy<'_>) {
-    if let Some(recorded) = copy.delayed {
+    if let Some(recorded) = copy.delayed.filter(|_| !copy.payload.is_some_and(is_noted)) {
         write(out, Some(copy.owner.domain()), recorded);
     }
+}
+
+/// Stored payloads are texts, of which few are worth to be read.
+fn is_noted(payload: &Payload) -> bool {
+    payload.text().contains(NS) && payload.has("delay", NS)
 }
 
 /// Appends `<delay/>`; the time is in microseconds since 1970.
@@ -83,15 +90,21 @@ mod tests {
     #[test]
     fn late_copies_say_when_they_were_recorded() {
         let owner = "alice@example.org".parse().unwrap();
-        let stamped = |delayed| {
+        let payload = |text: &str| Some(Payload::from_text(text));
+        let ours = "<delay xmlns='urn:xmpp:delay' from='example.org' stamp='2002-09-10T23:08:25.000001Z'/>";
+        let (late, own) =
+            (Some(1_031_699_305_000_001), "<delay xmlns='urn:xmpp:delay' stamp='2002-09-10T20:00:00Z'/>");
+        for (delayed, payload, note) in [
+            (None, payload("<body>hi</body>"), ""),
+            (late, payload("<body>hi</body>"), ours),
+            (late, None, ours),                                    // around a copy of it
+            (late, payload(&format!("<body>hi</body>{own}")), ""), // §2, one and only one
+            (late, payload(&format!("<body>urn:xmpp:delay</body><x xmlns='urn:x'>{own}</x>")), ours),
+            (None, payload(own), ""),
+        ] {
             let mut out = Vec::new();
-            stamp(&mut out, &Copy { owner: &owner, id: Some("1"), delayed });
-            String::from_utf8(out).unwrap()
-        };
-        assert_eq!(stamped(None), "");
-        assert_eq!(
-            stamped(Some(1_031_699_305_000_001)),
-            "<delay xmlns='urn:xmpp:delay' from='example.org' stamp='2002-09-10T23:08:25.000001Z'/>"
-        );
+            stamp(&mut out, &Copy { owner: &owner, id: Some("1"), delayed, payload: payload.as_ref() });
+            assert_eq!(String::from_utf8(out).unwrap(), note, "{payload:?}");
+        }
     }
 }

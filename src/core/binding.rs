@@ -17,8 +17,9 @@ use crate::ids::{DeviceId, LogPosition, SessionId, Ticket};
 use crate::jid::{BareJid, FullJid, Jid};
 use crate::outbox::{HandledTooHigh, Item};
 use crate::presence::plain_presence;
+use crate::record::MessageRecord;
 use crate::session::{AnswerDue, ArchiveUse, CatchUp, Link, Management, Session};
-use crate::stanza::{IqType, NS_CLIENT};
+use crate::stanza::{IqType, NS_CLIENT, Stanza};
 use crate::storage::{DeviceRecord, SessionRecord, Write};
 
 /// Resource binding (RFC 6120 §7). The network layer answers it; what comes after that comes here.
@@ -517,9 +518,13 @@ impl Hub {
             .build();
         let mut account = cell.lock();
         let session = account.sessions.iter_mut().find(|session| session.jid == *sender);
-        if let Some(session) = session {
-            session.queue(crate::outbox::Entry::stanza(reply), &self.registry.filter);
-            session.wake();
+        let Some(session) = session else { return };
+        session.queue(crate::outbox::Entry::stanza(reply), &self.registry.filter);
+        session.wake();
+        let origin = session.id;
+        if let Ok(Stanza::Message(message)) = Stanza::parse(stanza, Jid::from(sender.clone())) {
+            let sent = MessageRecord::unrecorded(message, &cell.jid);
+            self.copy_error(&mut account, &sent, origin, &error, Ticket::NONE);
         }
     }
 }

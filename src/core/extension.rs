@@ -16,7 +16,7 @@ use crate::hub::{Hub, SessionRef, Settings};
 use crate::ids::{AccountId, LogPosition, Ticket};
 use crate::jid::{BareJid, Jid};
 use crate::outbox::{Form, Item};
-use crate::record::{Direction, Keep, MessageRecord};
+use crate::record::{Direction, Keep, MessageRecord, Payload};
 use crate::session::Session;
 use crate::stanza::{Iq, IqType, Message, Stanza};
 use crate::storage::{BoxFuture, Write};
@@ -118,6 +118,8 @@ pub struct Copy<'a> {
     pub id: Option<&'a str>,
     /// When it was recorded, in microseconds since 1970, if that was not just now.
     pub delayed: Option<i64>,
+    /// What it carries; none for what is wrapped around it.
+    pub payload: Option<&'a Payload>,
 }
 
 pub type Admit = fn(&Stanza, &Account, Side) -> Result<(), Refusal>;

@@ -6,8 +6,8 @@ use compact_str::CompactString;
 use unisono_xml::{Element, Node, XmlError};
 
 use crate::ids::{AccountId, DeviceId, LogPosition, SessionId};
-use crate::jid::Jid;
-use crate::stanza::{CLIENT_SCOPE, MessageType, OUR_LIMITS};
+use crate::jid::{BareJid, Jid};
+use crate::stanza::{CLIENT_SCOPE, Message, MessageType, OUR_LIMITS};
 
 /// The children of a stanza, parsed once and serialised once, shared by all copies.
 #[derive(Clone, Debug)]
@@ -137,6 +137,23 @@ pub enum Direction {
 }
 
 impl MessageRecord {
+    /// A message that no log keeps. Without an address it is for the account of its sender.
+    pub(crate) fn unrecorded(message: Message, sender: &BareJid) -> Self {
+        let Message { header, kind, payload } = message;
+        Self {
+            from: header.from,
+            to: header.to.unwrap_or_else(|| Jid::from(sender.clone())),
+            id: header.id,
+            kind,
+            lang: header.lang,
+            payload,
+            sent: None,
+            received: None,
+            origin: None,
+            fingerprint: 0,
+        }
+    }
+
     /// The entry in an account's log, and the direction.
     pub fn place(&self, account: AccountId) -> Option<(&Place, Direction)> {
         let received = self.received.as_ref().filter(|place| place.account == account);

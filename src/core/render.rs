@@ -43,7 +43,8 @@ impl Renderer<'_> {
         out.extend_from_slice(wrapping.open.as_bytes());
         if late && let Some((place, _)) = record.place(self.account) {
             // XEP-0297 §3.2: beside the forwarded message, not in it.
-            self.stamp(out, &Copy { owner: self.owner, id: None, delayed: Some(place.position.0) });
+            let delayed = Some(place.position.0);
+            self.stamp(out, &Copy { owner: self.owner, id: None, delayed, payload: None });
         }
         self.message(out, record, Some(NS_CLIENT), Delay::Elsewhere);
         out.extend_from_slice(wrapping.close.as_bytes());
@@ -67,7 +68,8 @@ impl Renderer<'_> {
         if let Some((place, _)) = record.place(self.account) {
             let id = (place.keep == Keep::Archive).then(|| self.id(place.position));
             let delayed = (delay == Delay::Late).then_some(place.position.0);
-            let copy = Copy { owner: self.owner, id: id.as_deref(), delayed };
+            let payload = Some(&record.payload);
+            let copy = Copy { owner: self.owner, id: id.as_deref(), delayed, payload };
             self.stamp(out, &copy);
         }
         out.extend_from_slice(b"</message>");

@@ -86,6 +86,59 @@ impl Hub {
     }
 }
 
+impl Hub {
+    /// A message that no log keeps, in its form for one device.
+    fn live_copy(
+        &self,
+        record: &MessageRecord,
+        form: Form,
+        (account, owner): &(AccountId, BareJid),
+        session: &Session,
+    ) -> Element {
+        let renderer = Renderer { registry: &self.registry, ids: &self.ids, account: *account, owner };
+        let mut text = Vec::new();
+        renderer.copy(&mut text, record, form, &session.jid, false);
+        let text = String::from_utf8(text).unwrap_or_default();
+        let element = Element::parse(&text, &CLIENT_SCOPE, &OUR_LIMITS);
+        element.unwrap_or_else(|error| {
+            tracing::error!(%error, "cannot read a message of our own");
+            Element::new("message", NS_CLIENT)
+        })
+    }
+
+    /// The devices that were shown a message as sent by another one learn that it came back, as they would from an
+    /// error of the recipient (XEP-0280 §6.1).
+    pub(crate) fn copy_error(
+        &self,
+        sender: &mut Account,
+        sent: &MessageRecord,
+        origin: SessionId,
+        error: &StanzaError,
+        ticket: Ticket,
+    ) {
+        let answer = MessageRecord {
+            from: sent.to.clone(),
+            to: sent.from.clone(),
+            kind: MessageType::Error,
+            lang: None,
+            payload: Payload::from_elements(vec![error.to_element()]),
+            sent: None,
+            received: None,
+            origin: None,
+            ..sent.clone()
+        };
+        let owner = (sender.id, sender.jid.clone());
+        for session in sender.sessions.iter_mut().filter(|session| session.id != origin) {
+            let was_shown = copy(&self.registry.reflect, sent, Direction::Sent, session).is_some();
+            let copied = copy(&self.registry.deliver, &answer, Direction::Received, session);
+            let Some((_, form)) = copied.filter(|_| was_shown) else { continue };
+            let element = self.live_copy(&answer, form, &owner, session);
+            session.queue(Entry { ticket, ..Entry::stanza(element) }, &self.registry.filter);
+            session.wake();
+        }
+    }
+}
+
 /// A message under way, the accounts locked.
 struct Road<'a> {
     hub: &'a Hub,
@@ -158,6 +211,9 @@ impl Road<'_> {
         self.queue(sender, &record, &reflected, Direction::Sent, ticket);
         if let Some(other) = other {
             self.queue(other, &record, &delivered, Direction::Received, ticket);
+        }
+        if let Some(error) = self.error.as_ref().filter(|_| self.message.kind != MessageType::Error) {
+            self.hub.copy_error(sender, &record, self.origin.id, error, ticket);
         }
         ticket
     }
@@ -312,34 +368,12 @@ impl Road<'_> {
             let Some(session) = account.session_mut(*id) else { continue };
             let entry = match position {
                 Some(position) => logged(record, position, *form, ticket, session),
-                None => Entry { ticket, ..Entry::stanza(self.live_element(record, *form, &owner, session)) },
+                None if *form == Form::Original => Entry { ticket, ..Entry::stanza(self.element()) },
+                None => Entry { ticket, ..Entry::stanza(self.hub.live_copy(record, *form, &owner, session)) },
             };
             session.queue(entry, &self.hub.registry.filter);
         }
         self.hub.wake_if_durable(account, ticket);
-    }
-
-    /// A message that no log keeps, in its form for one device.
-    fn live_element(
-        &self,
-        record: &MessageRecord,
-        form: Form,
-        (account, owner): &(AccountId, BareJid),
-        session: &Session,
-    ) -> Element {
-        if form == Form::Original {
-            return self.element();
-        }
-        let renderer =
-            Renderer { registry: &self.hub.registry, ids: &self.hub.ids, account: *account, owner };
-        let mut text = Vec::new();
-        renderer.copy(&mut text, record, form, &session.jid, false);
-        let text = String::from_utf8(text).unwrap_or_default();
-        let element = Element::parse(&text, &CLIENT_SCOPE, &OUR_LIMITS);
-        element.unwrap_or_else(|error| {
-            tracing::error!(%error, "cannot read a message of our own");
-            Element::new("message", NS_CLIENT)
-        })
     }
 
     /// The message as it came.
