@@ -5,7 +5,8 @@
 //! - Stages: `annotate` (§8.2, forged results), `record` (§6.1.1, what is worth keeping; the last to say so).
 //! - Ours: the archive is the log that also delivers (DESIGN.md §3), so an id is the same live, as a copy and in a page;
 //!   ids are sealed positions, so one that is forged or from another archive is `item-not-found` without a look into
-//!   the store; a page ends early where it would be too large for a device to take at once.
+//!   the store; a page ends early where it would be too large for a device to take at once, or where a search for one
+//!   resource of a contact has looked at enough.
 //! - Ours: a device that read the whole archive to its end is known to have it. One that catches up here is not sent
 //!   what it missed a second time (§6.1.1).
 //! - Left out: archives of rooms and pubsub nodes, which belong to their owners (XEP-0045, XEP-0442), and messages of

@@ -7,7 +7,7 @@ use unisono_core::error::{Condition, StanzaError};
 use unisono_core::extension::{Answer, Reply, Request};
 use unisono_core::hub::{Hub, SessionRef};
 use unisono_core::ids::LogPosition;
-use unisono_core::jid::{BareJid, FullJid};
+use unisono_core::jid::{BareJid, FullJid, Jid};
 use unisono_core::outbox::Item;
 use unisono_core::render::{Delay, Renderer};
 use unisono_core::stanza::{NS_CLIENT, write_head};
@@ -62,6 +62,9 @@ pub(super) struct Count {
     pub(super) index: Option<u64>,
 }
 
+/// XEP-0059 §2.6: what is not counted has no indexes.
+const UNCOUNTED: StanzaError = StanzaError::new(Condition::FeatureNotImplemented);
+
 /// The log that is asked.
 struct Log<'a> {
     hub: &'a Arc<Hub>,
@@ -73,10 +76,12 @@ impl Log<'_> {
     async fn page(&self) -> Result<LogPage, StanzaError> {
         let mut wanted = self.query.in_log();
         if let Some(index) = self.query.index {
+            if self.query.with.as_ref().is_some_and(Jid::is_full) {
+                return Err(UNCOUNTED);
+            }
             let one = LogQuery { limit: 1, ..wanted.clone() };
             let total = self.hub.store.page(self.cell.id, &one).await?.count;
-            // XEP-0059 §2.6: what cannot be counted has no indexes.
-            let total = total.ok_or(StanzaError::new(Condition::FeatureNotImplemented))?;
+            let total = total.ok_or(UNCOUNTED)?;
             match self.before_index(index as u64, total).await? {
                 Some(before) => wanted.after = wanted.after.max(Some(before)),
                 None => return Ok(LogPage { complete: true, count: Some(total), ..LogPage::default() }),
@@ -177,6 +182,8 @@ pub(super) struct Shown<'a> {
     pub(super) is_complete: bool,
     /// Entries that were read before the first of these.
     skipped: usize,
+    /// Where the client goes on, if there is no result to go on from.
+    searched_to: Option<LogPosition>,
 }
 
 impl<'a> Shown<'a> {
@@ -220,12 +227,15 @@ impl<'a> Shown<'a> {
             results,
             is_complete: read.complete && is_all,
             skipped: if query.from_end { left_out } else { 0 },
+            searched_to: read.searched_to.filter(|_| read.entries.is_empty() && query.max > 0),
         }
     }
 
     /// §4.3.2
     pub(super) fn fin(&self, renderer: &Renderer<'_>, count: Option<Count>) -> Element {
-        let id = |entry: Option<&LogEntry>| entry.map(|entry| renderer.id(entry.position));
+        let id = |entry: Option<&LogEntry>| {
+            entry.map(|entry| entry.position).or(self.searched_to).map(|position| renderer.id(position))
+        };
         let ends = (id(self.entries.first()), id(self.entries.last()));
         let page = Page {
             ends: ends.0.as_deref().zip(ends.1.as_deref()),
@@ -310,6 +320,7 @@ mod tests {
             complete,
             count: Some(80),
             index: Some(20),
+            searched_to: None,
         }
     }
 
@@ -395,6 +406,26 @@ mod tests {
                 world.id(*last),
             );
             assert_eq!(fin, element(&expected), "{order:?}");
+        }
+    }
+
+    /// A search that ended before it found anything says where to go on; else a client would think that it has all, or
+    /// ask the same for ever.
+    #[test]
+    fn a_search_that_ended_says_where() {
+        let world = World::new();
+        for (entries, max, ends) in
+            [(vec![], 50, Some((7, 7))), (vec![3, 5], 50, Some((3, 5))), (vec![], 0, None)]
+        {
+            let read = LogPage { searched_to: Some(LogPosition(7)), count: None, ..read(entries, false) };
+            let fin = world.shown(&read, &Query { max, ..query() }, usize::MAX).fin(&world.renderer(), None);
+            let ends = ends.map_or(String::new(), |(first, last)| {
+                format!("<first>{}</first><last>{}</last>", world.id(first), world.id(last))
+            });
+            let expected = format!(
+                "<fin xmlns='urn:xmpp:mam:2'><set xmlns='http://jabber.org/protocol/rsm'>{ends}</set></fin>"
+            );
+            assert_eq!(fin, element(&expected));
         }
     }
 

@@ -244,7 +244,7 @@ mod tests {
             ),
             (
                 form(&[("start", &["2010-06-07T00:00:00Z"]), ("end", &["2010-06-07T00:00:00.5Z"])]), // §4.1.2
-                Query { since: at(time - 1), until: at(time + 500_001), ..all.clone() },
+                Query { start: at(time - 1), since: at(time - 1), until: at(time + 500_001), ..all.clone() },
             ),
             (
                 form(&[("after-id", &["#3"]), ("before-id", &["#9"])]), // §4.1.3
@@ -252,7 +252,7 @@ mod tests {
             ),
             (
                 form(&[("start", &["1970-01-01T00:00:00.000005Z"]), ("after-id", &["#3"])]),
-                Query { since: at(4), named: named(&[3]), ..all.clone() },
+                Query { start: at(4), since: at(4), named: named(&[3]), ..all.clone() },
             ),
             (
                 form(&[("end", &["1970-01-01T00:00:00.000005Z"]), ("before-id", &["#3"])]),
