@@ -33,7 +33,8 @@ fn keep(message: &Message, _: &Account, _: Side) -> Option<Keep> {
     } else if has("no-store") {
         Some(Keep::Nothing)
     } else if has("no-permanent-store") {
-        Some(Keep::UntilDelivered)
+        // Only these wait for who is away at all (RFC 6121 §8.5.2.1.1, §8.5.2.2.1).
+        Some(if message.kind.is_conversation() { Keep::UntilDelivered } else { Keep::Nothing })
     } else if has("store") && message.kind != MessageType::Groupchat {
         Some(Keep::Archive)
     } else {
@@ -51,7 +52,11 @@ mod tests {
         let hint = |name| format!("<body>hi</body><{name} xmlns='{NS}'/>");
         for (kind, payload, kept) in [
             ("chat", hint("no-permanent-store"), Some(Keep::UntilDelivered)), // §4.1
-            ("chat", hint("no-store"), Some(Keep::Nothing)),                  // §4.2
+            ("normal", hint("no-permanent-store"), Some(Keep::UntilDelivered)),
+            ("groupchat", hint("no-permanent-store"), Some(Keep::Nothing)),
+            ("headline", hint("no-permanent-store"), Some(Keep::Nothing)),
+            ("headline", hint("store") + &hint("no-permanent-store"), Some(Keep::Nothing)),
+            ("chat", hint("no-store"), Some(Keep::Nothing)), // §4.2
             ("headline", hint("no-store"), Some(Keep::Nothing)),
             ("chat", hint("no-copy"), None),              // §4.3
             ("chat", hint("store"), Some(Keep::Archive)), // §4.4
