@@ -6,6 +6,7 @@
 //! - Ours: a device that was away gets the copies of what is recorded when it comes back.
 //! - Left out: `<x/>` in copies of private messages to rooms (§6.1, a MAY).
 
+use unisono_core::error::{Condition, StanzaError};
 use unisono_core::extension::{Answer, Child, Entity, Extension, Registry, Reply, Request, Spec};
 use unisono_core::hub::Settings;
 use unisono_core::outbox::{Form, Wrapping};
@@ -51,6 +52,8 @@ impl Extension for Carbons {
         }
         on.iq(Entity::OwnAccount, IqType::Set, (NS, "enable"), |request| switch(request, true));
         on.iq(Entity::OwnAccount, IqType::Set, (NS, "disable"), |request| switch(request, false));
+        on.iq(Entity::OtherAccount, IqType::Set, (NS, "enable"), refuse_others);
+        on.iq(Entity::OtherAccount, IqType::Set, (NS, "disable"), refuse_others);
         on.annotate(refuse_forged);
         on.wrapping(&SENT).wrapping(&RECEIVED);
         on.reflect(copy_sent);
@@ -62,6 +65,13 @@ impl Extension for Carbons {
 fn switch(request: &Request, wanted: bool) -> Answer {
     request.with_session(|session| session.set_carbons(wanted));
     Ok(Reply::empty())
+}
+
+/// §4.1 and §5.1: another account's devices. A stranger does not learn that there is one.
+fn refuse_others(request: &Request) -> Answer {
+    let is_known = request.account()?.is_seen_by(&request.from().to_bare());
+    let condition = if is_known { Condition::NotAllowed } else { Condition::ServiceUnavailable };
+    Err(StanzaError::new(condition))
 }
 
 /// §11: only the account itself sends copies, so a client that forgets to look at `from` is safe.
@@ -88,19 +98,19 @@ fn is_eligible(record: &MessageRecord) -> bool {
     if payload.has("private", NS) || payload.has("no-copy", xep0334_hints::NS) {
         return false;
     }
+    let has_text = || record.kind == MessageType::Normal && payload.has("body", NS_CLIENT);
     match record.kind {
-        MessageType::Groupchat | MessageType::Headline => false,
+        MessageType::Groupchat => false,
         MessageType::Chat => true,
         // What it answers is not known any more; a room's errors are for the device that spoke.
         MessageType::Error => !payload.has("x", NS_MUC_USER),
-        MessageType::Normal => {
-            payload.has("body", NS_CLIENT)
-                || is_invitation(&record.payload)
-                || payload.elements().iter().any(is_instant_messaging)
+        MessageType::Normal | MessageType::Headline => {
+            has_text() || is_invitation(payload) || payload.elements().iter().any(is_instant_messaging)
         }
     }
 }
 
+/// §6.1, the third rule
 fn is_instant_messaging(child: &Element) -> bool {
     [xep0184_receipts::NS, xep0085_chat_states::NS, xep0333_markers::NS].contains(&child.ns())
 }
@@ -129,7 +139,11 @@ mod tests {
             ("normal", "<x xmlns='http://jabber.org/protocol/muc#user'><invite/></x>", true),
             ("normal", "<data xmlns='urn:example'/>", false),
             ("groupchat", "<body>hi</body>", false),
+            ("groupchat", "<received xmlns='urn:xmpp:receipts' id='1'/>", false),
             ("headline", "<body>hi</body>", false),
+            ("headline", "<body>hi</body><request xmlns='urn:xmpp:receipts'/>", true),
+            ("headline", "<active xmlns='http://jabber.org/protocol/chatstates'/>", true),
+            ("headline", "<x xmlns='jabber:x:conference' jid='room@muc.example'/>", true),
             ("error", "<error type='cancel'/>", true),
             ("error", "<x xmlns='http://jabber.org/protocol/muc#user'/><error type='cancel'/>", false),
             ("chat", "<body>hi</body><private xmlns='urn:xmpp:carbons:2'/>", false), // §9
