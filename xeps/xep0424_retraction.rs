@@ -4,14 +4,15 @@
 //!
 //! - Stages: `record` (§5, the retraction is kept), and with it in one commit, the tombstone (§4).
 //! - Ours: a tombstone keeps place, id and time of what it stands for. It is set in both logs of a conversation inside
-//!   this server, and only where the retraction is shown beside it.
+//!   this server, which share one record, and only if both archives show the retraction beside it.
 //! - Left out: retractions in rooms, which belong to the rooms (XEP-0425), and between occupants of a room, whose bare
 //!   address does not tell who wrote (§5).
 
 use unisono_core::account::Account;
 use unisono_core::datetime::format_utc;
 use unisono_core::extension::{Entity, Extension, Registry, Side, Spec};
-use unisono_core::record::{Direction, Keep, MessageRecord};
+use unisono_core::hub::Settings;
+use unisono_core::record::{Direction, Keep, MessageRecord, Place};
 use unisono_core::stanza::{CLIENT_SCOPE, Message};
 use unisono_core::storage::Write;
 use unisono_xml::Element;
@@ -50,12 +51,8 @@ fn bury(record: &MessageRecord, account: &Account, direction: Direction, writes:
     let Some((place, _)) = record.place(account.id()) else { return };
     // A tombstone names the retraction (§4), so there has to be one to be found, and it is not its own.
     let Some(own) = record.id.as_deref().filter(|own| *own != id && !id.is_empty()) else { return };
-    if place.keep != Keep::Archive || !record.kind.is_conversation() || is_between_occupants(record) {
-        return;
-    }
-    // Somebody here who refused the retraction keeps what was retracted, and both logs share it.
-    let is_refused = record.received.is_none() && account.settings().serves(record.to.domain());
-    if direction == Direction::Sent && is_refused {
+    let is_kept = is_shown_beside(record, account.settings());
+    if !is_kept || !record.kind.is_conversation() || is_between_occupants(record) {
         return;
     }
     let tombstone =
@@ -69,6 +66,16 @@ fn bury(record: &MessageRecord, account: &Account, direction: Direction, writes:
     });
 }
 
+/// Whether the retraction is in each archive of this server that may have what it retracts: both share one record. Who
+/// refused it, or does not want it archived, keeps the message as it was.
+fn is_shown_beside(record: &MessageRecord, settings: &Settings) -> bool {
+    let shown = |place: &Option<Place>| place.as_ref().is_some_and(|place| place.keep == Keep::Archive);
+    let is_to_oneself = record.from.to_bare() == record.to.to_bare();
+    let is_sender_here = settings.serves(record.from.domain()) && !is_to_oneself;
+    (!is_sender_here || shown(&record.sent))
+        && (!settings.serves(record.to.domain()) || shown(&record.received))
+}
+
 /// §5: all occupants of a room have one bare address.
 fn is_between_occupants(record: &MessageRecord) -> bool {
     record.payload.has("x", xep0280_carbons::NS_MUC_USER)
@@ -78,7 +85,6 @@ fn is_between_occupants(record: &MessageRecord) -> bool {
 mod tests {
     #![allow(clippy::unwrap_used, clippy::expect_used)]
     use unisono_core::ids::{AccountId, LogPosition};
-    use unisono_core::record::Place;
 
     use super::*;
     use crate::testing::{ALICE, BOB, account, message, record};
@@ -154,9 +160,27 @@ mod tests {
             ("not shown", MessageRecord { sent: place(ALICE, Keep::UntilDelivered), ..chat.clone() }),
             ("in no log", MessageRecord { sent: None, ..chat.clone() }),
             ("refused by the other side", MessageRecord { received: None, ..chat.clone() }),
+            (
+                "not shown to the other side",
+                MessageRecord { received: place(BOB, Keep::UntilDelivered), ..chat.clone() },
+            ),
         ] {
             assert!(writes(&record).is_empty(), "{what}");
         }
+        let mut received = Vec::new();
+        for sent in [None, place(ALICE, Keep::UntilDelivered)] {
+            let record = MessageRecord { sent, ..chat.clone() };
+            bury(&record, &crate::testing::bob(), Direction::Received, &mut received);
+            assert!(received.is_empty(), "not shown to its sender");
+        }
+        let to_oneself = MessageRecord {
+            to: "alice@example.org".parse().unwrap(),
+            sent: None,
+            received: place(ALICE, Keep::Archive),
+            ..chat.clone()
+        };
+        bury(&to_oneself, &account(), Direction::Received, &mut received);
+        assert_eq!(received.len(), 1, "one log holds both sides");
         let remote = elsewhere(MessageRecord { received: None, ..chat });
         assert_eq!(writes(&remote).len(), 1, "the other side is not ours to ask");
     }
