@@ -17,6 +17,9 @@ use crate::{
 
 pub const NS: &str = "http://jabber.org/protocol/chatstates";
 
+/// XEP-0421: who wrote it, by the room's word.
+const NS_OCCUPANT: &str = "urn:xmpp:occupant-id:0";
+
 pub struct ChatStates;
 
 impl Extension for ChatStates {
@@ -34,8 +37,13 @@ fn keep(message: &Message, _: &Account, _: Side) -> Option<Keep> {
 }
 
 /// §5.6: a notification without a content. What clients add to any message does not make it one.
-fn is_standalone(children: &[Element]) -> bool {
-    children.iter().any(is_state) && children.iter().all(|child| is_state(child) || is_beside(child))
+pub(crate) fn is_standalone<'a>(children: impl IntoIterator<Item = &'a Element>) -> bool {
+    let mut states = 0_usize;
+    let mut others = children.into_iter().filter(|child| {
+        states = states.saturating_add(usize::from(is_state(child)));
+        !is_state(child)
+    });
+    others.all(is_beside) && states > 0
 }
 
 fn is_state(child: &Element) -> bool {
@@ -47,7 +55,8 @@ fn is_beside(child: &Element) -> bool {
         || child.is("request", xep0184_receipts::NS)
         || child.is("markable", xep0333_markers::NS)
         || child.is("private", xep0280_carbons::NS)
-        || [xep0334_hints::NS, xep0359_stanza_ids::NS, xep0203_delay::NS].contains(&child.ns())
+        || child.is("x", xep0280_carbons::NS_MUC_USER) && child.nodes().is_empty() // private, in a room
+        || [xep0334_hints::NS, xep0359_stanza_ids::NS, xep0203_delay::NS, NS_OCCUPANT].contains(&child.ns())
 }
 
 #[cfg(test)]
@@ -71,6 +80,12 @@ mod tests {
             (format!("{}<request xmlns='urn:xmpp:receipts'/>", state("composing")), true),
             (format!("{}<markable xmlns='urn:xmpp:chat-markers:0'/>", state("composing")), true),
             (format!("{}<private xmlns='urn:xmpp:carbons:2'/>", state("composing")), true),
+            (format!("{}<x xmlns='http://jabber.org/protocol/muc#user'/>", state("paused")), true),
+            (format!("<occupant-id xmlns='urn:xmpp:occupant-id:0' id='1'/>{}", state("paused")), true),
+            (
+                format!("{}<x xmlns='http://jabber.org/protocol/muc#user'><invite/></x>", state("paused")),
+                false,
+            ),
             (format!("{}<body>hi</body>", state("active")), false),
             (format!("{}<subject>news</subject>", state("active")), false),
             (format!("{}<received xmlns='urn:xmpp:receipts' id='1'/>", state("active")), false),

@@ -52,10 +52,7 @@ fn judge(element: &Element) -> Option<Holding> {
         ("message", Some("error")) => None,
         ("message", _) => {
             let element = forwarded(element).unwrap_or(element);
-            let mut children = element.children();
-            let is_state =
-                |child: &Element| child.ns() == xep0085_chat_states::NS || child.is("thread", NS_CLIENT);
-            (element.first_child().is_some() && children.all(is_state)).then_some(Holding::Drop)
+            xep0085_chat_states::is_standalone(element.children()).then_some(Holding::Drop)
         }
         _ => None,
     }
@@ -99,6 +96,36 @@ mod tests {
             ("<message/>", None),
         ] {
             assert_eq!(judge(&element(text)), verdict, "{text}");
+        }
+    }
+
+    /// What clients add to a typing state does not make it worth waking a phone.
+    #[test]
+    fn typing_states_as_clients_send_them() {
+        let state = "<composing xmlns='http://jabber.org/protocol/chatstates'/>";
+        for (client, beside) in [
+            ("Conversations", "<no-store xmlns='urn:xmpp:hints'/><no-storage xmlns='urn:xmpp:hints'/>"),
+            (
+                "Gajim",
+                "<no-store xmlns='urn:xmpp:hints'/><origin-id xmlns='urn:xmpp:sid:0' id='1'/><thread>t</thread>",
+            ),
+            (
+                "Gajim, in a room",
+                "<no-store xmlns='urn:xmpp:hints'/><x xmlns='http://jabber.org/protocol/muc#user'/>",
+            ),
+            ("Dino", "<no-copy xmlns='urn:xmpp:hints'/><no-store xmlns='urn:xmpp:hints'/>"),
+            ("Monal", "<no-store xmlns='urn:xmpp:hints'/>"),
+            (
+                "a room",
+                "<stanza-id xmlns='urn:xmpp:sid:0' id='1'/><occupant-id xmlns='urn:xmpp:occupant-id:0' id='2'/>",
+            ),
+        ] {
+            for text in [format!("{state}{beside}"), format!("{beside}{state}")] {
+                let message = format!("<message type='chat' id='1'>{text}</message>");
+                assert_eq!(judge(&element(&message)), Some(Holding::Drop), "{client}");
+                let body = format!("<message type='chat' id='1'>{text}<body>hi</body></message>");
+                assert_eq!(judge(&element(&body)), None, "{client}");
+            }
         }
     }
 }
