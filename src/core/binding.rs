@@ -16,7 +16,7 @@ use crate::hub::{Connection, Hub, SessionRef};
 use crate::ids::{DeviceId, LogPosition, SessionId, Ticket};
 use crate::jid::{BareJid, FullJid, Jid};
 use crate::outbox::{HandledTooHigh, Item};
-use crate::presence::plain_presence;
+use crate::presence::News;
 use crate::record::MessageRecord;
 use crate::session::{AnswerDue, ArchiveUse, CatchUp, Link, Management, Session};
 use crate::stanza::{IqType, NS_CLIENT, Stanza};
@@ -449,11 +449,11 @@ impl Hub {
     pub fn end_with(&self, cell: &Arc<Cell>, id: SessionId, reason: Option<StreamCondition>) {
         let mut account = cell.lock();
         let Some(session) = account.session(id) else { return };
-        let element = plain_presence(session.jid.as_str(), "unavailable");
+        let gone = News::gone(&session.jid);
         let handled = session.management.as_ref().map(|management| management.handled);
         let device = session.device;
         self.cursor_moved(cell, &mut account, device, None);
-        let (contacts, directed) = self.leave(&mut account, id, &element);
+        let leave = self.leave(&mut account, id, gone);
         let Some(index) = account.sessions.iter().position(|session| session.id == id) else { return };
         let session = account.sessions.swap_remove(index);
         account.touched = self.clock.elapsed();
@@ -467,7 +467,7 @@ impl Hub {
             self.give_reason(number, condition);
         }
         session.wake();
-        self.announce_leave(&contacts, &directed, &element);
+        self.announce_leave(cell, &leave);
         self.bounce(&session);
     }
 

@@ -204,6 +204,16 @@ impl Hub {
         self.wake_if_durable(account, ticket);
         ticket
     }
+
+    /// Tells all devices of an account that follow a matter. Each gets its own address and an id.
+    pub fn push_to_followers(&self, account: &mut Account, ns: &str, iq: &Element, ticket: Ticket) {
+        let iq = iq.to_builder().attr("id", format!("push-{}", self.draw_id())).build();
+        for session in account.sessions.iter_mut().filter(|session| session.follows(ns)) {
+            let item = crate::outbox::Item::Stanza { element: iq.clone(), to: Some(session.jid.clone()) };
+            session.queue(Entry { item, ticket, covers: None }, &self.registry.filter);
+        }
+        self.wake_if_durable(account, ticket);
+    }
 }
 
 /// The push of one item.

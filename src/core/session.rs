@@ -1,6 +1,6 @@
 //! A session: what a device has while it is connected, or may come back to (XEP-0198).
 
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -122,7 +122,7 @@ pub struct Session {
     pub(crate) presence: Option<Arc<Presence>>,
     pub(crate) priority: i8,
     /// Who got presence of this session though no subscription says so (RFC 6121 §4.6).
-    pub(crate) directed: Vec<Jid>,
+    pub(crate) directed: BTreeSet<Jid>,
     /// The device asked for the roster, so it gets pushes.
     pub(crate) interested: bool,
     carbons: bool,
@@ -153,7 +153,7 @@ impl Session {
             link,
             presence: None,
             priority: 0,
-            directed: Vec::new(),
+            directed: BTreeSet::new(),
             interested: false,
             carbons: false,
             inactive: false,

@@ -10,18 +10,24 @@ async fn friends() -> (World, Device) {
     let world = World::with(&["alice", "bob"]).await;
     let alice = world.online("alice", "phone").await;
     let bob = world.online("bob", "desk").await;
-    for (device, peer) in [(&alice, "bob"), (&bob, "alice")] {
-        device.send(&format!("<presence to='{peer}@example.org' type='subscribe'/>")).await;
-    }
-    for (device, peer) in [(&alice, "bob"), (&bob, "alice")] {
-        device.send(&format!("<presence to='{peer}@example.org' type='subscribed'/>")).await;
-    }
+    befriend(&alice, &bob).await;
     assert_eq!(subscription(&bob, "alice").await.as_deref(), Some("both"));
     world.hub.end_sessions(&bob.session.cell, &unisono_core::error::StreamCondition::PolicyViolation);
     drop(bob);
     world.pass(AN_HOUR);
     assert!(world.hub.resident(&jid("bob")).is_none(), "the test needs an account that is not in memory");
     (world, alice)
+}
+
+/// Makes each see the other's presence.
+pub(super) async fn befriend(one: &Device, other: &Device) {
+    for kind in ["subscribe", "subscribed"] {
+        for (device, peer) in [(one, other), (other, one)] {
+            device.send(&format!("<presence to='{}' type='{kind}'/>", peer.session.cell.jid)).await;
+        }
+    }
+    one.take().await;
+    other.take().await;
 }
 
 /// The subscription that a device finds in its roster.

@@ -4,6 +4,7 @@ mod archive;
 mod catching_up;
 mod contacts;
 mod edges;
+mod ghosts;
 mod numbers;
 mod presence;
 mod promises;
@@ -45,8 +46,12 @@ struct TestRandom(AtomicU64);
 
 impl Random for TestRandom {
     fn fill(&self, bytes: &mut [u8]) {
-        for byte in bytes {
-            *byte = u8::try_from(self.0.fetch_add(37, Ordering::Relaxed) % 251).unwrap();
+        for chunk in bytes.chunks_mut(8) {
+            // Weyl steps, mixed: no number comes twice.
+            let mut n = self.0.fetch_add(0x9e37_79b9_7f4a_7c15, Ordering::Relaxed);
+            n = (n ^ (n >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+            n = (n ^ (n >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+            chunk.copy_from_slice(&(n ^ (n >> 31)).to_le_bytes()[..chunk.len()]);
         }
     }
 }

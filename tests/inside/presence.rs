@@ -1,5 +1,6 @@
 //! Presence, and what is answered to it.
 
+use super::contacts::befriend;
 use super::*;
 
 /// The condition of an error stanza.
@@ -153,4 +154,103 @@ async fn presence_to_another_server_is_refused() {
         let got = phone.take().await;
         assert_eq!(got.first().and_then(condition).as_deref(), want, "{kind}");
     }
+}
+
+/// Blocks somebody.
+async fn block(device: &Device, whom: &str) {
+    let item = format!("<item jid='{whom}'/>");
+    device.send(&format!("<iq type='set' id='b'><block xmlns='urn:xmpp:blocking'>{item}</block></iq>")).await;
+    device.take().await;
+}
+
+#[tokio::test]
+async fn a_block_holds_when_devices_come_and_go() {
+    let world = World::with(&["alice", "bob"]).await;
+    let alice = world.online("alice", "phone").await;
+    let bob = world.online("bob", "desk").await;
+    befriend(&alice, &bob).await;
+    for blocked in ["bob@example.org", "bob@example.org/desk", "bob@example.org/tab"] {
+        block(&alice, blocked).await;
+        bob.take().await;
+        let is_blocked = |resource: &str| !blocked.contains('/') || blocked.ends_with(resource);
+        // XEP-0191 §3.3: neither sees the other, whoever comes later.
+        let tab = world.online("bob", "tab").await;
+        tab.send("<presence type='unavailable'/>").await;
+        tab.take().await;
+        tab.send("<presence/>").await;
+        let seen = tab.take().await;
+        let sees_alice = presences(&seen).iter().any(|(from, _)| from.starts_with("alice@"));
+        assert_eq!(sees_alice, !is_blocked("tab"), "{blocked}: {seen:?}");
+        alice.take().await;
+        let laptop = world.bind("alice", "laptop").await;
+        laptop.send("<presence/>").await;
+        let seen = laptop.take().await;
+        for resource in ["desk", "tab"] {
+            let name = format!("bob@example.org/{resource}");
+            let sees_bob = presences(&seen).iter().any(|(from, _)| *from == name);
+            assert_eq!(sees_bob, !is_blocked(resource), "{blocked}: {seen:?}");
+        }
+        for (device, resource) in [(&bob, "desk"), (&tab, "tab")] {
+            let seen = device.take().await;
+            let sees_alice = presences(&seen).iter().any(|(from, _)| *from == "alice@example.org/laptop");
+            assert_eq!(sees_alice, !is_blocked(resource), "{blocked}, {resource}: {seen:?}");
+        }
+        laptop.hub.end(&laptop.session.cell, laptop.session.id);
+        tab.hub.end(&tab.session.cell, tab.session.id);
+        alice.send("<iq type='set' id='u'><unblock xmlns='urn:xmpp:blocking'/></iq>").await;
+        alice.take().await;
+    }
+}
+
+#[tokio::test]
+async fn a_request_of_somebody_blocked_waits_for_the_end_of_the_block() {
+    let world = World::with(&["alice", "bob"]).await;
+    let alice = world.online("alice", "phone").await;
+    let bob = world.online("bob", "desk").await;
+    bob.send("<presence to='alice@example.org' type='subscribe'/>").await;
+    block(&alice, "bob@example.org").await;
+    alice.send("<presence type='unavailable'/>").await;
+    alice.take().await;
+    alice.send("<presence/>").await;
+    assert_eq!(presences(&alice.take().await), [("alice@example.org/phone", "")]);
+    alice.send("<iq type='set' id='u'><unblock xmlns='urn:xmpp:blocking'/></iq>").await;
+    alice.send("<presence type='unavailable'/>").await;
+    alice.take().await;
+    alice.send("<presence/>").await;
+    assert!(presences(&alice.take().await).contains(&("bob@example.org", "subscribe")));
+}
+
+#[tokio::test]
+async fn one_device_tells_so_many_strangers_and_no_more() {
+    let world = World::with(&["alice", "bob"]).await;
+    let alice = world.online("alice", "phone").await;
+    let bob = world.online("bob", "desk").await;
+    for n in 0..999 {
+        alice.send(&format!("<presence to='somebody-{n}@example.org'/>")).await;
+    }
+    alice.send("<presence to='bob@example.org/desk'/>").await;
+    alice.send("<presence to='bob@example.org'/>").await;
+    let refused = alice.take().await;
+    assert_eq!(refused.iter().map(condition).collect::<Vec<_>>(), [Some("policy-violation".to_owned())]);
+    // Who was told is told on, and an end makes room.
+    alice.send("<presence to='bob@example.org/desk'><show>dnd</show></presence>").await;
+    alice.send("<presence to='somebody-7@example.org' type='unavailable'/>").await;
+    alice.send("<presence to='bob@example.org'/>").await;
+    assert_eq!(alice.take().await, []);
+    assert_eq!(bob.take().await.len(), 3);
+    alice.send("<presence type='unavailable'/>").await;
+    let ends = [("alice@example.org/phone", "unavailable"); 2];
+    assert_eq!(presences(&bob.take().await), ends, "to each address that was told");
+}
+
+#[tokio::test]
+async fn who_has_left_is_not_told_that_others_leave() {
+    let world = World::with(&["alice", "bob"]).await;
+    let alice = world.online("alice", "phone").await;
+    let bob = world.online("bob", "desk").await;
+    alice.send("<presence to='bob@example.org/desk'/>").await;
+    bob.send("<presence to='alice@example.org' type='unavailable'/>").await;
+    bob.take().await;
+    alice.send("<presence type='unavailable'/>").await; // RFC 6121 §4.6.1
+    assert_eq!(bob.take().await, []);
 }

@@ -2,19 +2,26 @@
 
 use std::sync::Arc;
 
-use unisono_xml::Element;
-
+use super::pair::{Pair, empty};
 use super::subscribe::request_of;
-use super::{entry_to, plain_presence, presence_element};
+use super::{News, entry_to, presence_element};
 use crate::account::{Account, Cell};
 use crate::error::{Condition, StanzaError};
+use crate::extension::{Refusal, Side};
 use crate::hub::{Hub, SessionRef};
 use crate::ids::{SessionId, Ticket};
 use crate::jid::{BareJid, Jid};
-use crate::receive::{Receipt, error_reply};
+use crate::receive::Receipt;
 use crate::session::Session;
-use crate::stanza::{NS_CLIENT, Presence};
-use crate::subscription::Announce;
+use crate::stanza::{NS_CLIENT, Presence, PresenceType};
+
+/// A device that has left, and who has to learn it.
+#[must_use]
+pub(crate) struct Leave {
+    news: News,
+    contacts: Vec<BareJid>,
+    directed: Vec<Jid>,
+}
 
 impl Hub {
     /// RFC 6121 §4.2 and §4.4: the device is there, or there in another way.
@@ -22,23 +29,23 @@ impl Hub {
         let priority =
             presence.payload.child("priority", NS_CLIENT).map(|child| child.text().trim().parse::<i8>());
         let Ok(priority) = priority.transpose() else {
-            let error = StanzaError::new(Condition::BadRequest);
-            return Receipt::Done(self.settle(
-                origin,
-                Ticket::NONE,
-                Some(error_reply("presence", &presence.header, &error)),
-            ));
+            let error = Refusal::Error(Box::new(StanzaError::new(Condition::BadRequest)));
+            return Receipt::Done(self.refuse_presence(origin, &presence, error));
         };
         let mut account = origin.cell.lock();
-        let element = presence_element(&presence, None);
+        if !account.is_live(origin) {
+            return Receipt::Done(Ticket::NONE);
+        }
+        let news = News::of(&presence, origin);
+        let presence = Arc::new(presence);
         let Some(session) = account.session_mut(origin.id) else { return Receipt::Done(Ticket::NONE) };
-        let initial = session.presence.replace(Arc::new(presence)).is_none();
+        let initial = session.presence.replace(presence.clone()).is_none();
         session.priority = priority.unwrap_or(0);
-        self.to_own_sessions(&mut account, origin.id, &element, true);
+        self.to_own_sessions(&mut account, origin.id, &news, true);
         if initial {
             self.welcome(&mut account, origin.id);
         }
-        let contacts = subscribers(self, &account);
+        let contacts = self.subscribers(&account);
         let subscriptions = if initial { subscribed_to(&account) } else { Vec::new() };
         // XEP-0160 §2: a device of negative priority gets nothing that is meant for the account.
         let is_served = priority.unwrap_or(0) >= 0;
@@ -49,13 +56,24 @@ impl Hub {
             account.session_mut(origin.id).into_iter().for_each(|session| session.stop_following(head));
         }
         drop(account);
-        for contact in contacts {
-            self.send_presence(&contact, &element);
+        for contact in &contacts {
+            self.show(&origin.cell, contact, &news, &presence);
         }
-        for contact in subscriptions {
-            self.ask_presence(&origin.cell, origin.id, &contact);
+        for contact in &subscriptions {
+            self.see(origin, contact);
         }
         Receipt::Done(self.settle(origin, Ticket::NONE, None))
+    }
+
+    /// Shows a contact the presence of a device (§4.2.3, §4.4.3), unless the device has left meanwhile or says something
+    /// else, which the contact then learns from who did that. Of accounts that are not in memory nobody is there.
+    fn show(&self, user: &Cell, contact: &BareJid, news: &News, presence: &Arc<Presence>) {
+        let Some(cell) = self.resident(contact) else { return };
+        let mut pair = Pair::lock(user, &cell);
+        let is_current = |session: &Session| session.presence().is_some_and(|now| Arc::ptr_eq(now, presence));
+        if pair.seen().is_seen_by(contact) && pair.seen().sessions().any(is_current) {
+            self.queue_news(&mut pair, news, &contact.clone().into());
+        }
     }
 
     /// What a new resource learns at once: its siblings, and who waits for an answer (§3.1.3).
@@ -68,6 +86,7 @@ impl Hub {
             .map(|presence| presence_element(&presence, None))
             .collect();
         let waiting = account.roster.values().filter(|item| item.state.pending_in);
+        let waiting = waiting.filter(|item| self.hears_from(account, &item.jid));
         let waiting: Vec<_> = waiting.map(|item| request_of(account, &item.jid)).collect();
         if let Some(session) = account.session_mut(new) {
             let to = session.jid.clone();
@@ -79,102 +98,127 @@ impl Hub {
     }
 
     /// RFC 6121 §4.5: the device goes, though its stream may stay.
-    pub(crate) fn unavailable(&self, origin: &SessionRef, presence: &Presence) {
-        let element = presence_element(presence, None);
+    pub(super) fn unavailable(&self, origin: &SessionRef, presence: &Presence) {
         let mut account = origin.cell.lock();
-        let (contacts, directed) = self.leave(&mut account, origin.id, &element);
+        if !account.is_live(origin) {
+            return;
+        }
+        let leave = self.leave(&mut account, origin.id, News::of(presence, origin));
         if let Some(session) = account.session_mut(origin.id) {
             // §4.5.2: to the one that leaves, too.
             let to = session.jid.clone();
-            session.queue(entry_to(element.clone(), Some(to)), &self.registry.filter);
+            session.queue(entry_to(leave.news.element.clone(), Some(to)), &self.registry.filter);
             session.wake();
         }
         drop(account);
-        self.announce_leave(&contacts, &directed, &element);
+        self.announce_leave(&origin.cell, &leave);
     }
 
-    /// Takes the presence of a session away. Returns who has to learn it.
-    pub(crate) fn leave(
-        &self,
-        account: &mut Account,
-        id: SessionId,
-        element: &Element,
-    ) -> (Vec<BareJid>, Vec<Jid>) {
+    /// Takes the presence of a session away. [`Hub::announce_leave`] tells those who saw it.
+    pub(crate) fn leave(&self, account: &mut Account, id: SessionId, news: News) -> Leave {
         let head = account.head;
-        let Some(session) = account.session_mut(id) else { return Default::default() };
+        let mut leave = Leave { news, contacts: Vec::new(), directed: Vec::new() };
+        let Some(session) = account.session_mut(id) else { return leave };
         let was_available = session.presence.take().is_some();
         let directed = std::mem::take(&mut session.directed);
         session.stop_following(head);
+        let unseen = |jid: &Jid| !(was_available && account.is_seen_by(&jid.to_bare()));
+        leave.directed =
+            directed.into_iter().filter(|jid| unseen(jid) && self.shows_to(account, jid)).collect();
         if !was_available {
-            return (Vec::new(), directed);
+            return leave;
         }
-        self.to_own_sessions(account, id, element, false);
+        self.to_own_sessions(account, id, &leave.news, false);
         if !account.sessions.iter().any(Session::is_available) {
             let mut writes = Vec::new();
             let now = self.clock.now_micros();
+            let element = &leave.news.element;
             self.registry.left.iter().for_each(|handler| handler(account, element, now, &mut writes));
             self.commit(account, writes);
         }
-        let contacts = subscribers(self, account);
-        let directed = directed.into_iter().filter(|jid| !contacts.contains(&jid.to_bare())).collect();
-        (contacts, directed)
+        leave.contacts = self.subscribers(account);
+        leave
     }
 
-    pub(crate) fn announce_leave(&self, contacts: &[BareJid], directed: &[Jid], element: &Element) {
-        for contact in contacts {
-            self.send_presence(contact, element);
-        }
-        for jid in directed {
-            self.send_directed(jid, element);
+    /// Tells those who saw a device that it has left.
+    pub(crate) fn announce_leave(&self, user: &Cell, leave: &Leave) {
+        let contacts = leave.contacts.iter().cloned().map(Jid::from);
+        for to in contacts.chain(leave.directed.iter().cloned()) {
+            self.hide(user, &to, &leave.news);
         }
     }
 
-    /// Presence of a user for all available resources of a contact (§4.4.3). Of accounts that are not in memory
-    /// nobody is there.
-    pub(super) fn send_presence(&self, contact: &BareJid, element: &Element) {
-        let Some(cell) = self.resident(contact) else { return };
-        let mut account = cell.lock();
-        if self.blocked(&account, element) {
-            return;
+    /// Tells somebody that a device has left, unless another session has its name already and is seen by them.
+    fn hide(&self, user: &Cell, to: &Jid, news: &News) {
+        let Some(cell) = self.resident(&to.to_bare()) else { return };
+        let mut pair = Pair::lock(user, &cell);
+        if !pair.seen().shows(&news.from, to) {
+            self.queue_news(&mut pair, news, to);
         }
-        self.to_available(&mut account, element, Ticket::NONE);
+    }
+
+    fn to_own_sessions(&self, account: &mut Account, from: SessionId, news: &News, own_too: bool) {
+        for session in account.sessions.iter_mut().filter(|session| session.is_available()) {
+            if own_too || session.id != from {
+                let to = session.jid.clone();
+                session.queue(entry_to(news.element.clone(), Some(to)), &self.registry.filter);
+                session.wake();
+            }
+        }
     }
 
     /// Shows a contact who may see it the account's resources, or hides them, without a change of the roster.
     pub fn show_presence(&self, user: &Cell, contact: &BareJid, visible: bool) {
-        if user.lock().is_seen_by(contact) {
-            self.announce_to(
-                user,
-                contact,
-                if visible { Announce::Available } else { Announce::Unavailable },
-            );
+        let Some(cell) = self.resident(contact) else { return };
+        let mut pair = Pair::lock(user, &cell);
+        if !pair.seen().is_seen_by(contact) {
+            return;
+        }
+        for news in pair.seen().news() {
+            let news = if visible { news } else { News::gone(&news.from) };
+            self.queue_news(&mut pair, &news, &contact.clone().into());
         }
     }
 
-    /// A contact gains or loses the sight of a user's resources.
-    pub(crate) fn announce_to(&self, user: &Cell, contact: &BareJid, announce: Announce) {
-        let stanzas: Vec<_> = {
-            let account = user.lock();
-            let available =
-                account.sessions.iter().filter_map(|session| session.presence.clone().map(|p| (session, p)));
-            available
-                .map(|(session, presence)| match announce {
-                    Announce::Unavailable => plain_presence(session.jid.as_str(), "unavailable"),
-                    Announce::Available | Announce::Nothing => presence_element(&presence, None),
-                })
-                .collect()
-        };
-        for element in stanzas {
-            self.send_presence(contact, &element);
-        }
+    /// Who sees the account's presence.
+    fn subscribers(&self, account: &Account) -> Vec<BareJid> {
+        let visible = account.roster.values().filter(|item| item.state.subscription.has_from());
+        let visible = visible.filter(|item| self.shows_to(account, &item.jid.clone().into()));
+        visible.map(|item| item.jid.clone()).collect()
+    }
+
+    /// Whether the account itself lets its presence go there.
+    pub(super) fn shows_to(&self, account: &Account, to: &Jid) -> bool {
+        let presence = empty(account.jid.clone().into(), to.clone(), PresenceType::Available);
+        self.admits(&presence, account, Side::Sender).is_ok()
+    }
+
+    /// Whether the account lets presence from there come.
+    pub(super) fn hears_from(&self, account: &Account, from: &BareJid) -> bool {
+        let presence = empty(from.clone().into(), account.jid.clone(), PresenceType::Available);
+        self.admits(&presence, account, Side::Recipient).is_ok()
     }
 }
 
-/// Who sees the account's presence.
-fn subscribers(hub: &Hub, account: &Account) -> Vec<BareJid> {
-    let visible = account.roster.values().filter(|item| item.state.subscription.has_from());
-    let visible = visible.filter(|item| hub.may_send_presence(account, &item.jid));
-    visible.map(|item| item.jid.clone()).collect()
+impl Account {
+    /// Whether some session of this name shows itself there: by a subscription, or directly.
+    fn shows(&self, name: &crate::jid::FullJid, to: &Jid) -> bool {
+        let subscribed = self.is_seen_by(&to.to_bare());
+        let mut sessions = self.sessions.iter().filter(|session| session.jid == *name);
+        sessions.any(|session| (subscribed && session.is_available()) || session.directed.contains(to))
+    }
+
+    /// What all available devices say.
+    pub(super) fn news(&self) -> Vec<News> {
+        let available =
+            self.sessions.iter().filter_map(|session| Some((session, session.presence.as_ref()?)));
+        let news = available.map(|(session, presence)| News {
+            from: session.jid.clone(),
+            kind: presence.kind,
+            element: presence_element(presence, None),
+        });
+        news.collect()
+    }
 }
 
 /// Whose presence the account sees.

@@ -1,8 +1,9 @@
 //! Presence for one entity (RFC 6121 §4.6).
 
-use unisono_xml::Element;
-
-use super::{entry_to, presence_element};
+use super::News;
+use super::pair::Pair;
+use crate::account::Account;
+use crate::error::{Condition, StanzaError};
 use crate::hub::{Hub, SessionRef};
 use crate::jid::Jid;
 use crate::stanza::{Presence, PresenceType};
@@ -11,44 +12,52 @@ use crate::stanza::{Presence, PresenceType};
 const DIRECTED_MAX: usize = 1_000;
 
 impl Hub {
-    /// RFC 6121 §4.6: presence to one entity.
-    pub(super) fn directed(&self, origin: &SessionRef, presence: &Presence, to: &Jid) {
-        let element = presence_element(presence, Some(to.as_str()));
-        {
-            let mut account = origin.cell.lock();
-            let subscribed = account.is_seen_by(&to.to_bare());
-            if let Some(session) = account.session_mut(origin.id) {
-                if presence.kind != PresenceType::Error {
-                    session.directed.retain(|known| known != to);
-                }
-                let remember =
-                    presence.kind == PresenceType::Available && !(subscribed && session.is_available());
-                if remember && session.directed.len() < DIRECTED_MAX {
-                    session.directed.push(to.clone());
-                }
-            }
+    /// RFC 6121 §4.6.3: presence to one entity, which is told when the device leaves. Errors go the same way, to
+    /// resources only: they are for nobody but the one who sent what they are about.
+    pub(super) fn directed(
+        &self,
+        origin: &SessionRef,
+        presence: &Presence,
+        to: &Jid,
+    ) -> Result<(), StanzaError> {
+        let news = News::of(presence, origin);
+        let is_for_nobody = presence.kind == PresenceType::Error && to.resource().is_none();
+        // Of accounts that are not in memory nobody is there.
+        let cell = self.resident(&to.to_bare()).filter(|_| !is_for_nobody);
+        let Some(cell) = cell else { return remember(&mut origin.cell.lock(), origin, presence, to) };
+        let mut pair = Pair::lock(&origin.cell, &cell);
+        remember(pair.seen_mut(), origin, presence, to)?;
+        if pair.seen().is_live(origin) {
+            self.queue_news(&mut pair, &news, to);
         }
-        self.send_directed(to, &element);
+        Ok(())
     }
+}
 
-    pub(super) fn send_directed(&self, to: &Jid, element: &Element) {
-        let Some(resource) = to.resource() else {
-            // Errors are for nobody but the one who sent what they are about.
-            if element.attr("type") != Some("error") {
-                self.send_presence(&to.to_bare(), element);
+/// Keeps in mind who sees a device without a subscription.
+fn remember(
+    account: &mut Account,
+    origin: &SessionRef,
+    presence: &Presence,
+    to: &Jid,
+) -> Result<(), StanzaError> {
+    let subscribed = account.is_seen_by(&to.to_bare());
+    let Some(session) = account.session_mut(origin.id) else { return Ok(()) };
+    match presence.kind {
+        PresenceType::Unavailable => _ = session.directed.remove(to),
+        PresenceType::Available if subscribed && session.is_available() => _ = session.directed.remove(to),
+        PresenceType::Available => {
+            if session.directed.len() >= DIRECTED_MAX && !session.directed.contains(to) {
+                return Err(StanzaError::new(Condition::PolicyViolation));
             }
-            return;
-        };
-        let Some(cell) = self.resident(&to.to_bare()) else { return };
-        let mut account = cell.lock();
-        if self.blocked(&account, element) {
-            return;
+            session.directed.insert(to.clone());
         }
-        if let Some(session) = account.sessions.iter_mut().find(|session| session.jid.resource() == resource)
-        {
-            let to = session.jid.clone();
-            session.queue(entry_to(element.clone(), Some(to)), &self.registry.filter);
-            session.wake();
-        }
+        PresenceType::Error
+        | PresenceType::Subscribe
+        | PresenceType::Subscribed
+        | PresenceType::Unsubscribe
+        | PresenceType::Unsubscribed
+        | PresenceType::Probe => {}
     }
+    Ok(())
 }

@@ -2,6 +2,7 @@
 
 mod broadcast;
 mod directed;
+mod pair;
 mod probe;
 mod subscribe;
 
@@ -9,15 +10,14 @@ use std::sync::Arc;
 
 use unisono_xml::{Element, XML_NS};
 
-use crate::account::Account;
 use crate::error::{Condition, StanzaError};
 use crate::extension::{Refusal, Side};
 use crate::hub::{Hub, SessionRef};
-use crate::ids::{SessionId, Ticket};
-use crate::jid::{BareJid, FullJid, Jid};
+use crate::ids::Ticket;
+use crate::jid::FullJid;
 use crate::outbox::{Entry, Item};
 use crate::receive::{Receipt, error_reply};
-use crate::stanza::{Header, NS_CLIENT, Presence, PresenceType, Stanza};
+use crate::stanza::{NS_CLIENT, Presence, PresenceType, Stanza};
 use crate::subscription::SubscriptionKind;
 
 impl Hub {
@@ -48,11 +48,13 @@ impl Hub {
         }
         match presence.kind {
             PresenceType::Available | PresenceType::Unavailable | PresenceType::Error => {
-                self.directed(origin, &presence, &to);
-                Receipt::Done(self.settle(origin, Ticket::NONE, None))
+                Receipt::Done(match self.directed(origin, &presence, &to) {
+                    Ok(()) => self.settle(origin, Ticket::NONE, None),
+                    Err(error) => self.refuse_presence(origin, &presence, Refusal::Error(Box::new(error))),
+                })
             }
             PresenceType::Probe => {
-                self.ask_presence(&origin.cell, origin.id, &to.to_bare());
+                self.see(origin, &to.to_bare());
                 Receipt::Done(self.settle(origin, Ticket::NONE, None))
             }
             kind @ (PresenceType::Subscribe
@@ -87,57 +89,25 @@ impl Hub {
         };
         self.settle(origin, Ticket::NONE, reply)
     }
+}
 
-    fn to_available(&self, account: &mut Account, element: &Element, ticket: Ticket) {
-        let own = account.jid.clone();
-        for session in account.sessions.iter_mut().filter(|session| session.is_available()) {
-            let element = element.to_builder().attr("to", own.as_str()).build();
-            session.queue(Entry { ticket, ..Entry::stanza(element) }, &self.registry.filter);
-        }
-        self.wake_if_durable(account, ticket);
+/// What a device lets others know of itself.
+pub(crate) struct News {
+    from: FullJid,
+    kind: PresenceType,
+    element: Element,
+}
+
+impl News {
+    /// What the device says.
+    fn of(presence: &Presence, origin: &SessionRef) -> Self {
+        Self { from: origin.jid.clone(), kind: presence.kind, element: presence_element(presence, None) }
     }
 
-    fn to_own_sessions(&self, account: &mut Account, from: SessionId, element: &Element, own_too: bool) {
-        for session in account.sessions.iter_mut().filter(|session| session.is_available()) {
-            if own_too || session.id != from {
-                let to = session.jid.clone();
-                session.queue(entry_to(element.clone(), Some(to)), &self.registry.filter);
-                session.wake();
-            }
-        }
-    }
-
-    fn blocked(&self, account: &Account, element: &Element) -> bool {
-        let Some(Ok(from)) = element.attr("from").map(str::parse::<Jid>) else { return false };
-        let header = Header { from, to: None, id: None, lang: None };
-        let kind = PresenceType::parse(element.attr("type").unwrap_or("")).unwrap_or(PresenceType::Available);
-        let payload = crate::record::Payload::from_elements(Vec::new());
-        let stanza = Stanza::Presence(Presence { header, kind, others: Box::default(), payload });
-        self.admits(&stanza, account, Side::Recipient).is_err()
-    }
-
-    /// Whether the account itself lets its presence go to a contact.
-    fn may_send_presence(&self, account: &Account, contact: &BareJid) -> bool {
-        let header = Header {
-            from: Jid::from(account.jid.clone()),
-            to: Some(Jid::from(contact.clone())),
-            id: None,
-            lang: None,
-        };
-        let payload = crate::record::Payload::from_elements(Vec::new());
-        let (kind, others) = (PresenceType::Available, Box::default());
-        let stanza = Stanza::Presence(Presence { header, kind, others, payload });
-        self.admits(&stanza, account, Side::Sender).is_ok()
-    }
-
-    /// Tells all devices of an account that follow a matter. Each gets its own address and an id.
-    pub fn push_to_followers(&self, account: &mut Account, ns: &str, iq: &Element, ticket: Ticket) {
-        let iq = iq.to_builder().attr("id", format!("push-{}", self.draw_id())).build();
-        for session in account.sessions.iter_mut().filter(|session| session.follows(ns)) {
-            let item = Item::Stanza { element: iq.clone(), to: Some(session.jid.clone()) };
-            session.queue(Entry { item, ticket, covers: None }, &self.registry.filter);
-        }
-        self.wake_if_durable(account, ticket);
+    /// It is gone, without a word of its own.
+    pub(crate) fn gone(from: &FullJid) -> Self {
+        let kind = PresenceType::Unavailable;
+        Self { from: from.clone(), kind, element: plain_presence(from.as_str(), kind.as_str()) }
     }
 }
 

@@ -1,41 +1,32 @@
 //! Questions after presence (RFC 6121 §4.3).
 
-use std::sync::Arc;
-
-use super::{plain_presence, presence_element};
-use crate::account::Cell;
-use crate::hub::Hub;
-use crate::ids::SessionId;
-use crate::jid::BareJid;
+use super::pair::{Pair, empty};
+use crate::hub::{Hub, SessionRef};
+use crate::jid::{BareJid, Jid};
 use crate::outbox::Entry;
-use crate::session::Session;
+use crate::stanza::PresenceType;
 
 impl Hub {
-    /// RFC 6121 §4.3: one session asks how a contact is.
-    pub(super) fn ask_presence(&self, asker: &Arc<Cell>, session: SessionId, contact: &BareJid) {
-        let mut answers = Vec::new();
-        if let Some(cell) = self.resident(contact) {
-            let account = cell.lock();
-            if !account.is_seen_by(&asker.jid) {
-                return;
-            }
-            answers.extend(
-                account.sessions.iter().filter_map(Session::presence).map(|p| presence_element(p, None)),
-            );
-        } else if !self.serves(contact.domain()) {
+    /// Shows a device that has come how a contact is. That is no probe, since the contact's account is here (RFC 6121
+    /// §4.3.1): of a contact who is away nothing is said, and none is read from the store for it.
+    pub(super) fn see(&self, asker: &SessionRef, contact: &BareJid) {
+        let Some(cell) = self.resident(contact) else { return };
+        let mut pair = Pair::lock(&cell, &asker.cell);
+        if !pair.seen().is_seen_by(&asker.cell.jid) {
             return;
         }
-        let mut account = asker.lock();
-        let own = account.jid.clone();
-        if let Some(session) = account.session_mut(session) {
-            if answers.is_empty() {
-                answers.push(plain_presence(contact.as_str(), "unavailable"));
-            }
-            for element in answers {
-                let element = element.to_builder().attr("to", own.as_str()).build();
-                session.queue(Entry::stanza(element), &self.registry.filter);
-            }
-            session.wake();
+        let own = Jid::from(asker.jid.clone());
+        let passes = |from: Jid| {
+            let presence = empty(from, own.clone(), PresenceType::Available);
+            self.lets_pass(pair.seen(), pair.viewer(), &presence)
+        };
+        let mut news = pair.seen().news();
+        news.retain(|news| passes(news.from.clone().into()));
+        let Some(session) = pair.viewer_mut().session_mut(asker.id) else { return };
+        for news in news {
+            let element = news.element.to_builder().attr("to", asker.cell.jid.as_str()).build();
+            session.queue(Entry::stanza(element), &self.registry.filter);
         }
+        session.wake();
     }
 }

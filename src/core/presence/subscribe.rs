@@ -4,7 +4,8 @@ use std::sync::Arc;
 
 use unisono_xml::{Element, Limits};
 
-use super::element_of;
+use super::pair::Pair;
+use super::{News, element_of};
 use crate::account::{Account, Cell};
 use crate::hub::{Hub, SessionRef};
 use crate::ids::Ticket;
@@ -88,7 +89,7 @@ impl Hub {
             }
             Some(_) | None => subscription_element(kind, from.as_str(), to.as_str()),
         };
-        if self.blocked(&cell.lock(), &element) {
+        if !self.hears_from(&cell.lock(), from) {
             return Ticket::NONE;
         }
         let change = |state| subscription::inbound(state, kind);
@@ -146,6 +147,16 @@ impl Hub {
             ticket = ticket.max(self.commit(&mut account, vec![write]));
         }
         (ticket, Some(outcome))
+    }
+
+    /// A contact gains or loses the sight of a user's resources.
+    pub(crate) fn announce_to(&self, user: &Cell, contact: &BareJid, announce: Announce) {
+        let Some(cell) = self.resident(contact) else { return };
+        let mut pair = Pair::lock(user, &cell);
+        for news in pair.seen().news() {
+            let news = if announce == Announce::Available { news } else { News::gone(&news.from) };
+            self.queue_news(&mut pair, &news, &contact.clone().into());
+        }
     }
 
     fn to_interested(&self, account: &mut Account, stanza: &Element) {

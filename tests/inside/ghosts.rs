@@ -1,0 +1,86 @@
+//! Two things at once: whoever was shown as available is shown to leave, whatever comes in between.
+
+use std::pin::Pin;
+use std::sync::Barrier;
+use std::thread;
+
+use super::contacts::befriend;
+use super::*;
+
+/// How often both are tried against each other. The right order of events is a matter of microseconds.
+const ROUNDS: usize = 400;
+
+/// Runs two things at once.
+fn at_once(one: impl Future<Output = ()> + Send, other: impl Future<Output = ()> + Send) {
+    let barrier = Barrier::new(2);
+    let run = |work: Pin<Box<dyn Future<Output = ()> + Send + '_>>| {
+        let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+        barrier.wait();
+        runtime.block_on(work);
+    };
+    let (one, other) = (Box::pin(one), Box::pin(other));
+    thread::scope(|scope| {
+        scope.spawn(|| run(one));
+        scope.spawn(|| run(other));
+    });
+}
+
+/// Whether a device believes that a resource is available.
+async fn sees(device: &Device, from: &str) -> bool {
+    let stanzas = device.take().await;
+    let mut presences = stanzas.iter().rev().filter(|stanza| stanza.name() == "presence");
+    presences.find(|presence| presence.attr("from") == Some(from)).is_some_and(|p| p.attr("type").is_none())
+}
+
+#[tokio::test]
+async fn who_comes_while_another_leaves_sees_no_ghost() {
+    let world = World::with(&["alice", "bob"]).await;
+    let alice = world.online("alice", "phone").await;
+    let bob = world.online("bob", "desk").await;
+    befriend(&alice, &bob).await;
+    for round in 0..ROUNDS {
+        alice.send("<presence/>").await;
+        bob.send("<presence type='unavailable'/>").await;
+        bob.take().await;
+        alice.take().await;
+        at_once(bob.send("<presence/>"), alice.send("<presence type='unavailable'/>"));
+        assert!(!sees(&bob, "alice@example.org/phone").await, "round {round}");
+    }
+}
+
+#[tokio::test]
+async fn a_session_that_ends_while_it_comes_leaves_no_ghost() {
+    let world = World::with(&["alice", "bob"]).await;
+    let alice = world.online("alice", "desk").await;
+    let bob = world.online("bob", "desk").await;
+    befriend(&alice, &bob).await;
+    for directed in ["", "to='bob@example.org'"] {
+        for round in 0..ROUNDS {
+            let phone = world.bind("alice", "phone").await;
+            let end = async { phone.hub.end(&phone.session.cell, phone.session.id) };
+            at_once(end, phone.send(&format!("<presence {directed}/>")));
+            assert!(!sees(&bob, "alice@example.org/phone").await, "round {round} {directed}");
+            alice.take().await;
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_session_that_takes_the_place_of_another_is_seen() {
+    let world = World::with(&["alice", "bob"]).await;
+    let alice = world.online("alice", "desk").await;
+    let bob = world.online("bob", "desk").await;
+    befriend(&alice, &bob).await;
+    for round in 0..ROUNDS {
+        let old = world.bind("alice", "phone").await;
+        old.send("<presence/>").await;
+        let end = async { old.hub.end(&old.session.cell, old.session.id) };
+        let come = async {
+            let new = world.bind("alice", "phone").await;
+            new.send("<presence/>").await;
+        };
+        at_once(end, come);
+        assert!(sees(&bob, "alice@example.org/phone").await, "round {round}");
+        alice.take().await;
+    }
+}
