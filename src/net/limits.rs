@@ -37,6 +37,9 @@ pub struct Limits {
     pub idle_after: Duration,
     /// How long a client that counts stanzas (XEP-0198) may take to answer when asked so.
     pub answer_within: Duration,
+    /// How long TCP may fail to bring what was written to the client, until the connection is given up (on Linux). So a
+    /// client whose network is dead is gone after `idle_after` and this time, whether it counts stanzas or not.
+    pub unacknowledged_within: Duration,
     /// How long a connection that is being closed may take to pass on what is due to it.
     pub close_within: Duration,
 }
@@ -57,6 +60,7 @@ impl Default for Limits {
             window: 64,
             idle_after: Duration::from_secs(300),
             answer_within: Duration::from_secs(60),
+            unacknowledged_within: Duration::from_secs(120),
             close_within: Duration::from_secs(5),
         }
     }

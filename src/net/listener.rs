@@ -8,6 +8,7 @@ use std::time::Duration;
 use socket2::{Domain, Protocol, SockRef, Socket, TcpKeepalive, Type};
 use tokio::net::TcpListener;
 
+use crate::limits::Limits;
 use crate::negotiation::Security;
 use crate::server::C2s;
 
@@ -15,18 +16,18 @@ use crate::server::C2s;
 const BACKLOG: i32 = 1024;
 /// How long to wait after a connection could not be accepted, for instance because all file descriptors are taken.
 const RETRY_AFTER: Duration = Duration::from_millis(200);
-/// A connection without any traffic is looked at by TCP after this time, and then at this interval. Whitespace and
-/// XEP-0198 notice sooner; this is for the connections that nobody looks at, such as those in the TLS handshake.
-const KEEPALIVE_AFTER: Duration = Duration::from_secs(600);
-const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(60);
+/// How often TCP itself looks at a connection that is silent for as long as it may be before the server looks. It
+/// finds those that nobody else looks at.
+const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(30);
 
 impl C2s {
     /// Listens on `address` until [`C2s::stop`]. Port 0 lets the system choose; the answer is the real address.
     /// `[::]` takes IPv4 too, and becomes `0.0.0.0` on a machine without IPv6.
     pub fn listen(self: &Arc<Self>, address: SocketAddr, security: Security) -> io::Result<SocketAddr> {
-        let socket = match bind(address) {
+        let limits = &self.terms.limits;
+        let socket = match bind(address, limits) {
             Err(error) if address.ip().is_unspecified() && address.is_ipv6() && !is_of_the_port(&error) => {
-                bind(SocketAddr::from((Ipv4Addr::UNSPECIFIED, address.port())))?
+                bind(SocketAddr::from((Ipv4Addr::UNSPECIFIED, address.port())), limits)?
             }
             result => result?,
         };
@@ -67,7 +68,7 @@ impl C2s {
 }
 
 /// A listening socket. What is set here, accepted sockets inherit.
-fn bind(address: SocketAddr) -> io::Result<Socket> {
+fn bind(address: SocketAddr, limits: &Limits) -> io::Result<Socket> {
     let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
     if address.is_ipv6() {
         socket.set_only_v6(false)?;
@@ -75,8 +76,12 @@ fn bind(address: SocketAddr) -> io::Result<Socket> {
     // After a restart the port may still have connections of the run before.
     #[cfg(unix)]
     socket.set_reuse_address(true)?;
-    let keepalive = TcpKeepalive::new().with_time(KEEPALIVE_AFTER).with_interval(KEEPALIVE_INTERVAL);
+    let keepalive = TcpKeepalive::new().with_time(limits.idle_after).with_interval(KEEPALIVE_INTERVAL);
     SockRef::from(&socket).set_tcp_keepalive(&keepalive)?;
+    // RFC 5482. Without it, Linux goes on for a quarter of an hour, and whoever is at the other end of a dead network
+    // looks present for so long.
+    #[cfg(target_os = "linux")]
+    socket.set_tcp_user_timeout(Some(limits.unacknowledged_within))?;
     socket.bind(&address.into())?;
     socket.listen(BACKLOG)?;
     socket.set_nonblocking(true)?;

@@ -410,7 +410,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Stream<S> {
     }
 
     /// A silent client that counts stanzas is asked to count; to others a space is written, which TCP must bring to
-    /// them (RFC 6120 §4.6.1). Whoever neither answers nor takes what is written is gone.
+    /// them within [`unacknowledged_within`](crate::Limits::unacknowledged_within) (RFC 6120 §4.6.1). Whoever neither
+    /// answers nor takes what is written is gone.
     fn look_at_silence(&mut self, mut timer: Pin<&mut Sleep>) -> Result<(), StreamError> {
         let now = Instant::now();
         if now >= self.next_look() {

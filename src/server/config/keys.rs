@@ -102,7 +102,7 @@ section! {
         /// account. Never more than a third of auth_timeout. "0s": it does not wait.
         auth_delay_max: Duration = Duration::from_secs(3);
         /// A client that is silent for so long is asked for a sign of life; without one its connection
-        /// ends, and its session waits to be resumed.
+        /// ends at most two minutes later, and its session waits to be resumed.
         idle_timeout: Duration = Duration::from_secs(900);
         /// Stanzas of one client that are in work at the same time. With so many unfinished, the server
         /// stops reading from that client until one of them is recorded.
