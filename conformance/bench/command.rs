@@ -240,3 +240,41 @@ fn show(target: &str, samples: &[Sample]) {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use clap::Parser;
+
+    use super::*;
+
+    #[derive(Parser)]
+    struct Line {
+        #[command(flatten)]
+        arguments: Arguments,
+    }
+
+    fn parse(line: &str) -> Arguments {
+        Line::try_parse_from(line.split(' ')).unwrap().arguments
+    }
+
+    #[test]
+    fn scenarios_are_named_or_all() {
+        let all = parse("bench --target a,b");
+        assert_eq!(all.target, ["a", "b"]);
+        assert_eq!(all.scenarios().unwrap(), <Scenario as clap::ValueEnum>::value_variants());
+        let some = parse("bench --target a --scenario routed,four-devices");
+        assert_eq!(some.scenarios().unwrap(), [Scenario::Routed, Scenario::FourDevices]);
+        let error = parse("bench --target a --scenario rooted").scenarios().unwrap_err().to_string();
+        assert!(error.contains("rooted") && error.contains("three-devices"), "{error}");
+    }
+
+    #[test]
+    fn what_is_said_goes_before_what_is_usual() {
+        let quick = parse("bench --target a --quick --pairs 7 --idle 3,5").extent();
+        assert_eq!((quick.pairs, quick.idle.as_slice()), (7, &[3, 5][..]));
+        assert_eq!(quick.duration, Duration::from_secs(1));
+        assert_eq!(parse("bench --target a").extent().restart_sessions, 15_000);
+    }
+}

@@ -110,11 +110,8 @@ impl Chat {
                 sample.note(format!("the load sent late (99 % within {late:.0} µs): latencies are too high"));
             }
         }
-        if paced.messages.saturating_mul(10) < free_count(per_second, extent.duration.as_secs_f64()) {
-            sample.note(format!(
-                "only {:.0} messages a second were sent",
-                float(paced.messages) / paced.seconds
-            ));
+        if float(paced.messages) < 0.9 * per_second * extent.duration.as_secs_f64() {
+            sample.note(format!("only {:.0} messages a second were sent", float(paced.messages) / paced.seconds));
         }
         let mut faults = free.faults;
         faults.add(paced.faults);
@@ -138,12 +135,6 @@ impl Chat {
         }
         Ok((self.server, notes))
     }
-}
-
-/// Nine tenths of what a paced phase should send, times ten.
-#[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "some thousands")]
-fn free_count(per_second: f64, seconds: f64) -> u64 {
-    (per_second * seconds * 9.0) as u64
 }
 
 /// Whether the account's archive (XEP-0313) holds anything.
