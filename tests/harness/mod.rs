@@ -3,6 +3,7 @@
 mod archive;
 mod database;
 mod device;
+mod disk;
 mod http;
 mod library;
 mod login;
@@ -14,6 +15,7 @@ mod wire;
 pub(crate) use self::archive::query;
 pub(crate) use self::database::Database;
 pub(crate) use self::device::{Device, Lost, Resumption};
+pub(crate) use self::disk::Disk;
 pub(crate) use self::http::request_with;
 pub(crate) use self::library::Library;
 pub(crate) use self::login::Login;

@@ -57,7 +57,7 @@ impl Server {
         let Start { database, set } = how.into();
         let folder = tempfile::tempdir().unwrap();
         std::fs::write(folder.path().join("unisono.toml"), configuration(&database)).unwrap();
-        let (process, log, ready) = boot(folder.path(), &set).await;
+        let (process, log, ready) = boot(folder.path(), &database, &set).await;
         let certificate = std::fs::read(folder.path().join("data/tls/self-signed.pem")).unwrap();
         let mut server = Self {
             tls: trusting(&certificate),
@@ -79,7 +79,7 @@ impl Server {
     /// Starts it again after [`Self::kill9`] or [`Self::stop`].
     pub(crate) async fn boot(&mut self) {
         assert!(self.process.is_none(), "it runs");
-        let (process, log, ready) = boot(self.folder.path(), &self.set).await;
+        let (process, log, ready) = boot(self.folder.path(), &self.database, &self.set).await;
         (self.process, self.log) = (Some(process), log);
         self.ready(&ready);
     }
@@ -129,6 +129,7 @@ impl Server {
     pub(crate) fn store(&self) -> String {
         match &self.database {
             Database::Sqlite => format!("sqlite:{}", self.path("data/unisono.db").display()),
+            Database::SqliteOn(disk) => disk.url.clone(),
             Database::Postgres(url) => url.clone(),
         }
     }
@@ -327,9 +328,12 @@ fn configuration(database: &Database) -> String {
     )
 }
 
-async fn boot(folder: &Path, set: &[&str]) -> (Child, watch::Receiver<String>, String) {
+async fn boot(folder: &Path, database: &Database, set: &[&str]) -> (Child, watch::Receiver<String>, String) {
+    let mut words = database.inside();
+    words.push("/bin/sh".to_owned());
+    let mut command = Command::new(&words[0]);
+    command.args(&words[1..]);
     // A file that grows beyond a limit is an error then, not the end (setrlimit(2)).
-    let mut command = Command::new("/bin/sh");
     command.args(["-c", "trap '' XFSZ; exec \"$@\"", "sh", env!("CARGO_BIN_EXE_unisono")]);
     command.current_dir(folder).env_remove("UNISONO_CONFIG").env_remove("RUST_LOG").kill_on_drop(true);
     command.arg("--config").arg(folder.join("unisono.toml")).arg("serve");

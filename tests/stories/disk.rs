@@ -1,8 +1,10 @@
 //! A disk that takes no more (promise P2): nothing is acknowledged that is not recorded, and everybody is told.
 
+use std::sync::Arc;
+
 use rustix::process::{Resource, Rlimit, prlimit};
 
-use crate::harness::{Database, NS_SM, Resumption, Server, chat, said};
+use crate::harness::{Database, Device, Disk, NS_SM, Resumption, Server, chat, said};
 
 /// From here on no file of the server grows, as on a disk that is full.
 fn fill(server: &Server) {
@@ -64,4 +66,93 @@ async fn a_server_that_dies_with_a_full_disk_has_shown_nothing_that_is_lost() {
     let mut alice = login.bind("phone").await;
     alice.send(&unacked[0]).await;
     server.device("bob").await.hears("lost").await;
+}
+
+const REFUSED: &str = "nothing is acknowledged until it works";
+
+/// Sends messages until one is not acknowledged, because the disk is full. Returns how many were.
+async fn send_until_refused(server: &mut Server, device: &mut Device) -> usize {
+    for number in 0.. {
+        let body = format!("{number} {}", "x".repeat(4000));
+        device.send(&chat("bob", &body)).await;
+        tokio::select! {
+            () = device.recorded() => {}
+            _ = server.logged(REFUSED) => return number,
+        }
+    }
+    unreachable!("no disk is so large")
+}
+
+#[tokio::test]
+async fn on_a_disk_without_space_every_acknowledgement_is_true() {
+    let Some(disk) = Disk::of_mib(8) else { return };
+    let disk = Arc::new(disk);
+    let mut server = Server::start(Database::SqliteOn(disk.clone())).await;
+    let mut bob = server.device("bob").await;
+    let mut alice = server.managed("alice", "phone").await;
+    alice.recorded().await;
+    let before = alice.counts.as_ref().unwrap().acked;
+    disk.fill(256);
+    let recorded = send_until_refused(&mut server, &mut alice).await;
+    assert!(recorded >= 5, "{recorded}");
+    let acked = before + u32::try_from(recorded).unwrap();
+    // One after the other was acknowledged, and this one was not; nor is what follows.
+    alice.send(&chat("bob", "later")).await;
+    alice.wire.send(&format!("<r xmlns='{NS_SM}'/>")).await;
+    alice.settle().await;
+    assert_eq!(alice.counts.as_ref().unwrap().acked, acked);
+    assert_eq!(server.metric("unisono_store_failing").await.to_bits(), 1.0_f64.to_bits());
+    assert!(server.metric("unisono_store_commit_failures_total").await >= 1.0);
+    for number in 0..recorded {
+        assert!(
+            bob.message()
+                .await
+                .get_child("body", "jabber:client")
+                .unwrap()
+                .text()
+                .starts_with(&format!("{number} "))
+        );
+    }
+    // The disk stays full, and so it is tried again and again, and said once.
+    let log = server.log();
+    assert_eq!(log.matches(REFUSED).count(), 1, "{log}");
+
+    disk.make_room();
+    server.logged("commits work again").await;
+    alice.recorded().await;
+    let next = bob.message().await.get_child("body", "jabber:client").unwrap().text();
+    assert!(next.starts_with(&format!("{recorded} ")), "nothing was shown before it was recorded: {next}");
+    bob.hears("later").await;
+    server.kill9().await;
+    server.boot().await;
+    let archive = server.bind("bob", "laptop").await.archive_after(None).await;
+    assert_eq!(archive.len(), recorded + 2);
+}
+
+#[tokio::test]
+async fn a_server_that_dies_on_a_disk_without_space_lost_nothing_that_it_acknowledged() {
+    let Some(disk) = Disk::of_mib(8) else { return };
+    let disk = Arc::new(disk);
+    let mut server = Server::start(Database::SqliteOn(disk.clone())).await;
+    server.account("bob").await;
+    let mut alice = server.managed("alice", "phone").await;
+    alice.recorded().await;
+    disk.fill(256);
+    let recorded = send_until_refused(&mut server, &mut alice).await;
+    assert!(recorded >= 5, "{recorded}");
+    server.kill9().await;
+    let (_, alice) = alice.outlive().await;
+    disk.make_room();
+    server.boot().await;
+    let Resumption::Failed { login, handled, unacked } = server.resume("alice", alice.clone()).await else {
+        panic!("what was in memory alone is gone, and so the session cannot be resumed")
+    };
+    // Each message that the server says it has is in the archive, and no other.
+    assert_eq!((handled, unacked.len()), (Some(alice.counts.acked), 1));
+    let mut phone = login.bind("phone").await;
+    let archive = phone.archive_after(None).await;
+    assert_eq!(archive.len(), recorded);
+    phone.send(&unacked[0]).await;
+    phone.settle().await;
+    assert_eq!(phone.archive_after(None).await.len(), recorded + 1);
 }
