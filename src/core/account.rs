@@ -19,6 +19,7 @@ use crate::jid::BareJid;
 use crate::roster::RosterItem;
 use crate::session::{CatchUp, Session};
 use crate::storage::{AccountData, AccountState, DeviceRecord, RECENT_FINGERPRINTS, Wake, Write};
+use crate::subscription::SubscriptionState;
 
 /// Documents of this kind keep requests to subscribe, by the contact who asks.
 pub(crate) const REQUESTS: &str = "subscription-request";
@@ -69,7 +70,8 @@ pub struct Account {
     pub(crate) head: LogPosition,
     pub(crate) roster: BTreeMap<BareJid, RosterItem>,
     pub(crate) roster_version: i64,
-    /// Requests to subscribe that wait for an answer, as they came (RFC 6121 §3.1.3).
+    /// Requests to subscribe that wait for an answer, as they came (RFC 6121 §3.1.3). They alone say who is "Pending In":
+    /// the roster says nothing of it.
     pub(crate) requests: HashMap<BareJid, String>,
     pub(crate) devices: Vec<DeviceRecord>,
     pub(crate) sessions: Vec<Session>,
@@ -199,6 +201,12 @@ impl Account {
     /// A contact, removed ones not counted.
     pub fn contact(&self, jid: &BareJid) -> Option<&RosterItem> {
         self.roster.get(jid).filter(|item| !item.removed)
+    }
+
+    /// What is agreed with somebody, and what one of the two waits for.
+    pub(crate) fn subscription(&self, contact: &BareJid) -> SubscriptionState {
+        let agreed = self.roster.get(contact).map(|item| item.state).unwrap_or_default();
+        SubscriptionState { pending_in: self.requests.contains_key(contact), ..agreed }
     }
 
     /// Whether a contact may see the account's presence.

@@ -9,6 +9,7 @@ use crate::account::Cell;
 use crate::error::StreamCondition;
 use crate::hub::Hub;
 use crate::ids::{SessionId, Ticket};
+use crate::presence::Who;
 use crate::session::{Link, Session};
 use crate::snapshot;
 use crate::storage::{AccountState, SessionRecord, StoreError, Write};
@@ -162,11 +163,12 @@ impl Hub {
         };
         let mut ticket = Ticket::NONE;
         for (contact, removal) in agreed {
-            // Held, so that it stays in memory until it knows.
-            let _contact = self.account(&contact).await?;
-            for kind in removal.send {
-                ticket = ticket.max(self.deliver_subscription(&cell.jid, *kind, &contact, None));
-            }
+            let other = self.account(&contact).await?;
+            let told = self.agree(cell, &contact, other.as_ref(), |deal| {
+                deal.withdraw(Who::User, &removal);
+                Ok(())
+            });
+            ticket = ticket.max(told.unwrap_or_default());
         }
         cell.lock().is_gone = true;
         self.end_sessions(cell, &StreamCondition::NotAuthorized);

@@ -10,9 +10,10 @@ use crate::hub::Hub;
 use crate::ids::Ticket;
 use crate::jid::{BareJid, Jid};
 use crate::outbox::Entry;
+use crate::presence::Who;
 use crate::stanza::{IqType, NS_CLIENT};
 use crate::storage::Write;
-use crate::subscription::{self, Announce, SubscriptionState};
+use crate::subscription::SubscriptionState;
 
 pub const NS: &str = "jabber:iq:roster";
 /// The stream feature of RFC 6121 §2.6.1.
@@ -37,8 +38,8 @@ pub struct RosterItem {
     pub state: SubscriptionState,
     /// The roster's version when the item last changed.
     pub version: i64,
-    /// Clients do not see the item. It was removed and stays so that devices with an older roster learn of it
-    /// (RFC 6121 §2.6.3), or it only keeps a request of the contact that waits for an answer (Appendix A.1).
+    /// Clients do not see the item. It was removed, and stays so that devices with an older roster learn of it (RFC 6121
+    /// §2.6.3).
     pub removed: bool,
 }
 
@@ -127,22 +128,22 @@ async fn set(request: Request) -> Answer {
     let jid = wanted.attr("jid").ok_or_else(bad)?.parse::<Jid>();
     let jid = jid.map_err(|_| StanzaError::new(Condition::JidMalformed))?.to_bare();
     if wanted.attr("subscription") == Some("remove") {
-        // Held, so that it stays in memory until it knows.
-        let _contact = request.hub.account(&jid).await?;
-        return remove(&request.hub, origin, &jid);
+        let contact = request.hub.account(&jid).await?;
+        let ticket =
+            request.hub.agree(&origin.cell, &jid, contact.as_ref(), |deal| deal.remove(Who::User))?;
+        return Ok(Reply::empty().after(ticket));
     }
     let (name, groups) = labels(wanted)?;
     let mut account = origin.cell.lock();
     if jid == account.jid {
         return Err(StanzaError::new(Condition::NotAllowed));
     }
-    let known = account.roster.get(&jid).cloned();
-    if known.is_none() && account.roster.len() >= ITEMS_MAX {
-        return Err(StanzaError::new(Condition::ResourceConstraint));
-    }
-    let known = known.unwrap_or_else(|| RosterItem::new(jid));
+    let known = account.roster.get(&jid).cloned().unwrap_or_else(|| RosterItem::new(jid));
     // The subscription is the server's to change (§2.1.2.5).
     let item = RosterItem { name, groups, removed: false, ..known };
+    if !account.has_room_for(&item) {
+        return Err(StanzaError::new(Condition::ResourceConstraint));
+    }
     let ticket = request.hub.store_and_push(&mut account, item);
     Ok(Reply::empty().after(ticket))
 }
@@ -168,34 +169,30 @@ fn labels(item: &Element) -> Result<(Option<String>, Vec<CompactString>), Stanza
     Ok((name.map(str::to_owned), groups))
 }
 
-/// RFC 6121 §2.5: removes a contact, and with it what was agreed.
-fn remove(hub: &Hub, origin: &crate::hub::SessionRef, jid: &BareJid) -> Answer {
-    let (removal, mut ticket) = {
-        let mut account = origin.cell.lock();
-        let known = account.contact(jid).cloned().ok_or(StanzaError::new(Condition::ItemNotFound))?;
-        let removal = subscription::remove(known.state);
-        let item = RosterItem { state: removal.state, removed: true, ..RosterItem::new(jid.clone()) };
-        (removal, hub.store_and_push(&mut account, item))
-    };
-    if removal.announce == Announce::Unavailable {
-        hub.announce_to(&origin.cell, jid, removal.announce);
+impl Account {
+    /// Whether the roster can hold this contact as well.
+    pub(crate) fn has_room_for(&self, item: &RosterItem) -> bool {
+        let others = self.roster.values().filter(|other| !other.removed && other.jid != item.jid);
+        others.count() < ITEMS_MAX
     }
-    for kind in removal.send {
-        ticket = ticket.max(hub.deliver_subscription(&origin.cell.jid, *kind, jid, None));
-    }
-    Ok(Reply::empty().after(ticket))
+}
+
+/// Takes a changed item over, under a new version (§2.1.6). Returns what has to be stored, and the push for all devices
+/// that asked for the roster.
+pub(crate) fn put(account: &mut Account, mut item: RosterItem, push_id: i64) -> (Vec<Write>, Element) {
+    account.roster_version = account.roster_version.saturating_add(1);
+    item.version = account.roster_version;
+    let element = push(&item, push_id);
+    let write = Write::RosterItem { account: account.id, item: item.clone() };
+    account.roster.insert(item.jid.clone(), item);
+    (vec![write], element)
 }
 
 impl Hub {
-    /// Stores a changed item under a new version and pushes it to all devices that asked for the roster
-    /// (RFC 6121 §2.1.6).
-    pub(crate) fn store_and_push(&self, account: &mut Account, mut item: RosterItem) -> Ticket {
-        account.roster_version = account.roster_version.saturating_add(1);
-        item.version = account.roster_version;
-        let element = push(&item, self.draw_id());
-        let write = Write::RosterItem { account: account.id, item: item.clone() };
-        account.roster.insert(item.jid.clone(), item);
-        let ticket = self.commit(account, vec![write]);
+    /// Stores a changed item and pushes it.
+    fn store_and_push(&self, account: &mut Account, item: RosterItem) -> Ticket {
+        let (writes, element) = put(account, item, self.draw_id());
+        let ticket = self.commit(account, writes);
         for session in account.sessions.iter_mut().filter(|session| session.interested) {
             let to = Some(session.jid.clone());
             let item = crate::outbox::Item::Stanza { element: element.clone(), to };

@@ -31,7 +31,7 @@ pub(super) async fn befriend(one: &Device, other: &Device) {
 }
 
 /// The subscription that a device finds in its roster.
-async fn subscription(device: &Device, contact: &str) -> Option<String> {
+pub(super) async fn subscription(device: &Device, contact: &str) -> Option<String> {
     device.take().await;
     device.send("<iq type='get' id='r'><query xmlns='jabber:iq:roster'/></iq>").await;
     let stanzas = device.take().await;

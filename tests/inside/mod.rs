@@ -8,6 +8,7 @@ mod ghosts;
 mod numbers;
 mod presence;
 mod promises;
+mod subscriptions;
 
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};

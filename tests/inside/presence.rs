@@ -4,13 +4,13 @@ use super::contacts::befriend;
 use super::*;
 
 /// The condition of an error stanza.
-fn condition(stanza: &Element) -> Option<String> {
+pub(super) fn condition(stanza: &Element) -> Option<String> {
     let error = stanza.child("error", "jabber:client").filter(|_| stanza.attr("type") == Some("error"))?;
     error.first_child().map(|condition| condition.name().to_owned())
 }
 
 /// Sender and type of each presence, in order.
-fn presences(stanzas: &[Element]) -> Vec<(&str, &str)> {
+pub(super) fn presences(stanzas: &[Element]) -> Vec<(&str, &str)> {
     let presences = stanzas.iter().filter(|stanza| stanza.name() == "presence");
     presences.map(|p| (p.attr("from").unwrap_or(""), p.attr("type").unwrap_or(""))).collect()
 }
@@ -157,7 +157,7 @@ async fn presence_to_another_server_is_refused() {
 }
 
 /// Blocks somebody.
-async fn block(device: &Device, whom: &str) {
+pub(super) async fn block(device: &Device, whom: &str) {
     let item = format!("<item jid='{whom}'/>");
     device.send(&format!("<iq type='set' id='b'><block xmlns='urn:xmpp:blocking'>{item}</block></iq>")).await;
     device.take().await;

@@ -85,9 +85,10 @@ impl Hub {
             .filter_map(|session| session.presence.clone())
             .map(|presence| presence_element(&presence, None))
             .collect();
-        let waiting = account.roster.values().filter(|item| item.state.pending_in);
-        let waiting = waiting.filter(|item| self.hears_from(account, &item.jid));
-        let waiting: Vec<_> = waiting.map(|item| request_of(account, &item.jid)).collect();
+        let mut waiting: Vec<_> = account.requests.keys().collect();
+        waiting.sort_unstable();
+        waiting.retain(|contact| self.hears_from(account, contact));
+        let waiting: Vec<_> = waiting.into_iter().map(|contact| request_of(account, contact)).collect();
         if let Some(session) = account.session_mut(new) {
             let to = session.jid.clone();
             for element in siblings.into_iter().chain(waiting) {

@@ -1,6 +1,7 @@
 //! Presence and subscriptions (RFC 6121 §3 and §4).
 
 mod broadcast;
+mod deal;
 mod directed;
 mod pair;
 mod probe;
@@ -19,6 +20,8 @@ use crate::outbox::{Entry, Item};
 use crate::receive::{Receipt, error_reply};
 use crate::stanza::{NS_CLIENT, Presence, PresenceType, Stanza};
 use crate::subscription::SubscriptionKind;
+
+pub(crate) use deal::Who;
 
 impl Hub {
     pub(crate) fn receive_presence(self: &Arc<Self>, origin: &SessionRef, presence: Presence) -> Receipt {
