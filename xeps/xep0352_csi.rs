@@ -6,6 +6,7 @@
 //!   and takes what waits with it, so that the order is kept.
 //! - Ours: what is recorded is never held back.
 
+use unisono_core::error::StreamCondition;
 use unisono_core::extension::{Extension, Holding, NonzaReply, NonzaRequest, Registry, Spec, StreamState};
 use unisono_core::outbox::Item;
 use unisono_core::session::Session;
@@ -34,10 +35,13 @@ impl Extension for ClientState {
 
 /// §4.2: there is no answer.
 fn switch(request: &NonzaRequest, inactive: bool) -> BoxFuture<'static, NonzaReply> {
-    if let StreamState::Bound(session) = &request.stream {
-        request.hub.set_inactive(session, inactive);
+    let mut reply = NonzaReply::default();
+    match &request.stream {
+        StreamState::Bound(session) => request.hub.set_inactive(session, inactive),
+        StreamState::Authenticated { .. } => {}
+        StreamState::Unauthenticated => reply.error = Some((StreamCondition::NotAuthorized, None)),
     }
-    Box::pin(std::future::ready(NonzaReply::default()))
+    Box::pin(std::future::ready(reply))
 }
 
 /// §3.2

@@ -224,6 +224,8 @@ pub struct NonzaRequest {
 /// Where the stream is that a nonza arrived on.
 #[derive(Clone)]
 pub enum StreamState {
+    /// It is not known who the client is.
+    Unauthenticated,
     /// Authenticated, no resource bound.
     Authenticated { account: BareJid, connection: crate::hub::Connection },
     /// A resource is bound.

@@ -242,7 +242,7 @@ impl Arrival {
                 self.handle(Input::Bound(bound))?;
             }
             Action::Nonza { peer, element } => {
-                let answer = self.answer(&peer, element).await;
+                let answer = self.answer(peer.as_ref(), element).await;
                 self.handle(Input::Answered(answer))?;
             }
             Action::Proceed => return Ok(Some(Reached::Bound)),
@@ -321,14 +321,16 @@ impl Arrival {
     }
 
     /// What an extension says to an element, or that there is none.
-    async fn answer(&mut self, peer: &Authenticated<BareJid>, element: Element) -> Answer {
+    async fn answer(&mut self, peer: Option<&Authenticated<BareJid>>, element: Element) -> Answer {
         let hub = Arc::clone(&self.c2s.hub);
         let Some(handler) = hub.registry.nonza_handler(&element) else {
             let error = Some(StreamError::UnknownElement(Said::new(element.name())));
             return Answer { write: Vec::new(), resumed: false, error };
         };
-        let account = peer.account().clone();
-        let stream = StreamState::Authenticated { account, connection: self.connection() };
+        let stream = peer.map_or(StreamState::Unauthenticated, |peer| {
+            let account = peer.account().clone();
+            StreamState::Authenticated { account, connection: self.connection() }
+        });
         let NonzaReply { write, session, error, .. } = handler(NonzaRequest { hub, element, stream }).await;
         let resumed = session.is_some();
         if let Some(session) = session {

@@ -31,6 +31,8 @@ pub struct Limits {
     pub sasl_delay_max: Duration,
     /// Attempts to bind a resource that may fail (RFC 6120 §7.7.3: five to ten).
     pub bind_attempts_max: u32,
+    /// Requests to extensions before a resource is bound, such as to resume a stream (XEP-0198 §5), that may fail.
+    pub early_requests_max: u32,
     /// Stanzas that are not durable yet, above which nothing more is read.
     pub window: usize,
     /// Silence of the client after which the server asks for a sign of life, and asks again; announced by XEP-0478.
@@ -57,6 +59,7 @@ impl Default for Limits {
             sasl_failure_delay: Duration::from_secs(1),
             sasl_delay_max: Duration::from_secs(3),
             bind_attempts_max: 5,
+            early_requests_max: 3,
             window: 64,
             idle_after: Duration::from_secs(300),
             answer_within: Duration::from_secs(60),

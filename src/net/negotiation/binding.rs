@@ -77,8 +77,9 @@ impl Negotiation {
         Ok(())
     }
 
+    /// What an extension says. One that the client asks again and again may have to search the store each time.
     pub(super) fn answered(&mut self, answer: Answer) -> Result<(), StreamError> {
-        let State::Asking(peer, None) = mem::replace(&mut self.state, State::Closed) else {
+        let State::Interrupted(before) = mem::replace(&mut self.state, State::Closed) else {
             return Err(StreamError::Internal);
         };
         for element in &answer.write {
@@ -87,7 +88,11 @@ impl Negotiation {
         match answer {
             Answer { error: Some(error), .. } => return Err(error),
             Answer { resumed: true, .. } => self.finish(),
-            Answer { resumed: false, .. } => self.state = State::Binding(peer),
+            Answer { resumed: false, .. } => self.state = *before,
+        }
+        self.answers = self.answers.saturating_add(1);
+        if !matches!(self.state, State::Bound) && self.answers >= self.terms.limits.early_requests_max {
+            return Err(StreamError::TooManyAttempts("take up a session"));
         }
         Ok(())
     }

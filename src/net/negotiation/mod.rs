@@ -112,9 +112,9 @@ pub(crate) enum Action {
         peer: Authenticated<BareJid>,
         resource: Option<CompactString>,
     },
-    /// Let an extension answer.
+    /// Let an extension answer, who the client is if it has proven that.
     Nonza {
-        peer: Authenticated<BareJid>,
+        peer: Option<Authenticated<BareJid>>,
         element: Element,
     },
     /// Go on with [`Negotiation::into_reader`].
@@ -135,6 +135,8 @@ pub(crate) struct Negotiation {
     opened: bool,
     failures: u32,
     bindings: u32,
+    /// What extensions answered without that a session was taken up.
+    answers: u32,
     deadline: Instant,
     out: Vec<u8>,
     next: Option<Action>,
@@ -154,10 +156,30 @@ enum State {
         sasl: Box<Authenticator<BareJid>>,
     },
     Binding(Authenticated<BareJid>),
-    /// The hub binds a resource, with the id of the request; or an extension answers.
+    /// The hub binds a resource, with the id of the request.
     Asking(Authenticated<BareJid>, Option<CompactString>),
+    /// An extension answers; then the stream is where it was.
+    Interrupted(Box<State>),
     Bound,
     Closed,
+}
+
+impl State {
+    fn is_authenticated(&self) -> bool {
+        match self {
+            Self::Interrupted(before) => before.is_authenticated(),
+            Self::Opening(Stage::Authenticated(_)) | Self::Binding(_) | Self::Asking(..) | Self::Bound => {
+                true
+            }
+            Self::Opening(Stage::Clear | Stage::Secured(_))
+            | Self::Securing
+            | Self::Handshaking
+            | Self::Authenticating(_)
+            | Self::Verifying(_)
+            | Self::Refused { .. }
+            | Self::Closed => false,
+        }
+    }
 }
 
 /// What a header opens.
@@ -182,6 +204,7 @@ impl Negotiation {
             opened: false,
             failures: 0,
             bindings: 0,
+            answers: 0,
             deadline,
             out: Vec::new(),
             next: None,
@@ -228,6 +251,7 @@ impl Negotiation {
                 | State::Verifying(_)
                 | State::Refused { .. }
                 | State::Asking(..)
+                | State::Interrupted(_)
                 | State::Bound
                 | State::Closed => false,
             }
@@ -235,10 +259,7 @@ impl Negotiation {
 
     /// Whether the client has proven who it is.
     pub(crate) fn is_authenticated(&self) -> bool {
-        matches!(
-            self.state,
-            State::Opening(Stage::Authenticated(_)) | State::Binding(_) | State::Asking(..) | State::Bound
-        )
+        self.state.is_authenticated()
     }
 
     /// Attempts to authenticate that have failed.
@@ -348,9 +369,13 @@ impl Negotiation {
             }
             State::Authenticating(sasl) if element.ns() == NS_SASL => self.exchange(now, sasl, element),
             State::Binding(peer) if element.ns() == NS_CLIENT => self.bind(peer, element),
-            State::Binding(peer) if element.ns() != NS_SASL => {
-                self.next = Some(Action::Nonza { peer: peer.clone(), element: element.clone() });
-                self.state = State::Asking(peer, None);
+            // Extensions know what comes too early, too.
+            State::Securing | State::Authenticating(_) | State::Binding(_)
+                if ![NS_SASL, NS_STREAMS].contains(&element.ns()) =>
+            {
+                let peer = if let State::Binding(peer) = &state { Some(peer.clone()) } else { None };
+                self.next = Some(Action::Nonza { peer, element: element.clone() });
+                self.state = State::Interrupted(Box::new(state));
                 Ok(())
             }
             _ => Err(StreamError::UnknownElement(Said::new(element.name()))),
