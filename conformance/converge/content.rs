@@ -69,8 +69,9 @@ impl Content {
                 escape(of)
             ),
             Self::Reactions { to, emojis } => {
-                let emojis: String =
+                let emojis: Vec<String> =
                     emojis.iter().map(|emoji| format!("<reaction>{}</reaction>", escape(emoji))).collect();
+                let emojis = emojis.concat();
                 format!(
                     "<reactions xmlns='{NS_REACTIONS}' id='{}'>{emojis}</reactions><store xmlns='{NS_HINTS}'/>",
                     escape(to)
@@ -99,6 +100,10 @@ impl Content {
 
     /// What a message says, if it is one that matters.
     pub(super) fn read(message: &Element) -> Option<Self> {
+        if message.attribute("type") == Some("error") {
+            // It tells of a message, and is none.
+            return None;
+        }
         let id_of = |element: &Element| element.attribute("id").unwrap_or_default().to_owned();
         let body = message.child(NS_CLIENT, "body").map(Element::text);
         if message.child(NS_RETRACTION, "retracted").is_some() {
@@ -165,6 +170,7 @@ mod tests {
         for (xml, want) in [
             (Content::composing("bob@example.org"), None),
             ("<message/>".to_owned(), None),
+            ("<message id='1' type='error'><body>lost</body></message>".to_owned(), None),
             ("<message><x xmlns='urn:x'/></message>".to_owned(), None),
             (
                 "<message id='1'><x xmlns='urn:x'/></message>".to_owned(),

@@ -159,8 +159,8 @@ impl<W: World> Stage<W> {
     }
 
     async fn kill(&mut self) {
-        let deadline = tokio::time::Instant::now() + ALARM_PATIENCE;
-        while self.alarm.is_set() && tokio::time::Instant::now() < deadline {
+        let start = tokio::time::Instant::now();
+        while self.alarm.is_set() && start.elapsed() < ALARM_PATIENCE {
             tokio::time::sleep(Duration::from_millis(1)).await;
         }
         // Either it was still waiting, or there was none, or it has killed the server.

@@ -84,6 +84,12 @@ pub enum Fact {
     NotResumed {
         handled: Option<u32>,
     },
+    /// The server counts less than it acknowledged, or more than it was sent.
+    WrongCount {
+        handled: u32,
+        acknowledged: u32,
+        sent: u32,
+    },
     /// The device counts as there from now on: what is sent reaches it.
     Established,
     /// All pages of the archive were read.
@@ -188,6 +194,11 @@ impl Fact {
             Self::Resumed => "resumes its session".to_owned(),
             Self::NotResumed { handled: Some(handled) } => format!("cannot resume, {handled} were handled"),
             Self::NotResumed { handled: None } => "cannot resume".to_owned(),
+            Self::WrongCount { handled, acknowledged, sent } => {
+                format!(
+                    "is told that {handled} were handled, of {sent}, of which {acknowledged} were acknowledged"
+                )
+            }
             Self::Established => "is there".to_owned(),
             Self::CaughtUp => "has caught up".to_owned(),
             Self::Forgotten { stanza_id } => {

@@ -15,6 +15,8 @@ mod plan;
 mod random;
 mod real;
 mod report;
+#[cfg(test)]
+mod toy;
 mod world;
 
 pub use cast::{Cast, DeviceNo, Kind, Part, UserNo};

@@ -44,7 +44,15 @@ struct Weather {
 /// The networks of all devices, by their numbers.
 #[derive(Debug, Default)]
 pub struct Network {
-    weather: Mutex<Vec<watch::Sender<Weather>>>,
+    weather: Mutex<All>,
+}
+
+#[derive(Debug, Default)]
+struct All {
+    /// By the numbers of the devices.
+    now: Vec<watch::Sender<Weather>>,
+    /// Of connections that the devices gave up. They stay as they are while this is here.
+    abandoned: Vec<watch::Sender<Weather>>,
 }
 
 impl Network {
@@ -52,13 +60,15 @@ impl Network {
     /// What is left of an earlier connection of the device stays as it is, as far as the server can see.
     pub fn join(&self, device: DeviceNo, far: impl Far) -> DuplexStream {
         let mut all = self.weather.lock().unwrap_or_else(PoisonError::into_inner);
-        while all.len() <= device.0 {
-            all.push(watch::channel(Weather::default()).0);
+        while all.now.len() <= device.0 {
+            all.now.push(watch::channel(Weather::default()).0);
         }
         let (sender, receiver) = watch::channel(Weather::default());
-        if let Some(slot) = all.get_mut(device.0) {
+        if let Some(slot) = all.now.get_mut(device.0) {
             let old = std::mem::replace(slot, sender);
             old.send_modify(|weather| weather.is_abandoned = true);
+            all.abandoned.retain(|sender| !sender.is_closed());
+            all.abandoned.push(old);
         }
         let (near, inner) = tokio::io::duplex(BUFFER);
         tokio::spawn(relay(inner, far, receiver));
@@ -77,7 +87,7 @@ impl Network {
 
     fn change(&self, device: DeviceNo, change: impl FnOnce(&mut Weather)) {
         let all = self.weather.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(sender) = all.get(device.0) {
+        if let Some(sender) = all.now.get(device.0) {
             sender.send_modify(change);
         }
     }

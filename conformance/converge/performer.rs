@@ -151,13 +151,13 @@ impl<W: World> Performer<W> {
     async fn turn(&mut self, commands: &mut mpsc::UnboundedReceiver<Command>, bytes: &mut [u8]) -> Turn {
         let State { wire, dial, is_lost, progress, .. } = &mut self.state;
         let is_waiting = !*is_lost && (dial.is_some() || self.device.is_waiting());
-        let late = progress.unwrap_or_else(Instant::now) + self.patience;
+        let left = progress.map_or(self.patience, |since| self.patience.saturating_sub(since.elapsed()));
         let Some(Wire { reading, writing, outgoing, needs_flush, .. }) = wire else {
             return tokio::select! {
                 biased;
                 command = commands.recv() => Turn::Command(command),
                 link = dialled(dial), if dial.is_some() => Turn::Dialled(link),
-                () = tokio::time::sleep_until(late), if is_waiting => Turn::Late,
+                () = tokio::time::sleep(left), if is_waiting => Turn::Late,
             };
         };
         tokio::select! {
@@ -165,7 +165,7 @@ impl<W: World> Performer<W> {
             command = commands.recv() => Turn::Command(command),
             length = push(writing, outgoing), if *needs_flush || !outgoing.is_empty() => Turn::Wrote(length),
             length = reading.read(bytes) => Turn::Read(length),
-            () = tokio::time::sleep_until(late), if is_waiting => Turn::Late,
+            () = tokio::time::sleep(left), if is_waiting => Turn::Late,
         }
     }
 

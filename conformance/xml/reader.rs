@@ -61,6 +61,7 @@ impl Reader {
     }
 
     /// The next event, or `None` while it is incomplete. The error is what is wrong with the XML.
+    #[expect(clippy::should_implement_trait, reason = "an iterator cannot say that more may come later")]
     pub fn next(&mut self) -> Result<Option<Event>, String> {
         while let Some(token) = take_token(&mut self.buffer)? {
             if let Some(event) = self.handle(&token)? {

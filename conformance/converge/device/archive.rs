@@ -83,8 +83,8 @@ impl Device {
 
     /// The end of a page. Whether the iq was one.
     pub(super) fn page_ended(&mut self, iq: &Element) -> bool {
-        let is_ours = |paging: &&Paging| iq.attribute("id") == Some(paging.request.as_str());
-        if self.paging.as_ref().filter(is_ours).is_none() {
+        let is_ours = |paging: &Paging| iq.attribute("id") == Some(paging.request.as_str());
+        if !self.paging.as_ref().is_some_and(is_ours) {
             return false;
         }
         if iq.attribute("type") == Some("error") {
@@ -115,15 +115,12 @@ impl Device {
         let is_gone = iq
             .child(NS_CLIENT, "error")
             .is_some_and(|error| error.children().any(|c| c.name == "item-not-found"));
-        match self.last_id.take().filter(|_| is_gone) {
-            Some(stanza_id) => {
-                self.learn(Fact::Forgotten { stanza_id });
-                self.start_paging();
-            }
-            None => {
-                self.odd(format!("the archive cannot be read: {iq}"));
-                self.paging = None;
-            }
+        if let Some(stanza_id) = self.last_id.take().filter(|_| is_gone) {
+            self.learn(Fact::Forgotten { stanza_id });
+            self.start_paging();
+        } else {
+            self.odd(format!("the archive cannot be read: {iq}"));
+            self.paging = None;
         }
     }
 

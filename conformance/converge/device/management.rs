@@ -30,7 +30,12 @@ pub(super) struct Management {
     unacknowledged: VecDeque<Unacknowledged>,
     /// An acknowledgement was asked for and did not come yet.
     is_asked: bool,
+    /// Answers in a row that acknowledged nothing new.
+    fruitless: u32,
 }
+
+/// More answers without any news are a server that has forgotten something.
+const FRUITLESS_MAX: u32 = 200;
 
 impl Management {
     pub(super) fn resumption(&self) -> Option<String> {
@@ -131,13 +136,7 @@ impl Device {
                 }
             }
             "a" => match handled(element) {
-                Some(handled) => {
-                    if let Some(management) = &mut self.management {
-                        management.is_asked = false;
-                    }
-                    self.take_count(handled);
-                    self.advance();
-                }
+                Some(handled) => self.acknowledged(handled),
                 None => self.odd(format!("no count in {element}")),
             },
             _ => self.odd(format!("unexpected: {element}")),
@@ -169,26 +168,45 @@ impl Device {
         }
     }
 
-    /// The server has handled this many stanzas.
-    fn take_count(&mut self, handled: u32) {
+    /// The server has handled this many stanzas. Whether that can be.
+    fn take_count(&mut self, handled: u32) -> bool {
         let Some(management) = &mut self.management else {
-            return self.odd("an acknowledgement without stream management");
+            self.odd("an acknowledgement without stream management");
+            return false;
         };
-        let sent =
-            management.acknowledged.wrapping_add(u32::try_from(management.unacknowledged()).unwrap_or(0));
-        match management.acknowledge(handled) {
-            Some(messages) => {
-                for id in messages {
-                    self.outbox.retain(|letter| letter.id != id);
-                    self.learn(Fact::Acknowledged { id });
-                }
-                if self.is_answered() && self.management.as_ref().is_some_and(|all| all.unacknowledged() > 0)
-                {
-                    self.ask();
-                }
-            }
-            None => self.odd(format!("the server counts {handled} stanzas, {sent} were sent")),
+        let acknowledged = management.acknowledged;
+        let open = u32::try_from(management.unacknowledged()).unwrap_or(0);
+        let Some(messages) = management.acknowledge(handled) else {
+            self.learn(Fact::WrongCount { handled, acknowledged, sent: acknowledged.wrapping_add(open) });
+            return false;
+        };
+        management.fruitless =
+            if acknowledged == handled { management.fruitless.saturating_add(1) } else { 0 };
+        for id in messages {
+            self.outbox.retain(|letter| letter.id != id);
+            self.learn(Fact::Acknowledged { id });
         }
+        true
+    }
+
+    /// An acknowledgement came.
+    fn acknowledged(&mut self, handled: u32) {
+        if let Some(management) = &mut self.management {
+            management.is_asked = false;
+        }
+        if !self.take_count(handled) {
+            // Nobody can go on from here: who counts wrong has lost something.
+            self.drop_connection();
+            return self.start_afresh();
+        }
+        let fruitless = self.management.as_ref().map_or(0, |management| management.fruitless);
+        if fruitless > FRUITLESS_MAX && self.is_answered() {
+            self.learn(Fact::Stuck {
+                what: format!("asked {fruitless} times, and {handled} is still the answer"),
+            });
+            return self.drop_connection();
+        }
+        self.advance();
     }
 
     /// The answer to `<resume/>`.
@@ -200,7 +218,11 @@ impl Device {
             }
             self.learn(Fact::Resumed);
             match handled(element) {
-                Some(handled) => self.take_count(handled),
+                Some(handled) if self.take_count(handled) => {}
+                Some(_) => {
+                    self.drop_connection();
+                    return self.start_afresh();
+                }
                 None => self.odd(format!("no count in {element}")),
             }
             self.send_again();

@@ -99,7 +99,7 @@ pub(super) struct Case<'a> {
 impl<'a> Case<'a> {
     /// `cast` has its auditors.
     pub(super) fn new(cast: &'a Cast, accounts: &'a Accounts, history: &'a History) -> Self {
-        let mut case = Self {
+        let mut new = Self {
             cast,
             accounts,
             events: &history.events,
@@ -107,10 +107,10 @@ impl<'a> Case<'a> {
             logs: Vec::new(),
             views: cast.devices().map(|_| View::default()).collect(),
         };
-        case.read_letters();
-        case.read_views();
-        case.read_logs();
-        case
+        new.read_letters();
+        new.read_views();
+        new.read_logs();
+        new
     }
 
     /// Facts of devices, with their moments.

@@ -22,18 +22,16 @@ use case::Case;
 
 pub use verdict::{Promise, Rule, Violation};
 
-/// Everything in this history that breaks a promise. The cast is that of the plan.
-pub fn judge(cast: &Cast, accounts: &Accounts, history: &History) -> Vec<Violation> {
-    let cast = cast.with_auditors();
-    let case = Case::new(&cast, accounts, history);
+/// Everything in this history that breaks a promise. The players are the cast of the plan.
+pub fn judge(players: &Cast, accounts: &Accounts, history: &History) -> Vec<Violation> {
+    let everybody = players.with_auditors();
+    let case = Case::new(&everybody, accounts, history);
     let mut violations = Vec::new();
-    recorded::check(&case, &mut violations);
-    once::check(&case, &mut violations);
-    ids::check(&case, &mut violations);
-    order::check(&case, &mut violations);
-    views::check(&case, &mut violations);
-    state::check(&case, &mut violations);
-    sessions::check(&case, &mut violations);
-    violations.sort_by(|a, b| (a.rule, a.device).cmp(&(b.rule, b.device)));
+    for check in
+        [recorded::check, once::check, ids::check, order::check, views::check, state::check, sessions::check]
+    {
+        check(&case, &mut violations);
+    }
+    violations.sort_by_key(|violation| (violation.rule, violation.device));
     violations
 }

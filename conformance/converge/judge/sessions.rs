@@ -79,6 +79,12 @@ impl State {
                 let error = error.as_deref().unwrap_or("no error");
                 tell(Rule::Ended, format!("the server ended the stream of {who} without a cause: {error}"));
             }
+            Fact::WrongCount { handled, acknowledged, sent } => {
+                let text = format!(
+                    "{who} is told that {handled} of {sent} were handled, {acknowledged} were acknowledged"
+                );
+                tell(Rule::WrongCount, text);
+            }
             Fact::Stuck { what } => tell(Rule::Stuck, format!("{who}: {what}")),
             Fact::Odd { what } => tell(Rule::Odd, format!("{who}: {what}")),
             _ => {}

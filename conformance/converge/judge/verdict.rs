@@ -52,6 +52,7 @@ pub enum Rule {
     LostAfterAck,
     DeliveredNotRecorded,
     UnknownId,
+    WrongCount,
     DoubledInLog,
     DoubledOnDevice,
     Invented,
@@ -85,7 +86,9 @@ impl Rule {
             | Self::ReorderedOnPage
             | Self::ReorderedInLog
             | Self::Missed => Promise::P1,
-            Self::LostAfterAck | Self::DeliveredNotRecorded | Self::UnknownId => Promise::P2,
+            Self::LostAfterAck | Self::DeliveredNotRecorded | Self::UnknownId | Self::WrongCount => {
+                Promise::P2
+            }
             Self::DoubledInLog | Self::DoubledOnDevice | Self::Invented => Promise::P3,
             Self::LostInResumption | Self::NotResumed | Self::NoCount | Self::Ended | Self::Stuck => {
                 Promise::P4
@@ -101,6 +104,7 @@ impl Rule {
             Self::LostAfterAck => "lost-after-ack",
             Self::DeliveredNotRecorded => "delivered-not-recorded",
             Self::UnknownId => "unknown-id",
+            Self::WrongCount => "wrong-count",
             Self::DoubledInLog => "doubled-in-log",
             Self::DoubledOnDevice => "doubled-on-device",
             Self::Invented => "invented",
