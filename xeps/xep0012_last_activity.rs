@@ -34,6 +34,7 @@ impl Extension for LastActivity {
             let status = presence.child_text("status", NS_CLIENT).unwrap_or_default().into_owned();
             account.set_state(LastSeen { at: now, status }, writes);
         });
+        on.last_seen(|account| account.state::<LastSeen>().map(|last| last.at));
         on.admit(refuse_strangers);
     }
 }

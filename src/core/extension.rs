@@ -132,6 +132,8 @@ pub type Deliver = fn(&MessageRecord, Direction, &Session) -> Option<Form>;
 pub type Stamp = fn(&mut Vec<u8>, &Copy<'_>);
 pub type Filter = fn(&Item, &Session) -> Option<Holding>;
 pub type Left = fn(&mut Account, &Element, i64, &mut Vec<Write>);
+/// When the last device of an account left, in microseconds since 1970.
+pub type LastSeen = fn(&Account) -> Option<i64>;
 pub type Nonza = fn(NonzaRequest) -> BoxFuture<'static, NonzaReply>;
 
 /// An iq, and everything a handler may need to answer it.
@@ -271,6 +273,7 @@ pub struct Registry {
     pub(crate) stamp: Vec<Stamp>,
     pub(crate) filter: Vec<Filter>,
     pub(crate) left: Vec<Left>,
+    pub(crate) last_seen: Option<LastSeen>,
     pub(crate) ack_writer: Option<fn(&mut Vec<u8>, u32)>,
     pub(crate) request_writer: Option<fn(&mut Vec<u8>)>,
     pub(crate) wrappings: Vec<&'static crate::outbox::Wrapping>,
@@ -403,6 +406,12 @@ impl Registry {
     /// The last available device of an account left, with this presence, at this time (in microseconds since 1970).
     pub fn left(&mut self, handler: Left) -> &mut Self {
         self.left.push(handler);
+        self
+    }
+
+    /// Who knows when the last device of an account left.
+    pub fn last_seen(&mut self, handler: LastSeen) -> &mut Self {
+        self.last_seen = Some(handler);
         self
     }
 

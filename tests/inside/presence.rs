@@ -254,3 +254,126 @@ async fn who_has_left_is_not_told_that_others_leave() {
     alice.send("<presence type='unavailable'/>").await; // RFC 6121 §4.6.1
     assert_eq!(bob.take().await, []);
 }
+
+/// What a probe brings, with the id that it had.
+async fn probe(device: &Device, to: &str) -> Vec<Element> {
+    device.take().await;
+    device.send(&format!("<presence to='{to}' type='probe' id='p'/>")).await;
+    device.take().await
+}
+
+#[tokio::test]
+async fn a_subscriber_learns_by_a_probe_how_a_contact_is() {
+    let world = World::with(&["alice", "bob"]).await;
+    let alice = world.online("alice", "phone").await;
+    let bob = world.online("bob", "desk").await;
+    befriend(&alice, &bob).await;
+    bob.send("<presence id='b'><show>dnd</show></presence>").await;
+    let tab = world.online("bob", "tab").await;
+    let got = probe(&alice, "bob@example.org").await;
+    assert_eq!(presences(&got), [("bob@example.org/desk", ""), ("bob@example.org/tab", "")]);
+    // §4.3.2.1: what the device says keeps its own id.
+    assert!(got[0].has_child("show", "jabber:client") && got[0].attr("id") == Some("b"));
+    // §4.3.2: of a resource only that it is there, and of no other.
+    let got = probe(&alice, "bob@example.org/desk").await;
+    assert_eq!((presences(&got), got[0].children().count()), (vec![("bob@example.org/desk", "")], 0));
+    let got = probe(&alice, "bob@example.org/none").await;
+    assert_eq!(
+        (presences(&got), got[0].attr("id")),
+        (vec![("bob@example.org/none", "unavailable")], Some("p"))
+    );
+    // Of oneself, too.
+    let got = probe(&alice, "alice@example.org").await;
+    assert_eq!(presences(&got), [("alice@example.org/phone", "")]);
+    tab.send("<presence type='unavailable'/>").await;
+    world.step_clock(60_000_000);
+    bob.send("<presence type='unavailable'><status>Gone</status></presence>").await;
+    world.step_clock(60_000_000);
+    for _ in 0..2 {
+        let got = probe(&alice, "bob@example.org").await;
+        assert_eq!(
+            (presences(&got), got[0].attr("id")),
+            (vec![("bob@example.org", "unavailable")], Some("p"))
+        );
+        let delay = got[0].child("delay", "urn:xmpp:delay").unwrap();
+        assert_eq!(delay.attr("stamp"), Some("2026-09-21T14:14:20.000000Z")); // when he left
+        // The same when he is not in memory.
+        bob.hub.end(&bob.session.cell, bob.session.id);
+        tab.hub.end(&tab.session.cell, tab.session.id);
+    }
+}
+
+#[tokio::test]
+async fn a_probe_does_not_tell_who_is_there() {
+    let world = World::with(&["alice", "bob", "carol", "dave", "erin"]).await;
+    let alice = world.online("alice", "phone").await;
+    let bob = world.online("bob", "desk").await;
+    let dave = world.online("dave", "desk").await;
+    let erin = world.online("erin", "desk").await;
+    // erin asked, alice asked dave, and nobody answered
+    erin.send("<presence to='alice@example.org' type='subscribe'/>").await;
+    alice.send("<presence to='dave@example.org' type='subscribe'/>").await;
+    for stranger in ["bob", "carol", "dave", "erin", "ghost"] {
+        for address in ["", "/desk", "/none"] {
+            let to = format!("{stranger}@example.org{address}");
+            assert_eq!(probe(&alice, &to).await, [], "{to}");
+        }
+    }
+    for device in [&bob, &dave, &erin] {
+        device.take().await;
+    }
+    assert_eq!(probe(&alice, "example.org").await, []);
+    // Nothing was taken back by asking.
+    dave.send("<presence to='alice@example.org' type='subscribed'/>").await;
+    assert!(presences(&alice.take().await).contains(&("dave@example.org/desk", "")));
+}
+
+#[tokio::test]
+async fn who_was_shown_presence_may_ask_again() {
+    let world = World::with(&["alice", "bob"]).await;
+    let alice = world.online("alice", "phone").await;
+    let bob = world.online("bob", "desk").await;
+    let tab = world.online("bob", "tab").await;
+    for address in ["alice@example.org", "alice@example.org/phone"] {
+        bob.send(&format!("<presence to='{address}'><show>dnd</show></presence>")).await;
+        for to in ["bob@example.org", "bob@example.org/desk"] {
+            let got = probe(&alice, to).await; // §4.6.6: mere presence, and of that resource only
+            assert_eq!((presences(&got), got[0].children().count()), (vec![("bob@example.org/desk", "")], 0));
+        }
+        assert_eq!(probe(&alice, "bob@example.org/tab").await, []);
+        bob.send(&format!("<presence to='{address}' type='unavailable'/>")).await;
+        assert_eq!(probe(&alice, "bob@example.org/desk").await, []);
+    }
+    tab.send("<presence to='alice@example.org/other'/>").await;
+    assert_eq!(probe(&alice, "bob@example.org/tab").await, [], "another resource was shown it");
+    // XEP-0191 §3.3: somebody blocked is not answered.
+    bob.send("<presence to='alice@example.org'/>").await;
+    block(&bob, "alice@example.org").await;
+    assert_eq!(probe(&alice, "bob@example.org/desk").await, []);
+}
+
+#[tokio::test]
+async fn a_subscription_that_the_contact_knows_nothing_of_ends_by_a_probe() {
+    use unisono_core::roster::RosterItem;
+    use unisono_core::storage::{Commit, Journal, Write};
+    use unisono_core::subscription::{Subscription, SubscriptionState};
+
+    let world = World::with(&["alice", "bob"]).await;
+    let account = world.hub.account(&jid("alice")).await.unwrap().unwrap().id;
+    for contact in ["bob", "ghost"] {
+        let state = SubscriptionState { subscription: Subscription::To, ..SubscriptionState::default() };
+        let item = RosterItem { state, version: 1, ..RosterItem::new(jid(contact)) };
+        let writes = vec![Write::RosterItem { account, item }];
+        world.store.submit(Commit { writes, wake: Vec::new() });
+    }
+    let world = world.crash().await;
+    let alice = world.online("alice", "phone").await;
+    super::contacts::subscription(&alice, "bob").await;
+    for contact in ["bob", "ghost"] {
+        let from = format!("{contact}@example.org");
+        let got = probe(&alice, &from).await; // §4.3.2, rule 1, and §3.2.3
+        assert_eq!((presences(&got), got[0].attr("id")), (vec![(from.as_str(), "unsubscribed")], Some("p")));
+        let none = super::contacts::subscription(&alice, contact).await;
+        assert_eq!(none.as_deref(), Some("none"), "{contact}");
+    }
+}

@@ -160,7 +160,7 @@ impl<'a> Deal<'a> {
     }
 
     /// Hands all changes to the journal, and queues behind them what devices are due.
-    pub(crate) fn close(mut self) -> Ticket {
+    pub(super) fn close(mut self) -> Ticket {
         let mut ticket = Ticket::NONE;
         if !self.writes.is_empty() {
             let accounts = [self.account(Who::User), self.account(Who::Contact)];

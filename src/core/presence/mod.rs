@@ -56,10 +56,7 @@ impl Hub {
                     Err(error) => self.refuse_presence(origin, &presence, Refusal::Error(Box::new(error))),
                 })
             }
-            PresenceType::Probe => {
-                self.see(origin, &to.to_bare());
-                Receipt::Done(self.settle(origin, Ticket::NONE, None))
-            }
+            PresenceType::Probe => self.probe(origin, presence, &to),
             kind @ (PresenceType::Subscribe
             | PresenceType::Subscribed
             | PresenceType::Unsubscribe

@@ -40,6 +40,12 @@ impl<'a> Pair<'a> {
     pub(super) fn viewer_mut(&mut self) -> &mut Account {
         self.viewer.as_mut().unwrap_or(&mut self.seen)
     }
+
+    /// Works on both. Nothing is done where they are one: nobody is a contact of oneself.
+    pub(super) fn with_both<T: Default>(&mut self, work: impl FnOnce(&mut Account, &mut Account) -> T) -> T {
+        let Some(viewer) = &mut self.viewer else { return T::default() };
+        work(&mut self.seen, viewer)
+    }
 }
 
 impl Hub {
