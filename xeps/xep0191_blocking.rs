@@ -72,11 +72,14 @@ impl AccountState for BlockList {
 }
 
 /// §3.2
-fn list(request: &Request) -> Answer {
-    request.with_session(|session| session.follow(NS));
-    let account = request.account()?;
-    let jids = account.state::<BlockList>().map(|list| list.0.clone()).unwrap_or_default();
-    Ok(Reply::with(items("blocklist", &jids)))
+fn list(_: &Request) -> Answer {
+    Ok(Reply::locked(|account, session| {
+        if let Some(session) = account.session_mut(session) {
+            session.follow(NS);
+        }
+        let jids = account.state::<BlockList>().map(|list| list.0.clone()).unwrap_or_default();
+        Ok(Reply::with(items("blocklist", &jids)).after(account.last_ticket()))
+    }))
 }
 
 /// §3.3

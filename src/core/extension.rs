@@ -13,7 +13,7 @@ use unisono_xml::Element;
 use crate::account::{Account, Cell};
 use crate::error::{Condition, StanzaError};
 use crate::hub::{Hub, SessionRef, Settings};
-use crate::ids::{AccountId, LogPosition, Ticket};
+use crate::ids::{AccountId, LogPosition, SessionId, Ticket};
 use crate::jid::{BareJid, Jid};
 use crate::outbox::{Form, Item};
 use crate::record::{Direction, Keep, MessageRecord, Payload};
@@ -187,7 +187,13 @@ pub struct Reply {
     pub ticket: Ticket,
     /// With the answer, the device has its log up to here.
     pub covers: Option<LogPosition>,
+    /// Makes the answer itself, under the lock under which it is queued.
+    pub locked: Option<Locked>,
 }
+
+/// An answer made of the account of the one who asks, while it is locked: nothing overtakes it that changes what it
+/// tells.
+pub type Locked = Box<dyn FnOnce(&mut Account, SessionId) -> Answer + Send>;
 
 impl Reply {
     /// A result without a child.
@@ -198,6 +204,11 @@ impl Reply {
     /// A result with a child.
     pub fn with(payload: Element) -> Self {
         Self { payload: Some(payload), ..Self::default() }
+    }
+
+    /// The answer is made when it is queued, so that no push comes between the two.
+    pub fn locked(make: impl FnOnce(&mut Account, SessionId) -> Answer + Send + 'static) -> Self {
+        Self { locked: Some(Box::new(make)), ..Self::default() }
     }
 
     /// Waits for a commit.

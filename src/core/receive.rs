@@ -6,7 +6,7 @@ use std::sync::atomic::Ordering;
 use sha2::{Digest, Sha256};
 use unisono_xml::{Element, XML_NS};
 
-use crate::account::{Account, Cell};
+use crate::account::{Account, Cell, lock_pair};
 use crate::error::{Condition, StanzaError};
 use crate::extension::{Answer, Entity, IqHandler, Refusal, Reply, Request, Side};
 use crate::hub::{Hub, SessionRef};
@@ -110,7 +110,7 @@ impl Hub {
         }
         let bare = to.to_bare();
         if to.is_full() {
-            return Receipt::Done(self.pass_iq(origin, &iq, &to));
+            return self.to_resource(origin, iq, to);
         }
         if matches!(iq.kind, IqType::Result | IqType::Error) {
             // An answer to a request that the server never makes.
@@ -192,11 +192,18 @@ impl Hub {
     }
 
     fn answer(&self, origin: &SessionRef, iq: &Iq, answer: Answer) -> Ticket {
-        let reply = match answer {
+        let mut account = origin.cell.lock();
+        let made = answer.and_then(|mut reply| match reply.locked.take() {
+            Some(make) => make(&mut account, origin.id),
+            None => Ok(reply),
+        });
+        let Reply { payload, before, after, ticket, covers, locked: _ } = match made {
             Ok(reply) => reply,
-            Err(error) => return self.refuse_iq(origin, iq, &error),
+            Err(error) => {
+                drop(account);
+                return self.refuse_iq(origin, iq, &error);
+            }
         };
-        let Reply { payload, before, after, ticket, covers } = reply;
         let result = Element::builder("iq", NS_CLIENT)
             .attr("type", "result")
             .attr_opt("id", iq.header.id.as_deref())
@@ -204,26 +211,24 @@ impl Hub {
             .attr("to", origin.jid.as_str())
             .child_opt(payload)
             .build();
-        {
-            let mut account = origin.cell.lock();
-            // What no archive shows is still due to a device that has sent no presence.
-            let keeps_cursor = account.has_waiting_for(origin.id);
-            if let Some(session) = account.session_mut(origin.id) {
-                for item in before {
-                    session.queue(Entry { item, ticket, covers: None }, &self.registry.filter);
-                }
-                if let Some(upto) = covers {
-                    session.paged_archive(upto);
-                }
-                let covers = covers.filter(|_| !keeps_cursor);
-                session.queue(Entry { ticket, covers, ..Entry::stanza(result) }, &self.registry.filter);
-                for item in after {
-                    session.queue(Entry { item, ticket, covers: None }, &self.registry.filter);
-                }
+        // What no archive shows is still due to a device that has sent no presence.
+        let keeps_cursor = account.has_waiting_for(origin.id);
+        if let Some(session) = account.session_mut(origin.id) {
+            for item in before {
+                session.queue(Entry { item, ticket, covers: None }, &self.registry.filter);
             }
-            self.wake_when_settled(&mut account, ticket);
+            if let Some(upto) = covers {
+                session.paged_archive(upto);
+            }
+            let covers = covers.filter(|_| !keeps_cursor);
+            session.queue(Entry { ticket, covers, ..Entry::stanza(result) }, &self.registry.filter);
+            for item in after {
+                session.queue(Entry { item, ticket, covers: None }, &self.registry.filter);
+            }
         }
-        self.settle(origin, ticket, None)
+        self.wake_when_settled(&mut account, ticket);
+        self.settle_in(&mut account, origin, ticket, None);
+        ticket
     }
 
     fn refuse_iq(&self, origin: &SessionRef, iq: &Iq, error: &StanzaError) -> Ticket {
@@ -238,73 +243,91 @@ impl Hub {
         }
     }
 
-    /// RFC 6121 §8.5.3: an iq to a resource goes to it. An answer passes only if it was asked for, so that nobody can
-    /// push a roster or a result on a client (promise of DESIGN.md §7).
-    fn pass_iq(self: &Arc<Self>, origin: &SessionRef, iq: &Iq, to: &Jid) -> Ticket {
-        let unavailable = StanzaError::new(Condition::ServiceUnavailable);
-        let asks = matches!(iq.kind, IqType::Get | IqType::Set);
-        let Some(cell) = self.resident(&to.to_bare()) else {
-            return self.refuse_iq(origin, iq, &unavailable);
-        };
-        let stanza = Stanza::Iq(iq.clone());
-        let admitted = self.admits(&stanza, &origin.cell.lock(), Side::Sender);
-        if let Err(refusal) = admitted {
-            return self.refused_iq(origin, iq, refusal);
+    /// RFC 6121 §8.5.3: an iq to a resource. Whether the account is in memory is nobody's business.
+    fn to_resource(self: &Arc<Self>, origin: &SessionRef, iq: Iq, to: Jid) -> Receipt {
+        let bare = to.to_bare();
+        if let Some(cell) = self.resident(&bare) {
+            return Receipt::Done(self.pass_iq(origin, &iq, &to, &cell));
         }
-        let id = iq.header.id.as_deref().unwrap_or_default();
-        if asks && let Some(session) = origin.cell.lock().session_mut(origin.id) {
-            session.ask(question(to, id));
-        }
-        let refusal = {
-            let mut account = cell.lock();
-            match self.admits(&stanza, &account, Side::Recipient) {
-                Err(refusal) => Some(refusal),
-                Ok(()) => self
-                    .pass_to_resource(&mut account, origin, iq, to, asks)
-                    .map(|error| Refusal::Error(Box::new(error))),
+        let (hub, origin) = (self.clone(), origin.clone());
+        Receipt::Later(Box::pin(async move {
+            match hub.account(&bare).await {
+                Ok(Some(cell)) => hub.pass_iq(&origin, &iq, &to, &cell),
+                Ok(None) => hub.refuse_iq(&origin, &iq, &StanzaError::new(Condition::ServiceUnavailable)),
+                Err(error) => hub.refuse_iq(&origin, &iq, &error.into()),
             }
-        };
-        match refusal {
-            Some(refusal) => self.refused_iq(origin, iq, refusal),
-            None => self.settle(origin, Ticket::NONE, None),
+        }))
+    }
+
+    fn pass_iq(&self, origin: &SessionRef, iq: &Iq, to: &Jid, cell: &Cell) -> Ticket {
+        let (mut sender, mut other) = lock_pair(&origin.cell, cell);
+        let passed = self.pass_between(&mut sender, other.as_deref_mut(), origin, iq, to);
+        drop((sender, other));
+        match passed {
+            Ok(()) => self.settle(origin, Ticket::NONE, None),
+            Err(refusal) => self.refused_iq(origin, iq, refusal),
         }
     }
 
-    fn pass_to_resource(
+    /// A request passes to those who may see the device (RFC 6121 §8.5.3.1): to others it is not there, whether it is or
+    /// not. An answer passes only if it was asked for, so that nobody can push a roster or a result on a client (promise
+    /// of DESIGN.md §7).
+    fn pass_between(
         &self,
-        account: &mut Account,
+        sender: &mut Account,
+        mut other: Option<&mut Account>,
         origin: &SessionRef,
         iq: &Iq,
         to: &Jid,
-        asks: bool,
-    ) -> Option<StanzaError> {
-        let resource = to.resource()?;
-        let found = account.sessions.iter_mut().find(|session| session.jid.resource() == resource);
-        let Some(session) = found.filter(|session| session.closing.is_none()) else {
-            return Some(StanzaError::new(Condition::ServiceUnavailable));
-        };
-        let id = iq.header.id.as_deref().unwrap_or_default();
-        // COMPAT(all): a roster push comes from the account itself, so nobody else may send what looks like one.
-        let roster = iq.payload.in_ns(crate::roster::NS).is_some();
-        if (!asks && !session.is_answered(question(&iq.header.from, id)))
-            || (asks && roster && origin.cell.id != account.id)
-        {
-            return asks.then(|| StanzaError::new(Condition::ServiceUnavailable));
+    ) -> Result<(), Refusal> {
+        let stanza = Stanza::Iq(iq.clone());
+        self.admits(&stanza, sender, Side::Sender)?;
+        let recipient = other.as_deref().unwrap_or(sender);
+        if other.is_some() {
+            self.admits(&stanza, recipient, Side::Recipient)?;
         }
-        let element = Element::builder("iq", NS_CLIENT)
-            .attr("from", iq.header.from.as_str())
-            .attr("to", to.as_str())
-            .attr("type", iq.kind.as_str())
-            .attr("id", id);
-        let element = match &iq.header.lang {
-            Some(lang) => element.attr_ns(XML_NS, "lang", lang.as_str()),
-            None => element,
+        let found = to.resource().and_then(|resource| recipient.resource(resource));
+        let unavailable = || Refusal::Error(Box::new(StanzaError::new(Condition::ServiceUnavailable)));
+        let session = found.filter(|session| session.closing.is_none()).ok_or_else(unavailable)?;
+        let asks = matches!(iq.kind, IqType::Get | IqType::Set);
+        let is_seen = recipient.is_seen_by(&origin.cell.jid)
+            || [Jid::from(origin.jid.clone()), Jid::from(origin.cell.jid.clone())]
+                .iter()
+                .any(|jid| session.directed.contains(jid));
+        // A roster push comes from the account itself, so nobody else may send what looks like one.
+        let is_push = other.is_some() && iq.payload.in_ns(crate::roster::NS).is_some();
+        if asks && (!is_seen || is_push) {
+            return Err(unavailable());
+        }
+        let (id, target) = (iq.header.id.as_deref().unwrap_or_default(), session.id);
+        if asks && let Some(session) = sender.session_mut(origin.id) {
+            session.ask(question(to, id));
+        }
+        let recipient = match &mut other {
+            Some(other) => other,
+            None => sender,
         };
-        let element = element.children(iq.payload.elements().iter().cloned()).build();
-        session.queue(Entry::stanza(element), &self.registry.filter);
-        session.wake();
-        None
+        let Some(session) = recipient.session_mut(target) else { return Err(unavailable()) };
+        if asks || session.is_answered(question(&iq.header.from, id)) {
+            session.queue(Entry::stanza(passed_on(iq, to)), &self.registry.filter);
+            session.wake();
+        }
+        Ok(())
     }
+}
+
+/// An iq as it goes from one client to another.
+fn passed_on(iq: &Iq, to: &Jid) -> Element {
+    let element = Element::builder("iq", NS_CLIENT)
+        .attr("from", iq.header.from.as_str())
+        .attr("to", to.as_str())
+        .attr("type", iq.kind.as_str())
+        .attr_opt("id", iq.header.id.as_deref());
+    let element = match &iq.header.lang {
+        Some(lang) => element.attr_ns(XML_NS, "lang", lang.as_str()),
+        None => element,
+    };
+    element.children(iq.payload.elements().iter().cloned()).build()
 }
 
 /// What ties an answer to its request: the one who was asked, and the id. Saved sessions keep it, so it is the same in

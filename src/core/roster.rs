@@ -87,34 +87,31 @@ pub(crate) fn register(on: &mut Registry) {
 
 /// RFC 6121 §2.1.3 and §2.6.2: the whole roster, or what changed since the device's version.
 fn get(request: &Request) -> Answer {
-    let Some(origin) = &request.session else { return Err(StanzaError::new(Condition::Forbidden)) };
-    let mut account = origin.cell.lock();
-    if let Some(session) = account.session_mut(origin.id) {
-        session.interested = true;
+    if request.session.is_none() {
+        return Err(StanzaError::new(Condition::Forbidden));
     }
-    let known = request.iq.payload.in_ns(NS).and_then(|query| query.attr("ver"));
-    let since = known
-        .and_then(|ver| ver.parse::<i64>().ok())
-        .filter(|ver| (1..=account.roster_version).contains(ver));
-    let Some(since) = since else {
-        let items = account.roster.values().filter(|item| !item.removed).map(RosterItem::to_element);
-        let query = Element::builder("query", NS);
-        let query =
-            if known.is_some() { query.attr("ver", account.roster_version.to_string()) } else { query };
-        return Ok(Reply::with(query.children(items).build()).after(account.last_ticket));
-    };
-    // An empty result, and pushes for all that changed.
-    let mut changed: Vec<_> = account.roster.values().filter(|item| item.version > since).cloned().collect();
-    changed.sort_by_key(|item| item.version);
+    let known = request.payload.attr("ver").map(str::to_owned);
     let hub = request.hub.clone();
-    let ticket = account.last_ticket;
-    drop(account);
-    let pushes = changed.iter().map(|item| crate::outbox::Item::Stanza {
-        element: push(item, hub.draw_id()),
-        to: Some(origin.jid.clone()),
-    });
-    let after = pushes.collect();
-    Ok(Reply { after, ..Reply::empty() }.after(ticket))
+    Ok(Reply::locked(move |account, session| {
+        let Some(session) = account.session_mut(session) else { return Ok(Reply::empty()) };
+        session.interested = true;
+        let to = session.jid.clone();
+        let since = known.and_then(|ver| ver.parse::<i64>().ok());
+        let Some(since) = since.filter(|ver| (1..=account.roster_version).contains(ver)) else {
+            let items = account.roster.values().filter(|item| !item.removed).map(RosterItem::to_element);
+            let query = Element::builder("query", NS).attr("ver", account.roster_version.to_string());
+            return Ok(Reply::with(query.children(items).build()).after(account.last_ticket));
+        };
+        // An empty result, and pushes for all that changed.
+        let mut changed: Vec<_> = account.roster.values().filter(|item| item.version > since).collect();
+        changed.sort_by_key(|item| item.version);
+        let pushes = changed.into_iter().map(|item| crate::outbox::Item::Stanza {
+            element: push(item, hub.draw_id()),
+            to: Some(to.clone()),
+        });
+        let after = pushes.collect();
+        Ok(Reply { after, ..Reply::empty() }.after(account.last_ticket))
+    }))
 }
 
 /// RFC 6121 §2.1.5: adds, changes or removes one contact.

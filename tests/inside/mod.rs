@@ -1,13 +1,14 @@
 //! The server without sockets: the hub on a store in memory, with a clock and a crash that a test owns.
 
 mod archive;
+mod at_once;
 mod catching_up;
 mod contacts;
 mod edges;
-mod ghosts;
 mod numbers;
 mod presence;
 mod promises;
+mod requests;
 mod subscriptions;
 
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};

@@ -84,3 +84,51 @@ async fn a_session_that_takes_the_place_of_another_is_seen() {
         alice.take().await;
     }
 }
+
+/// What a device holds that keeps a list as it is told: the whole in a result, changes in pushes.
+fn kept(stanzas: &[Element], list: &str, added: &str, removed: &str) -> Vec<String> {
+    let mut kept: Vec<String> = Vec::new();
+    for stanza in stanzas.iter().filter(|stanza| stanza.name() == "iq") {
+        for change in stanza.children().filter(|child| [list, added, removed].contains(&child.name())) {
+            if change.name() == list && stanza.attr("type") == Some("result") {
+                kept.clear();
+            }
+            for item in change.children() {
+                let jid = item.attr("jid").unwrap().to_owned();
+                kept.retain(|known| *known != jid);
+                if change.name() != removed && item.attr("subscription") != Some("remove") {
+                    kept.push(jid);
+                }
+            }
+        }
+    }
+    kept
+}
+
+#[tokio::test]
+async fn a_list_that_changes_while_it_is_asked_for_is_whole() {
+    let world = World::with(&["alice"]).await;
+    let phone = world.online("alice", "phone").await;
+    for (round, (ns, list, add, remove)) in
+        [("jabber:iq:roster", "query", "query", ""), ("urn:xmpp:blocking", "blocklist", "block", "unblock")]
+            .into_iter()
+            .cycle()
+            .take(ROUNDS)
+            .enumerate()
+    {
+        let laptop = world.bind("alice", "laptop").await;
+        let ask = format!("<iq type='get' id='r'><{list} xmlns='{ns}'/></iq>");
+        let item = format!("<item jid='c{}@example.org'/>", round / 2);
+        let change = format!("<iq type='set' id='s'><{add} xmlns='{ns}'>{item}</{add}></iq>");
+        at_once(laptop.send(&ask), phone.send(&change));
+        let got = kept(&laptop.take().await, list, add, remove);
+        let now = world.bind("alice", "tool").await;
+        now.send(&ask).await;
+        let mut want = kept(&now.take().await, list, add, remove);
+        let mut got: Vec<_> = got;
+        got.sort();
+        want.sort();
+        assert_eq!(got, want, "round {round}");
+        phone.take().await;
+    }
+}
