@@ -1,6 +1,6 @@
 //! The history in an order that questions can be asked in.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 
 use super::super::cast::{Cast, DeviceNo, Part, UserNo};
 use super::super::content::Content;
@@ -81,8 +81,12 @@ pub(super) struct Session {
 #[derive(Debug, Default)]
 pub(super) struct View<'a> {
     pub(super) seen: Vec<Seen<'a>>,
+    /// The messages that it saw at all.
+    pub(super) known: HashSet<&'a str>,
     pub(super) sessions: Vec<Session>,
     pub(super) caught_up: Vec<Moment>,
+    /// The connection that there is now, or was last, has a session.
+    is_bound: bool,
 }
 
 pub(super) struct Case<'a> {
@@ -275,10 +279,15 @@ fn set(all: &mut [u32], device: DeviceNo, number: u32) {
 impl<'a> View<'a> {
     fn learn(&mut self, moment: Moment, fact: &'a Fact, settle_began: Moment, told_then: u32, told_now: u32) {
         match fact {
-            Fact::Bound => self.sessions.push(Session::default()),
+            Fact::Connected => self.is_bound = false,
+            Fact::Bound => {
+                self.is_bound = true;
+                self.sessions.push(Session::default());
+            }
             Fact::CaughtUp => self.caught_up.push(moment),
             Fact::Saw(sight) => {
                 let session = self.sessions.len().saturating_sub(1);
+                self.known.insert(&sight.id);
                 self.seen.push(Seen { sight, session });
             }
             _ => {}
@@ -287,6 +296,7 @@ impl<'a> View<'a> {
         match fact {
             Fact::Established => session.established = session.established.or(Some(moment)),
             Fact::Resumed => {
+                self.is_bound = true;
                 session.resumed.push(moment);
                 session.end = None;
                 session.told = session.told.max(told_now);
@@ -297,7 +307,8 @@ impl<'a> View<'a> {
                 session.confirmed = Some(settle_began);
                 session.told = session.told.max(told_then);
             }
-            Fact::Ended(end) => {
+            // A connection that came to no session ends none.
+            Fact::Ended(end) if self.is_bound => {
                 session.end = Some(end.clone());
                 if *end == End::Left {
                     session.told = session.told.max(told_now);

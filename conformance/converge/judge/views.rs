@@ -25,7 +25,7 @@ pub(super) fn check(case: &Case<'_>, violations: &mut Vec<Violation>) {
         for (position, entry) in log.entries.iter().enumerate() {
             let Some(letter) = case.letters.get(entry.id.as_str()) else { continue };
             let is_first = log.position(letter.id) == Some(position);
-            if !is_first || !is_for(part, device, letter) || has_seen(view, letter.id) {
+            if !is_first || !is_for(part, device, letter) || view.known.contains(letter.id) {
                 continue;
             }
             if reaches.is_excused(part.kind, view, letter, position) {
@@ -47,10 +47,6 @@ pub(super) fn check(case: &Case<'_>, violations: &mut Vec<Violation>) {
 fn is_for(part: &Part, device: DeviceNo, letter: &Letter<'_>) -> bool {
     let is_received = letter.to == Some(part.user);
     letter.by != device && (is_received || part.kind.sees_sent())
-}
-
-fn has_seen(view: &View<'_>, id: &str) -> bool {
-    view.seen.iter().any(|seen| seen.sight.id == id)
 }
 
 /// Which part of the log each session of a device saw live.

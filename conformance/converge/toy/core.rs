@@ -1,6 +1,7 @@
 //! The state of the toy: what is stored, what will be, and who is there.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use super::session::Session;
 use super::{Connection, Connections, Fault, Outgoing};
@@ -11,7 +12,7 @@ use crate::xml::{Element, Event, NS_STREAM};
 pub(super) struct Entry {
     pub(super) stanza_id: String,
     pub(super) from: String,
-    pub(super) message: Element,
+    pub(super) message: Arc<Element>,
     /// What it is sorted by.
     pub(super) time: u64,
 }
@@ -19,7 +20,7 @@ pub(super) struct Entry {
 /// Everything that survives a crash, as far as it was committed.
 #[derive(Debug, Clone, Default)]
 pub(super) struct State {
-    pub(super) logs: BTreeMap<String, Vec<Entry>>,
+    pub(super) logs: BTreeMap<String, Vec<Arc<Entry>>>,
     /// How many entries of the log a device was given, by its full JID.
     pub(super) cursors: BTreeMap<String, usize>,
     /// Devices that page the archive.

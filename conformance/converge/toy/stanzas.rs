@@ -1,5 +1,7 @@
 //! What the toy does with stanzas: the log, copies, the archive.
 
+use std::sync::Arc;
+
 use super::Fault;
 use super::core::{Core, Entry};
 use super::session::{Item, Session};
@@ -70,7 +72,7 @@ impl Core {
         }
     }
 
-    fn record(&mut self, owner: &str, from: &str, message: &Element) -> Entry {
+    fn record(&mut self, owner: &str, from: &str, message: &Element) -> Arc<Entry> {
         let goes_back = self.strikes(Fault::IdByClock, 10);
         let log = self.state.logs.entry(owner.to_owned()).or_default();
         let position = log.len() as u64;
@@ -81,8 +83,8 @@ impl Core {
             name: "from".into(),
             value: from.into(),
         });
-        let entry =
-            Entry { stanza_id: format!("{owner}-{position}"), from: from.to_owned(), message: copy, time };
+        let stanza_id = format!("{owner}-{position}");
+        let entry = Arc::new(Entry { stanza_id, from: from.to_owned(), message: Arc::new(copy), time });
         log.push(entry.clone());
         entry
     }
@@ -97,10 +99,12 @@ impl Core {
                 let is_meant = retract.is_some_and(|retract| retract.attribute("id") == id);
                 if is_meant && bare(&entry.from) == sender {
                     let xml = "<retracted xmlns='urn:xmpp:message-retract:1' id='x'/>";
-                    entry.message.nodes = vec![Node::Element(crate::xml::fragment(xml).unwrap().remove(0))];
+                    Arc::make_mut(&mut Arc::make_mut(entry).message).nodes =
+                        vec![Node::Element(crate::xml::fragment(xml).unwrap().remove(0))];
                 } else if rewritten {
                     let xml = "<body>something else</body>";
-                    entry.message.nodes = vec![Node::Element(crate::xml::fragment(xml).unwrap().remove(0))];
+                    Arc::make_mut(&mut Arc::make_mut(entry).message).nodes =
+                        vec![Node::Element(crate::xml::fragment(xml).unwrap().remove(0))];
                 }
             }
         }
@@ -131,7 +135,7 @@ impl Core {
             Fault::OtherId if session.is_managed => format!("other-{}", entry.stanza_id),
             _ => entry.stanza_id.clone(),
         };
-        let mut message = entry.message.clone();
+        let mut message = Element::clone(&entry.message);
         if !id.is_empty() {
             let xml = format!("<stanza-id xmlns='urn:xmpp:sid:0' by='{owner}' id='{id}'/>");
             message.nodes.push(Node::Element(crate::xml::fragment(&xml).unwrap().remove(0)));
@@ -196,7 +200,7 @@ impl Core {
                 return self.state.sessions.get_mut(id).unwrap().say(xml);
             }
         };
-        let page: Vec<&Entry> = log.iter().skip(first).take(max).collect();
+        let page: Vec<&Arc<Entry>> = log.iter().skip(first).take(max).collect();
         let is_complete = first + page.len() >= log.len();
         let session = self.state.sessions.get_mut(id).unwrap();
         for entry in &page {
