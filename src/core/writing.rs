@@ -86,14 +86,11 @@ impl Hub {
     /// `<a/>` for what the device asked about, as far as it is durable (promise P2).
     fn answer_due(&self, session: &mut Session, durable: Ticket, out: &mut Vec<u8>) {
         let Some(management) = &mut session.management else { return };
-        let mut due = None;
+        let Some(write) = self.registry.ack_writer else { return };
         while management.answers.front().is_some_and(|answer| answer.ticket <= durable) {
             let Some(answer) = management.answers.pop_front() else { break };
             self.counters.ack_to_commit.record(answer.tellable.age());
-            due = Some(answer.handled);
-        }
-        if let (Some(handled), Some(write)) = (due, self.registry.ack_writer) {
-            write(out, handled);
+            write(out, answer.handled); // §4: each request is answered.
         }
     }
 
