@@ -4,7 +4,7 @@
 //!
 //! - Stage: `filter`. Presence waits, the newest of each sender; a typing state is left out; all else goes out at once,
 //!   and takes what waits with it, so that the order is kept.
-//! - Ours: what is recorded is never held back.
+//! - Ours: what is recorded is never held back. The operator can switch it off (§3.2): `clients.when_inactive`.
 
 use unisono_core::error::StreamCondition;
 use unisono_core::extension::{Extension, Holding, NonzaReply, NonzaRequest, Registry, Spec, StreamState};
@@ -37,7 +37,10 @@ impl Extension for ClientState {
 fn switch(request: &NonzaRequest, inactive: bool) -> BoxFuture<'static, NonzaReply> {
     let mut reply = NonzaReply::default();
     match &request.stream {
-        StreamState::Bound(session) => request.hub.set_inactive(session, inactive),
+        StreamState::Bound(session) => {
+            // §3.2: the operator decides whether it makes a difference.
+            request.hub.set_inactive(session, inactive && request.hub.settings.spares_inactive);
+        }
         StreamState::Authenticated { .. } => {}
         StreamState::Unauthenticated => reply.error = Some((StreamCondition::NotAuthorized, None)),
     }

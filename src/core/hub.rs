@@ -67,6 +67,8 @@ pub struct Settings {
     pub forget_devices_after: Duration,
     /// What the archive of an account keeps whose owner did not say.
     pub archive: ArchivePolicy,
+    /// Whether a device that nobody looks at is spared what can wait (XEP-0352 §3.2).
+    pub spares_inactive: bool,
 }
 
 impl Default for Settings {
@@ -80,6 +82,7 @@ impl Default for Settings {
             outbox_bytes_max: 4 * 1024 * 1024,
             forget_devices_after: Duration::from_secs(90 * 24 * 3600),
             archive: ArchivePolicy::Always,
+            spares_inactive: true,
         }
     }
 }

@@ -25,7 +25,7 @@ use crate::api::guard::{Token, guarded};
 use crate::api::local::{LocalAdmin, Running};
 use crate::api::router::router;
 use crate::cli::{Admin, Failure};
-use crate::config::{ArchivePolicy, Config, Loaded};
+use crate::config::{ArchivePolicy, Config, Loaded, WhenInactive};
 use crate::system::{SystemClock, SystemRandom};
 use crate::{logging, metrics, tls_default};
 
@@ -74,6 +74,10 @@ fn settings(config: &Config) -> Settings {
             ArchivePolicy::Always => unisono_core::hub::ArchivePolicy::Always,
             ArchivePolicy::Roster => unisono_core::hub::ArchivePolicy::Roster,
             ArchivePolicy::Never => unisono_core::hub::ArchivePolicy::Never,
+        },
+        spares_inactive: match config.clients.when_inactive {
+            WhenInactive::Important => true,
+            WhenInactive::Everything => false,
         },
         ..Settings::default()
     }

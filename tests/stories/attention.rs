@@ -2,9 +2,13 @@
 
 use minidom::Element;
 
-use crate::harness::{Database, Device, Server, chat, on_each_database};
+use crate::harness::{Database, Device, Server, Start, chat, on_each_database};
 
-on_each_database!(an_inactive_device_is_woken_by_messages_alone, an_active_device_gets_what_was_held);
+on_each_database!(
+    an_inactive_device_is_woken_by_messages_alone,
+    an_active_device_gets_what_was_held,
+    an_operator_can_have_everything_sent
+);
 
 async fn show(device: &mut Device, show: &str) {
     device.send(&format!("<presence><show>{show}</show></presence>")).await;
@@ -55,4 +59,17 @@ async fn an_active_device_gets_what_was_held(database: Database) {
     show(&mut laptop, "dnd").await;
     phone.wire.send("<active xmlns='urn:xmpp:csi:0'/>").await;
     assert_eq!(describe(&phone.next().await), "presence dnd");
+}
+
+/// §3.2: the administrator decides whether it makes a difference.
+async fn an_operator_can_have_everything_sent(database: Database) {
+    let set = vec!["clients.when_inactive=everything"];
+    let server = Server::start(Start { database, set }).await;
+    let [mut phone, mut laptop] = server.devices("alice").await;
+    phone.settle().await;
+    phone.take_waiting(|_| true);
+    phone.wire.send("<inactive xmlns='urn:xmpp:csi:0'/>").await;
+    phone.settle().await;
+    show(&mut laptop, "away").await;
+    assert_eq!(describe(&phone.next().await), "presence away");
 }

@@ -25,6 +25,7 @@ configuration! {
         listen: Listen,
         tls: Tls,
         limits: Limits,
+        clients: Clients,
         archive: Archive,
         log: Log,
         metrics: Metrics,
@@ -118,6 +119,15 @@ section! {
 }
 
 section! {
+    /// What clients are sent.
+    Clients {
+        /// What reaches a client while it says that nobody looks at it (XEP-0352): "important", which
+        /// spares the battery of a phone, or "everything".
+        when_inactive: WhenInactive = WhenInactive::Important;
+    }
+}
+
+section! {
     /// The archive of messages (XEP-0313).
     Archive {
         /// What is kept for users who chose nothing: "always" all messages, "roster" those with
@@ -166,6 +176,16 @@ section! {
         /// Who may administer this server with an XMPP client, as a list of addresses such as
         /// "admin@example.org".
         admins: Vec<BareJid> = Vec::new();
+    }
+}
+
+words! {
+    /// What is sent to a client that nobody looks at (XEP-0352).
+    WhenInactive {
+        /// Presence waits until something else is due, typing notices are left out.
+        Important = "important",
+        /// All that is sent to any client.
+        Everything = "everything",
     }
 }
 

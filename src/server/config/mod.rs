@@ -26,8 +26,8 @@ mod units;
 pub use bind::bind;
 pub use domain::Domain;
 pub use keys::{
-    Accounts, Admin, Archive, ArchivePolicy, Certificate, Config, Limits, Listen, Log, LogFormat, LogLevel,
-    Metrics, Server, Store, Tls,
+    Accounts, Admin, Archive, ArchivePolicy, Certificate, Clients, Config, Limits, Listen, Log, LogFormat,
+    LogLevel, Metrics, Server, Store, Tls, WhenInactive,
 };
 pub(crate) use load::defaults_with;
 pub use load::{DEFAULT_FILE, Loaded, SYSTEM_FILE, load};
