@@ -181,7 +181,11 @@ impl Run {
             positions: self.dice.chance(8).then(|| (0..20).map(|_| self.position()).collect()),
             must_exist: if self.dice.chance(4) { vec![self.position()] } else { Vec::new() },
             limit: usize::try_from(self.dice.roll(12)).unwrap(),
-            search_max: if self.dice.chance(2) { usize::try_from(self.dice.roll(12)).unwrap() } else { 2_000 },
+            search_max: if self.dice.chance(2) {
+                usize::try_from(self.dice.roll(12)).unwrap()
+            } else {
+                2_000
+            },
             from_end: self.dice.chance(2),
             include_unarchived: self.dice.chance(3),
             counted: self.dice.chance(2),
