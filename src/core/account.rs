@@ -24,6 +24,9 @@ use crate::subscription::SubscriptionState;
 /// Documents of this kind keep requests to subscribe, by the contact who asks.
 pub(crate) const REQUESTS: &str = "subscription-request";
 
+/// The document of this kind keeps the version below which nobody knows any more what was removed from the roster.
+pub(crate) const ROSTER_FLOOR: &str = "roster-floor";
+
 /// An account in memory, behind its lock.
 pub struct Cell {
     pub id: AccountId,
@@ -70,6 +73,8 @@ pub struct Account {
     pub(crate) head: LogPosition,
     pub(crate) roster: BTreeMap<BareJid, RosterItem>,
     pub(crate) roster_version: i64,
+    /// What was removed up to here is forgotten: who has an older roster needs all of it.
+    pub(crate) roster_floor: i64,
     /// Requests to subscribe that wait for an answer, as they came (RFC 6121 §3.1.3). They alone say who is "Pending In":
     /// the roster says nothing of it.
     pub(crate) requests: HashMap<BareJid, String>,
@@ -102,7 +107,10 @@ pub struct Account {
 impl Account {
     /// An account as the store has it.
     pub fn new(data: AccountData, registry: &Registry, settings: Arc<Settings>) -> Self {
-        let roster_version = data.roster.iter().map(|item| item.version).max().unwrap_or(0);
+        let floor = data.documents.iter().find(|document| document.kind == ROSTER_FLOOR);
+        let roster_floor = floor.and_then(|document| document.value.parse().ok()).unwrap_or(0);
+        let versions = data.roster.iter().map(|item| item.version);
+        let roster_version = versions.max().unwrap_or(0).max(roster_floor);
         let requests = data.documents.iter().filter(|document| document.kind == REQUESTS);
         let requests = requests
             .filter_map(|document| Some((document.key.parse().ok()?, document.value.clone())))
@@ -120,6 +128,7 @@ impl Account {
             head: data.head,
             roster: data.roster.into_iter().map(|item| (item.jid.clone(), item)).collect(),
             roster_version,
+            roster_floor,
             requests,
             devices: data.devices,
             sessions: Vec::new(),

@@ -298,7 +298,7 @@ impl Registry {
         let mut registry = Self::default();
         crate::binding::register(&mut registry);
         crate::roster::register(&mut registry);
-        registry.kinds.push(crate::account::REQUESTS);
+        registry.kinds.extend([crate::account::REQUESTS, crate::account::ROSTER_FLOOR]);
         for extension in extensions {
             extension.register(&mut registry);
         }

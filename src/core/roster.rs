@@ -3,7 +3,7 @@
 use compact_str::CompactString;
 use unisono_xml::Element;
 
-use crate::account::Account;
+use crate::account::{Account, ROSTER_FLOOR};
 use crate::error::{Condition, StanzaError};
 use crate::extension::{Answer, Entity, Registry, Reply, Request};
 use crate::hub::Hub;
@@ -23,6 +23,11 @@ pub const NS_PRE_APPROVAL: &str = "urn:xmpp:features:pre-approval";
 
 /// Contacts of one account, removed ones not counted.
 pub const ITEMS_MAX: usize = 5_000;
+/// Bytes of the addresses, names and groups of all contacts of one account.
+pub const BYTES_MAX: usize = 1024 * 1024;
+/// Removed contacts that are remembered for devices with an older roster. Who has one that is older still gets all of
+/// it (RFC 6121 §2.6.3).
+const REMOVED_MAX: usize = 200;
 /// Bytes of a contact's name, and of a group's (RFC 6121 §2.1.2.4 leaves the limit to the server).
 pub const NAME_BYTES_MAX: usize = 1_023;
 /// Groups of one contact.
@@ -54,6 +59,13 @@ impl RosterItem {
             version: 0,
             removed: false,
         }
+    }
+
+    /// What it takes of [`BYTES_MAX`].
+    fn bytes(&self) -> usize {
+        let name = self.name.as_ref().map_or(0, String::len);
+        let labels = self.groups.iter().map(CompactString::len).fold(name, usize::saturating_add);
+        self.jid.as_str().len().saturating_add(labels)
     }
 
     /// The `<item/>` of results and pushes.
@@ -96,17 +108,19 @@ fn get(request: &Request) -> Answer {
         let Some(session) = account.session_mut(session) else { return Ok(Reply::empty()) };
         session.interested = true;
         let to = session.jid.clone();
-        let since = known.and_then(|ver| ver.parse::<i64>().ok());
-        let Some(since) = since.filter(|ver| (1..=account.roster_version).contains(ver)) else {
+        let since = known.and_then(|ver| hub.ids.open(&ver)).filter(|(_, whose)| *whose == account.id.0);
+        let is_known = |ver: &i64| (account.roster_floor..=account.roster_version).contains(ver);
+        let Some(since) = since.map(|(ver, _)| ver).filter(is_known) else {
             let items = account.roster.values().filter(|item| !item.removed).map(RosterItem::to_element);
-            let query = Element::builder("query", NS).attr("ver", account.roster_version.to_string());
+            let ver = version(&hub, account, account.roster_version);
+            let query = Element::builder("query", NS).attr("ver", ver);
             return Ok(Reply::with(query.children(items).build()).after(account.last_ticket));
         };
         // An empty result, and pushes for all that changed.
         let mut changed: Vec<_> = account.roster.values().filter(|item| item.version > since).collect();
         changed.sort_by_key(|item| item.version);
         let pushes = changed.into_iter().map(|item| crate::outbox::Item::Stanza {
-            element: push(item, hub.draw_id()),
+            element: push(&hub, account, item),
             to: Some(to.clone()),
         });
         let after = pushes.collect();
@@ -167,28 +181,64 @@ fn labels(item: &Element) -> Result<(Option<String>, Vec<CompactString>), Stanza
 }
 
 impl Account {
-    /// Whether the roster can hold this contact as well.
+    /// Whether the roster can hold this contact as well, or with this name and these groups.
     pub(crate) fn has_room_for(&self, item: &RosterItem) -> bool {
         let others = self.roster.values().filter(|other| !other.removed && other.jid != item.jid);
-        others.count() < ITEMS_MAX
+        let (count, bytes) = others.fold((0_usize, item.bytes()), |(count, bytes), other| {
+            (count.saturating_add(1), bytes.saturating_add(other.bytes()))
+        });
+        count < ITEMS_MAX && bytes <= BYTES_MAX
+    }
+
+    /// Forgets the older half of the removed contacts when there are too many. Who has the roster as it was before gets
+    /// all of it.
+    fn forget_removed(&mut self, writes: &mut Vec<Write>) {
+        let removed = self.roster.values().filter(|item| item.removed);
+        let mut removed: Vec<_> = removed.map(|item| (item.version, item.jid.clone())).collect();
+        if removed.len() <= REMOVED_MAX {
+            return;
+        }
+        removed.sort_unstable();
+        removed.truncate(REMOVED_MAX / 2);
+        for (version, jid) in removed {
+            self.roster_floor = self.roster_floor.max(version);
+            self.roster.remove(&jid);
+            writes.push(Write::RosterItemForgotten { account: self.id, jid });
+        }
+        writes.push(Write::Document {
+            account: self.id,
+            kind: CompactString::const_new(ROSTER_FLOOR),
+            key: CompactString::default(),
+            value: Some(self.roster_floor.to_string()),
+        });
     }
 }
 
 /// Takes a changed item over, under a new version (§2.1.6). Returns what has to be stored, and the push for all devices
 /// that asked for the roster.
-pub(crate) fn put(account: &mut Account, mut item: RosterItem, push_id: i64) -> (Vec<Write>, Element) {
+pub(crate) fn put(hub: &Hub, account: &mut Account, mut item: RosterItem) -> (Vec<Write>, Element) {
     account.roster_version = account.roster_version.saturating_add(1);
     item.version = account.roster_version;
-    let element = push(&item, push_id);
-    let write = Write::RosterItem { account: account.id, item: item.clone() };
+    let element = push(hub, account, &item);
+    let is_removal = item.removed;
+    let mut writes = vec![Write::RosterItem { account: account.id, item: item.clone() }];
     account.roster.insert(item.jid.clone(), item);
-    (vec![write], element)
+    if is_removal {
+        account.forget_removed(&mut writes);
+    }
+    (writes, element)
+}
+
+/// The version of an account's roster on the wire. It names the account, so that nobody takes the roster of an older
+/// account of the same name for an older version of this one.
+fn version(hub: &Hub, account: &Account, version: i64) -> CompactString {
+    hub.ids.seal(version, account.id.0)
 }
 
 impl Hub {
     /// Stores a changed item and pushes it.
     fn store_and_push(&self, account: &mut Account, item: RosterItem) -> Ticket {
-        let (writes, element) = put(account, item, self.draw_id());
+        let (writes, element) = put(self, account, item);
         let ticket = self.commit(account, writes);
         for session in account.sessions.iter_mut().filter(|session| session.interested) {
             let to = Some(session.jid.clone());
@@ -211,12 +261,12 @@ impl Hub {
 }
 
 /// The push of one item.
-fn push(item: &RosterItem, id: i64) -> Element {
-    let query =
-        Element::builder("query", NS).attr("ver", item.version.to_string()).child(item.to_element()).build();
+fn push(hub: &Hub, account: &Account, item: &RosterItem) -> Element {
+    let ver = version(hub, account, item.version);
+    let query = Element::builder("query", NS).attr("ver", ver).child(item.to_element()).build();
     Element::builder("iq", NS_CLIENT)
         .attr("type", "set")
-        .attr("id", format!("push-{id}"))
+        .attr("id", format!("push-{}", hub.draw_id()))
         .child(query)
         .build()
 }

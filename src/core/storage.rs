@@ -46,6 +46,8 @@ pub enum Write {
     Delivered { account: AccountId, upto: LogPosition },
     /// Stores a roster item, or the mark that it was removed (`item.removed`), and the roster's new version.
     RosterItem { account: AccountId, item: RosterItem },
+    /// Forgets a roster item, or the mark that it was removed.
+    RosterItemForgotten { account: AccountId, jid: BareJid },
     /// Stores a keyed document, or removes it (`None`).
     Document { account: AccountId, kind: CompactString, key: CompactString, value: Option<String> },
     /// Stores a device, new or changed.

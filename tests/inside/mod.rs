@@ -9,6 +9,7 @@ mod numbers;
 mod presence;
 mod promises;
 mod requests;
+mod roster;
 mod subscriptions;
 
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};

@@ -275,9 +275,9 @@ impl<'a> Deal<'a> {
     }
 
     fn store_and_push(&mut self, who: Who, item: RosterItem) {
-        let id = self.hub.draw_id();
+        let hub = self.hub;
         let Some(account) = self.account_mut(who) else { return };
-        let (writes, element) = roster::put(account, item, id);
+        let (writes, element) = roster::put(hub, account, item);
         let sessions = account.sessions.iter().filter(|session| session.is_interested());
         let sessions = sessions.map(|session| session.id).collect();
         self.due.push(Due { who, sessions, element, is_push: true });

@@ -131,6 +131,11 @@ async fn an_account_is_loaded_whole(subject: Subject) {
             Write::RosterItem { account, item: friend.clone() },
             Write::RosterItem { account, item: nameless.clone() },
             Write::RosterItem { account, item: gone.clone() },
+            Write::RosterItem { account, item: contact("erin", 1) },
+            Write::RosterItemForgotten { account, jid: jid("erin") },
+            Write::RosterItemForgotten { account, jid: jid("nobody") },
+            Write::RosterItemForgotten { account, jid: jid("carol") },
+            Write::RosterItem { account, item: nameless.clone() },
             Write::RosterItem { account: other, item: contact("bob", 1) },
             Write::Device { account, device: device(i64::MIN, 3) },
             Write::Device { account, device: device(2, 4) },
@@ -146,7 +151,7 @@ async fn an_account_is_loaded_whole(subject: Subject) {
     assert_eq!((data.id, data.jid, data.state), (account, jid("alice"), AccountState::Enabled));
     assert_eq!(data.head, LogPosition::START);
     data.roster.sort_by(|a, b| a.jid.cmp(&b.jid));
-    assert_eq!(data.roster, [friend, nameless, gone]);
+    assert_eq!(data.roster, [friend, nameless.clone(), gone.clone()]);
     data.devices.sort_by_key(|device| device.id);
     assert_eq!(data.devices, [device(i64::MIN, 3), device(2, 4)]);
     data.sessions.sort_by_key(|session| session.id);
@@ -156,8 +161,14 @@ async fn an_account_is_loaded_whole(subject: Subject) {
         |key: &str, value: &str| Document { kind: "private".into(), key: key.into(), value: value.into() };
     assert_eq!(data.documents, [document("a", "1"), document("b", "2")]);
     assert!(data.recent.is_empty());
-    let without = subject.store().load(&jid("alice"), &[]).await.unwrap().unwrap();
+    subject.write([Write::RosterItemForgotten { account, jid: jid("bob") }]).await;
+    let subject = subject.crash().await;
+    let mut without = subject.store().load(&jid("alice"), &[]).await.unwrap().unwrap();
     assert!(without.documents.is_empty());
+    without.roster.sort_by(|a, b| a.jid.cmp(&b.jid));
+    assert_eq!(without.roster, [nameless, gone]);
+    let other = subject.store().load(&jid("other"), &[]).await.unwrap().unwrap();
+    assert_eq!(other.roster, [contact("bob", 1)]);
 }
 
 /// Whatever the form in which rows travel, no text can break it.

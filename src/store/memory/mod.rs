@@ -182,6 +182,9 @@ impl Content {
             Write::RosterItem { account, item } => {
                 self.holdings(*account).roster.insert(item.jid.clone(), item.clone());
             }
+            Write::RosterItemForgotten { account, jid } => {
+                self.holdings(*account).roster.remove(jid);
+            }
             Write::Document { account, kind, key, value } => {
                 let documents = &mut self.holdings(*account).documents;
                 let name = (kind.clone(), key.clone());

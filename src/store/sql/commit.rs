@@ -4,6 +4,7 @@ use std::sync::RwLock;
 
 use sqlx::AnyConnection;
 use unisono_core::ids::{AccountId, DeviceId, LogPosition, SessionId};
+use unisono_core::jid::BareJid;
 use unisono_core::roster::RosterItem;
 use unisono_core::storage::{DeviceRecord, SessionRecord};
 
@@ -145,11 +146,22 @@ async fn put_roster(connection: &mut AnyConnection, kind: Kind, plan: &Plan<'_>)
         3,
         " ON CONFLICT (account, jid) DO UPDATE SET item = excluded.item",
     );
-    let items: Vec<_> = plan.roster.iter().map(|((account, _), item)| (*account, *item)).collect();
+    static FORGET: Bulk = Bulk::new("DELETE FROM roster WHERE (account, jid) IN (VALUES ", 2, ")");
+    let (mut put, mut forgotten) = (Vec::new(), Vec::new());
+    for ((account, jid), item) in &plan.roster {
+        match item {
+            Some(item) => put.push((*account, *item)),
+            None => forgotten.push((*account, *jid)),
+        }
+    }
+    let bind = |query: Binding, (account, jid): &(AccountId, &BareJid)| {
+        query.bind(account.0).bind(jid.as_str().to_owned())
+    };
+    let gone = FORGET.run(connection, kind, &forgotten, bind).await?;
     let bind = |query: Binding, (account, item): &(AccountId, &RosterItem)| {
         query.bind(account.0).bind(item.jid.as_str().to_owned()).bind(documents::pack_item(item))
     };
-    PUT.run(connection, kind, &items, bind).await
+    Ok(PUT.run(connection, kind, &put, bind).await?.saturating_add(gone))
 }
 
 async fn put_documents(

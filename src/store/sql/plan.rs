@@ -22,7 +22,7 @@ pub(super) struct Plan<'a> {
     pub(super) messages: Vec<NewMessage<'a>>,
     pub(super) retractions: Vec<Retraction<'a>>,
     pub(super) delivered: BTreeMap<AccountId, LogPosition>,
-    pub(super) roster: BTreeMap<(AccountId, &'a BareJid), &'a RosterItem>,
+    pub(super) roster: BTreeMap<(AccountId, &'a BareJid), Option<&'a RosterItem>>,
     pub(super) documents: BTreeMap<(AccountId, &'a str, &'a str), Option<&'a str>>,
     pub(super) devices: BTreeMap<DeviceId, (AccountId, &'a DeviceRecord)>,
     /// Removed before `devices` and `sessions` are written, with all their sessions.
@@ -92,7 +92,10 @@ impl<'a> Plan<'a> {
                 *known = (*known).max(*upto);
             }
             Write::RosterItem { account, item } => {
-                self.roster.insert((*account, &item.jid), item);
+                self.roster.insert((*account, &item.jid), Some(item));
+            }
+            Write::RosterItemForgotten { account, jid } => {
+                self.roster.insert((*account, jid), None);
             }
             Write::Document { account, kind, key, value } => {
                 self.documents.insert((*account, kind, key), value.as_deref());
