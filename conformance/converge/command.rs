@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::io::{IsTerminal as _, Write as _};
 use std::path::PathBuf;
 use std::process::ExitCode;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result};
@@ -17,6 +17,7 @@ use super::judge::judge;
 use super::plan::{Plan, Shape};
 use super::real::Real;
 use super::report::{Report, Run};
+use super::shrink::shrink;
 use crate::target::Description;
 
 #[derive(Debug, Clone, clap::Args)]
@@ -52,6 +53,9 @@ pub(crate) struct Arguments {
     /// Print all that happened in a run that failed, and every violation
     #[arg(long)]
     trace: bool,
+    /// After a run that failed, look for a shorter story that fails, in at most so many runs
+    #[arg(long, value_name = "RUNS", num_args = 0..=1, default_missing_value = "100")]
+    shrink: Option<usize>,
     /// Keep the folder of the server of a run that failed
     #[arg(long)]
     keep: bool,
@@ -118,11 +122,10 @@ impl Arguments {
             tasks.spawn(async move {
                 // The gate is never closed.
                 let _turn = gate.acquire().await;
-                let run = arguments.run_one(&target, seed, &show).await;
-                if let Ok(run) = &run {
-                    show.done(run, arguments.trace);
-                }
-                run
+                let run = arguments.run_one(&target, arguments.plan_of(&target, seed), &show).await?;
+                let run = arguments.shortest(&target, run, &show).await?;
+                show.done(&run, arguments.trace);
+                anyhow::Ok(run)
             });
         }
         let mut runs = BTreeMap::new();
@@ -133,10 +136,36 @@ impl Arguments {
         Ok(runs.into_values().collect())
     }
 
-    async fn run_one(&self, target: &Description, seed: u64, show: &Show) -> Result<Run> {
-        let can_restart = target.start.is_some();
+    fn plan_of(&self, target: &Description, seed: u64) -> Plan {
         let steps_clock = target.start.as_ref().is_some_and(|start| start.step_clock.is_some());
-        let plan = Plan::new(seed, self.shape(can_restart, steps_clock));
+        Plan::new(seed, self.shape(target.start.is_some(), steps_clock))
+    }
+
+    /// The run itself, or a shorter one that breaks a promise by the same rule.
+    async fn shortest(&self, target: &Description, run: Run, show: &Show) -> Result<Run> {
+        let (Some(tries), Some(rule)) = (self.shrink, run.violations.first().map(|violation| violation.rule))
+        else {
+            return Ok(run);
+        };
+        let best = Mutex::new(run);
+        let plan = lock(&best).plan.clone();
+        shrink(&plan, tries, |plan| async {
+            let steps = plan.steps.len();
+            // A run that is not possible tells nothing.
+            let Ok(run) = self.run_one(target, plan, show).await else { return false };
+            let is_same = run.violations.iter().any(|violation| violation.rule == rule);
+            if is_same {
+                show.shrunk(steps);
+                *lock(&best) = run;
+            }
+            is_same
+        })
+        .await;
+        Ok(best.into_inner().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    async fn run_one(&self, target: &Description, plan: Plan, show: &Show) -> Result<Run> {
+        let seed = plan.seed;
         let start = Instant::now();
         let (real, accounts) =
             Real::open(target, self.binary.as_deref(), &plan.cast, &format!("{seed:x}")).await?;
@@ -153,6 +182,10 @@ impl Arguments {
         let folder = real.close(self.keep && has_failed).await?;
         Ok(Run { plan, seconds: start.elapsed().as_secs_f64(), history, violations, error, folder })
     }
+}
+
+fn lock(run: &Mutex<Run>) -> MutexGuard<'_, Run> {
+    run.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 fn draw_seed() -> Result<u64> {
@@ -182,6 +215,10 @@ impl Show {
 
     fn progress(&self, seed: u64, Progress { done, steps }: Progress) {
         self.bar.set_message(format!("seed {seed}: step {done} of {steps}"));
+    }
+
+    fn shrunk(&self, steps: usize) {
+        self.bar.suspend(|| eprintln!("it still fails with {steps} steps"));
     }
 
     fn done(&self, run: &Run, with_trace: bool) {

@@ -15,6 +15,7 @@ mod plan;
 mod random;
 mod real;
 mod report;
+mod shrink;
 #[cfg(test)]
 mod toy;
 mod world;
@@ -30,4 +31,5 @@ pub use network::{Far, Network};
 pub use operation::{Act, Emoji, Loss, MessageNo, Step, Trigger};
 pub use plan::{Plan, Shape};
 pub use random::Random;
+pub use shrink::shrink;
 pub use world::{Link, World};

@@ -48,6 +48,7 @@ impl Real {
             instance.accounts.create(&identity).await?;
             users.push(Account { local: identity.local, password: identity.password });
         }
+        tokio::time::sleep(Duration::from_secs(description.accounts.durable_after)).await;
         let endpoint = instance.endpoint.clone();
         let is_direct = endpoint.direct_tls.is_some();
         let real = Self {

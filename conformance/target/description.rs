@@ -90,6 +90,9 @@ pub(crate) struct AccountsDescription {
     /// What the command reads.
     #[serde(default)]
     pub(crate) input: String,
+    /// Seconds after which a new account survives a crash of the server, where that is not at once.
+    #[serde(default)]
+    pub(crate) durable_after: u64,
 }
 
 /// Scripts that do not apply to a server, though it announces what they need.

@@ -8,8 +8,9 @@
 //! | legacy | what its account received: live and as offline messages | what was on its way when a connection broke |
 //! | carbons | what its account sent and received while it was there | all that happened between two of its sessions |
 //!
-//! A hole of the last two lies in the log between what one session saw last and what the next saw first, and what
-//! was sent after that one had begun cannot lie in it.
+//! A hole of the last two lies in the log behind what one session saw last, and what was sent after the next one had
+//! begun cannot lie in it. That of a legacy device lies before what the next one saw first, too: its offline messages
+//! have no holes, while carbons has no right to any of them.
 
 use super::super::cast::{DeviceNo, Kind, Part};
 use super::super::history::{End, Way};
@@ -100,6 +101,7 @@ impl Reaches {
             left.confirmed.is_some_and(|confirmed| letter.known().is_some_and(|known| known < confirmed));
         let last_before = self.sessions.iter().take(after).flatten().map(|(_, last)| *last).max();
         let first_after = self.sessions.iter().skip(after).flatten().map(|(first, _)| *first).min();
+        let first_after = first_after.filter(|_| kind == Kind::Legacy);
         is_possible
             && !is_delivered
             && letter.first_sent < was_there
