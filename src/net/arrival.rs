@@ -20,7 +20,7 @@ use unisono_xml::Element;
 use crate::admission::Place;
 use crate::error::{Said, StreamError};
 use crate::guessing::Attempt;
-use crate::incoming::poll_read;
+use crate::incoming::poll_read_sparingly;
 use crate::negotiation::{Action, Answer, Input, Negotiation, Security, Unreadable};
 use crate::ration::Rationed;
 use crate::sasl::{Authenticated, Cost, Credentials, Hash, Standing};
@@ -30,7 +30,7 @@ use crate::stream::{Held, Peer, Stream};
 use crate::tls;
 
 /// Bytes that are read at a time; a whole negotiation is a few of these.
-const READ_BYTES: usize = 2048;
+const READ_BYTES: usize = 512;
 /// Bytes of a client's part in a TLS handshake: about 2 KiB with a post-quantum key, and we ask for no certificate.
 const HANDSHAKE_BYTES_MAX: usize = 16 * 1024;
 /// Bytes that are thrown away, and the time in which they may come, before a connection with an error is closed. Closed
@@ -110,14 +110,14 @@ impl Arrival {
             Security::StartTls => match self.negotiate(&mut io).await {
                 Ok(Reached::StartTls { domain }) => Some(domain),
                 Ok(Reached::Bound) => return None,
-                Err(stopped) => return self.end(&mut io, stopped).await,
+                Err(stopped) => return Box::pin(self.end(&mut io, stopped)).await,
             },
         };
         let mut stream = self.secure(io, domain.as_ref()).await?;
         match self.negotiate(stream.as_mut()).await {
             Ok(Reached::Bound) => self.into_stream(stream),
             Ok(Reached::StartTls { .. }) => None,
-            Err(stopped) => self.end(stream.as_mut(), stopped).await,
+            Err(stopped) => Box::pin(self.end(stream.as_mut(), stopped)).await,
         }
     }
 
@@ -162,7 +162,8 @@ impl Arrival {
             while let Some(action) =
                 self.negotiation.as_mut().and_then(|negotiation| negotiation.poll_action())
             {
-                if let Some(reached) = self.act(stream, action).await? {
+                // In a box: it is larger than the rest, and a stranger does nothing for most of the time.
+                if let Some(reached) = Box::pin(self.act(stream, action)).await? {
                     return Ok(reached);
                 }
             }
@@ -173,7 +174,7 @@ impl Arrival {
                     return Err(StreamError::Shutdown.into());
                 },
                 () = sleep_until(self.deadline()) => self.handle(Input::Time)?,
-                count = poll_fn(|cx| poll_read(stream, cx, &mut self.incoming, READ_BYTES)), if wants_input => {
+                count = poll_fn(|cx| poll_read_sparingly(stream, cx, &mut self.incoming, READ_BYTES)), if wants_input => {
                     if count? == 0 {
                         return Err(io::Error::from(io::ErrorKind::UnexpectedEof).into());
                     }

@@ -17,6 +17,29 @@ pub(crate) fn poll_read<S: AsyncRead + Unpin>(
     bytes: usize,
 ) -> Poll<io::Result<usize>> {
     incoming.reserve(bytes);
+    poll_into(io, cx, incoming)
+}
+
+/// The same, where many peers hold back what they began: the buffer is no larger than what is in it and this reading.
+pub(crate) fn poll_read_sparingly<S: AsyncRead + Unpin>(
+    io: &mut S,
+    cx: &mut Context<'_>,
+    incoming: &mut BytesMut,
+    bytes: usize,
+) -> Poll<io::Result<usize>> {
+    if incoming.capacity().saturating_sub(incoming.len()) < bytes {
+        let mut larger = BytesMut::with_capacity(incoming.len().saturating_add(bytes));
+        larger.extend_from_slice(incoming);
+        *incoming = larger;
+    }
+    poll_into(io, cx, incoming)
+}
+
+fn poll_into<S: AsyncRead + Unpin>(
+    io: &mut S,
+    cx: &mut Context<'_>,
+    incoming: &mut BytesMut,
+) -> Poll<io::Result<usize>> {
     let read = poll_read_buf(Pin::new(io), cx, incoming);
     if incoming.is_empty() {
         *incoming = BytesMut::new();

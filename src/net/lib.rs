@@ -22,6 +22,6 @@ pub mod sasl;
 pub mod tls;
 
 pub use error::{Said, StreamError};
-pub use limits::{EARLY_STANZA_BYTES_MAX, Limits};
+pub use limits::{EARLY_STANZA_BYTES_MAX, Limits, STRANGER_ELEMENT_BYTES_MAX};
 pub use negotiation::Security;
 pub use server::C2s;

@@ -4,13 +4,17 @@ use std::time::Duration;
 
 use unisono_xml::Limits as XmlLimits;
 
-/// Bytes of one element before a resource is bound, from `<` to `>`. RFC 6120 §13.12 forbids less than 10 000.
+/// Bytes of one element before authentication, from `<` to `>`: a stream header, or a message of SASL, such as PLAIN with
+/// the longest name and password. Stanzas, for which RFC 6120 §13.12 forbids a limit below 10 000, come later.
+pub const STRANGER_ELEMENT_BYTES_MAX: usize = 3 * 1024;
+/// Bytes of one element after authentication, before a resource is bound.
 pub const EARLY_STANZA_BYTES_MAX: usize = 16 * 1024;
 
 /// The limits of client streams. Each holds for one stream, except where it says otherwise.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Limits {
-    /// Bytes of one element before a resource is bound. More ends the stream with `policy-violation`.
+    /// Bytes of one element between authentication and the binding of a resource. More ends the stream with
+    /// `policy-violation`. Before authentication it is [`STRANGER_ELEMENT_BYTES_MAX`].
     pub early_stanza_bytes_max: usize,
     /// Bytes of one element of a bound stream; announced by XEP-0478.
     pub stanza_bytes_max: usize,
@@ -70,6 +74,12 @@ impl Default for Limits {
 }
 
 impl Limits {
+    /// What is read before authentication.
+    pub(crate) fn stranger_xml(&self) -> XmlLimits {
+        let least = self.early_stanza_bytes_max.min(STRANGER_ELEMENT_BYTES_MAX);
+        XmlLimits { element_bytes_max: least, ..self.early_xml() }
+    }
+
     /// What is read before a resource is bound: a header and a few small elements.
     pub(crate) fn early_xml(&self) -> XmlLimits {
         XmlLimits {

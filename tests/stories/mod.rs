@@ -12,6 +12,7 @@ mod convergence;
 mod crash;
 mod disk;
 mod guessing;
+mod half_open;
 mod login;
 mod network;
 mod numbers;

@@ -72,6 +72,7 @@ impl Negotiation {
             Ok(Step::Success { peer, data }) => {
                 exchange::write_success(&mut self.out, data.as_deref());
                 self.deadline = now.checked_add(self.terms.limits.bind_within).unwrap_or(now);
+                self.reader.set_limits(self.terms.limits.early_xml());
                 self.restart(Stage::Authenticated(peer));
                 Ok(())
             }

@@ -195,7 +195,7 @@ impl Negotiation {
     pub(crate) fn new(terms: Arc<Terms>, now: Instant) -> Self {
         let deadline = now.checked_add(terms.limits.authenticate_within).unwrap_or(now);
         Self {
-            reader: StreamReader::new(terms.limits.early_xml()),
+            reader: StreamReader::new(terms.limits.stranger_xml()),
             terms,
             state: State::Opening(Stage::Clear),
             to: None,

@@ -8,7 +8,7 @@ use base64::{Engine as _, engine::general_purpose::STANDARD};
 use unisono_core::error::{Condition, StreamCondition};
 
 use super::*;
-use crate::sasl::{Password, ScramKeys, Standing, TlsVersion};
+use crate::sasl::{PASSWORD_BYTES_MAX, Password, ScramKeys, Standing, TlsVersion};
 
 /// Never says the same twice, as randomness should.
 struct Counting(AtomicU8);
@@ -154,6 +154,15 @@ fn authenticated() -> Talk {
     assert_eq!(talk.said(), format!("<success {SASL}/>"));
     assert!(talk.negotiation.is_authenticated());
     talk
+}
+
+/// The bound on what a stranger sends leaves room for the longest localpart (RFC 7622 §3.3) and password.
+#[test]
+fn the_longest_name_and_password_fit() {
+    let (name, password) = ("a".repeat(1023), "b".repeat(PASSWORD_BYTES_MAX));
+    let mut talk = authenticating();
+    let asked = talk.send(&plain(&format!("\0{name}\0{password}"))).unwrap();
+    assert!(matches!(asked, Some(Action::Ask { .. })), "{asked:?}");
 }
 
 fn binding() -> Talk {

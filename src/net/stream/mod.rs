@@ -184,7 +184,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Stream<S> {
 
     /// Serves the stream to its end.
     pub(crate) async fn run(mut self: Box<Self>) {
-        let end = match caught(self.serve()).await {
+        let ended = caught(pin!(self.serve())).await;
+        let end = match ended {
             Ok(end) => end,
             Err(Panicked(message)) => {
                 tracing::error!(

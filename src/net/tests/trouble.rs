@@ -57,11 +57,23 @@ async fn a_stanza_that_is_too_big_is_named_so() {
     device.try_send(&text(20_001)).await;
     assert!(device.rest().await.contains("<stanza-too-big xmlns='urn:xmpp:errors'/>")); // XEP-0205 §4
 
-    // Before a resource is bound there is less.
-    let mut client = server.client().await;
-    client.open().await;
-    client.try_send(&format!("<x xmlns='urn:x'>{}</x>", "x".repeat(17_000))).await;
-    assert!(client.rest().await.contains("<policy-violation "));
+    // Before a resource is bound there is less, and before authentication little.
+    for (bytes, is_authenticated, condition) in [
+        (3_000, false, "<unsupported-stanza-type "),
+        (3_100, false, "<policy-violation "),
+        (16_000, true, "<unsupported-stanza-type "),
+        (17_000, true, "<policy-violation "),
+    ] {
+        let mut client = server.client().await;
+        if is_authenticated {
+            client.log_in("alice").await;
+        } else {
+            client.open().await;
+        }
+        client.try_send(&format!("<x xmlns='urn:x'>{}</x>", "x".repeat(bytes))).await;
+        let end = client.rest().await;
+        assert!(end.contains(condition), "{bytes}: {end}");
+    }
 }
 
 /// THREATS, "STARTTLS injection": what was sent in the clear is never read as if it had come inside of TLS.

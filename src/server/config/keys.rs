@@ -89,7 +89,8 @@ section! {
 section! {
     /// What one client, or all of them together, may use.
     Limits {
-        /// The largest stanza before the login. At least "10KB" (RFC 6120).
+        /// The largest stanza before a resource is bound. At least "10KB" (RFC 6120). Before the login, when
+        /// there are no stanzas, nothing may have more than 3 KiB.
         stanza_bytes_before_auth: Size = Size::bytes(10_000);
         /// The largest stanza after the login. At least "10KB".
         stanza_bytes: Size = Size::kib(256);
