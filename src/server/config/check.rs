@@ -12,7 +12,8 @@ use super::units::Size;
 
 /// RFC 6120 §13.12: a server must accept stanzas of this size.
 const STANZA_BYTES_MIN: Size = Size::bytes(10_000);
-/// A stanza is held in memory as a whole.
+/// A stanza is held in memory as a whole, and stored as one value. Written, it has up to twice the bytes that it came in
+/// (`unisono_xml::Limits::WRITTEN_FACTOR`), and some more for prefixes; SQLite stores values of up to 10^9.
 const STANZA_BYTES_MAX: Size = Size::kib(64 * 1024);
 
 /// All problems that need no look at the machine.

@@ -19,6 +19,7 @@ contract! {
     delivered_entries_are_forgotten,
     the_head_never_falls,
     a_message_to_oneself_is_one_entry,
+    a_batch_of_large_messages_is_stored,
 }
 
 async fn tickets_grow_and_become_durable_in_order(subject: Subject) {
@@ -216,4 +217,19 @@ async fn a_message_to_oneself_is_one_entry(subject: Subject) {
         assert_eq!((page.count, page.index), (Some(1), Some(0)));
         subject.index().await;
     }
+}
+
+/// More than one statement can take.
+async fn a_batch_of_large_messages_is_stored(subject: Subject) {
+    const COUNT: i64 = 9;
+    let account = subject.account("alice").await;
+    let large = "x".repeat(8 * 1024 * 1024);
+    let large = message("alice", "bob", &large).id(None);
+    subject.write((1..=COUNT).map(|n| large.clone().sent(account, n, Keep::Archive).write())).await;
+    for n in [1, COUNT] {
+        let query = LogQuery { positions: Some(vec![LogPosition(n)]), ..LogQuery::default() };
+        let page = subject.page(account, query).await;
+        assert_eq!(page.entries[0].record.payload.text().len(), 8 * 1024 * 1024);
+    }
+    assert_eq!(subject.store().bounds(account).await.unwrap(), Some((LogPosition(1), LogPosition(COUNT))));
 }

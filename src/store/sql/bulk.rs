@@ -17,6 +17,10 @@ pub(super) type Binding = Query<'static, Any, AnyArguments>;
 const SIZES: [usize; 24] =
     [256, 192, 128, 96, 64, 48, 40, 32, 28, 24, 20, 18, 16, 14, 12, 10, 8, 7, 6, 5, 4, 3, 2, 1];
 
+/// Bytes of values that a statement may have beside its first row. PostgreSQL takes 1 GiB in one message of its
+/// protocol, and what is bound is held in memory as a whole.
+const BYTES_MAX: usize = 64 * 1024 * 1024;
+
 /// A statement with a list of rows in it: `head ($1, $2), ($3, $4) tail`.
 pub(super) struct Bulk {
     head: &'static str,
@@ -49,9 +53,28 @@ impl Bulk {
         Ok(changed)
     }
 
-    /// Whether so many rows take one statement.
-    pub(super) fn is_one_statement(rows: usize) -> bool {
-        SIZES.contains(&rows)
+    /// The same for rows that can be large.
+    pub(super) async fn run_large<T>(
+        &self,
+        connection: &mut AnyConnection,
+        kind: Kind,
+        mut rows: &[T],
+        bytes: impl Fn(&T) -> usize,
+        bind: impl Fn(Binding, &T) -> Binding,
+    ) -> sqlx::Result<u64> {
+        let mut changed: u64 = 0;
+        while let Some((now, later)) =
+            rows.split_at_checked(fitting(rows, &bytes)).filter(|(now, _)| !now.is_empty())
+        {
+            changed = changed.saturating_add(self.run(&mut *connection, kind, now, &bind).await?);
+            rows = later;
+        }
+        Ok(changed)
+    }
+
+    /// Whether these rows take one statement.
+    pub(super) fn is_one_statement<T>(rows: &[T], bytes: impl Fn(&T) -> usize) -> bool {
+        SIZES.contains(&rows.len()) && fitting(rows, &bytes) == rows.len()
     }
 
     fn text(&self, kind: Kind, size: usize) -> Arc<str> {
@@ -81,6 +104,16 @@ impl Bulk {
         text.push_str(self.tail);
         text
     }
+}
+
+/// How many of the first rows a statement takes by their size; at least one.
+fn fitting<T>(rows: &[T], bytes: &impl Fn(&T) -> usize) -> usize {
+    let mut all = 0_usize;
+    let fits = |(place, row): (usize, &T)| {
+        all = all.saturating_add(bytes(row));
+        place == 0 || all <= BYTES_MAX
+    };
+    rows.iter().enumerate().map(fits).take_while(|fits| *fits).count()
 }
 
 /// The place of the next size in [`SIZES`], the rows that it takes, and the rest.
@@ -113,6 +146,24 @@ mod tests {
             &*BULK.text(Kind::Sqlite, two),
             "INSERT INTO t (a, b) VALUES (?, ?), (?, ?) ON CONFLICT DO NOTHING"
         );
+    }
+
+    #[test]
+    fn a_statement_has_an_end() {
+        let (small, large, huge) = (1, BYTES_MAX / 3, 10 * BYTES_MAX);
+        for (rows, count) in [
+            (vec![], 0),
+            (vec![small], 1),
+            (vec![small; 1000], 1000),
+            (vec![large; 5], 3),
+            (vec![huge, small], 1),
+            (vec![small, huge], 1),
+            (vec![large, small, large, small, large, small], 4),
+        ] {
+            assert_eq!(fitting(&rows, &|row| *row), count, "{rows:?}");
+            let is_one = Bulk::is_one_statement(&rows, |row| *row);
+            assert_eq!(is_one, count == rows.len() && SIZES.contains(&count), "{rows:?}");
+        }
     }
 
     #[test]

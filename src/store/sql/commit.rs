@@ -40,7 +40,7 @@ pub(super) async fn write(
 
 /// Whether [`write`] takes one statement, which needs no transaction around it.
 pub(super) fn is_one_statement(plan: &Plan<'_>) -> bool {
-    plan.has_messages_only() && Bulk::is_one_statement(plan.messages.len())
+    plan.has_messages_only() && Bulk::is_one_statement(&plan.messages, NewMessage::bytes)
 }
 
 /// Appends messages. Of a message nothing else is written before it is acknowledged.
@@ -68,7 +68,7 @@ async fn append_messages(connection: &mut AnyConnection, kind: Kind, plan: &Plan
             .bind(columns.handled)
             .bind(message.packed())
     };
-    APPEND.run(connection, kind, &plan.messages, bind).await
+    APPEND.run_large(connection, kind, &plan.messages, NewMessage::bytes, bind).await
 }
 
 async fn remove_devices_and_sessions(
@@ -131,7 +131,8 @@ async fn put_sessions(connection: &mut AnyConnection, kind: Kind, plan: &Plan<'_
             .bind(i64::from(*handled))
             .bind(session.snapshot.as_deref().map(|snapshot| storable(snapshot).into_owned()))
     };
-    PUT.run(connection, kind, &sessions, bind).await?;
+    let bytes = |(_, session, _): &(_, &SessionRecord, _)| session.snapshot.as_ref().map_or(0, String::len);
+    PUT.run_large(connection, kind, &sessions, bytes, bind).await?;
     let handled: Vec<_> = plan.handled.iter().map(|(session, handled)| (*session, *handled)).collect();
     let bind = |query: Binding, (session, handled): &(SessionId, u32)| {
         query.bind(session.0).bind(i64::from(*handled))
@@ -195,7 +196,7 @@ async fn put_documents(
             .bind(storable(key).into_owned())
             .bind(storable(value).into_owned())
     };
-    PUT.run(connection, kind, &put, bind).await?;
+    PUT.run_large(connection, kind, &put, |(_, _, _, value)| value.len(), bind).await?;
     Ok(())
 }
 

@@ -143,6 +143,11 @@ impl<'a> Plan<'a> {
 }
 
 impl NewMessage<'_> {
+    /// About how long [`Self::packed`] is.
+    pub(super) fn bytes(&self) -> usize {
+        self.payload.unwrap_or_else(|| self.record.payload.text()).len()
+    }
+
     /// The record, as it is stored.
     pub(super) fn packed(&self) -> String {
         record::encode(self.record, self.payload)
