@@ -34,6 +34,10 @@ async fn every_mechanism_lets_the_owner_in_and_nobody_else(database: Database) {
         let features = wire.open().await;
         let offered = features.get_child("mechanisms", NS_SASL).unwrap();
         assert!(offered.children().any(|offer| offer.text() == mechanism.name), "{mechanism:?}");
+        // XEP-0440 §3, rule 1; rule 7: there is a stronger one.
+        let bindings = features.get_child("sasl-channel-binding", "urn:xmpp:sasl-cb:0").unwrap();
+        let types: Vec<_> = bindings.children().filter_map(|binding| binding.attr("type")).collect();
+        assert_eq!(types, ["tls-exporter", "tls-server-end-point"]);
         let Err((wire, condition)) = Login::run(wire, mechanism, "alice", "wrong").await else {
             panic!("{mechanism:?} lets anybody in")
         };

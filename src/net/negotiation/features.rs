@@ -9,7 +9,7 @@ use super::{NS_SASL, NS_TLS};
 use crate::limits::Limits;
 use crate::sasl::Offer;
 
-/// XEP-0440, version 0.5.0.
+/// XEP-0440, version 1.0.0; the rules are in [`Offer`].
 const NS_CHANNEL_BINDING: &str = "urn:xmpp:sasl-cb:0";
 /// XEP-0478, version 0.2.0.
 const NS_LIMITS: &str = "urn:xmpp:stream-limits:0";

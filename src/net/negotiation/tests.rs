@@ -100,11 +100,7 @@ const STARTTLS: &str = "<starttls xmlns='urn:ietf:params:xml:ns:xmpp-tls'/>";
 const BIND: &str = "<iq type='set' id='b'><bind xmlns='urn:ietf:params:xml:ns:xmpp-bind'/></iq>";
 
 fn bindings() -> ChannelBindings {
-    ChannelBindings {
-        version: TlsVersion::Tls13,
-        exporter: Some([1; 32]),
-        end_point: Some(Arc::from([2; 32])),
-    }
+    ChannelBindings { version: TlsVersion::Tls13, exporter: Some([1; 32]), end_point: Arc::from([2; 32]) }
 }
 
 fn opening() -> Talk {

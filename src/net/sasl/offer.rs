@@ -1,4 +1,8 @@
 //! What is announced to one stream, and what follows from having announced it.
+//!
+//! Follows XEP-0440 1.0.0 (2025-12-08). Types of channel binding and `-PLUS` mechanisms are announced together or not at
+//! all, and `tls-server-end-point` is always among the types: to a client, anything else is the work of somebody in
+//! between (§3, rules 1 and 4 to 6).
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 
@@ -38,7 +42,7 @@ pub struct Offer {
 impl Offer {
     /// What `policy` allows on `channel`: PLAIN inside TLS only, `-PLUS` where there is a binding.
     pub fn new(policy: &Policy, channel: Channel) -> Self {
-        let bound = matches!(&channel, Channel::Tls(bindings) if bindings.types().next().is_some());
+        let bound = matches!(&channel, Channel::Tls(_));
         let mechanisms = Mechanism::ALL
             .into_iter()
             .filter(|mechanism| match mechanism {
@@ -57,7 +61,9 @@ impl Offer {
 
     /// For `<sasl-channel-binding/>` (XEP-0440 §2). Without any, that element is left out.
     pub fn binding_types(&self) -> impl Iterator<Item = BindingType> {
-        self.bindings().into_iter().flat_map(ChannelBindings::types)
+        // §3, rule 5: where no mechanism can use them, a client would have to give up.
+        let usable = self.bindings().filter(|_| self.has_binding());
+        usable.into_iter().flat_map(ChannelBindings::types)
     }
 
     /// Whether a `-PLUS` mechanism is offered: a client that says it saw none was deceived.
@@ -67,7 +73,8 @@ impl Offer {
 
     /// The data of a channel binding that was announced.
     pub(super) fn binding_data(&self, name: &str) -> Option<&[u8]> {
-        self.bindings()?.data(BindingType::parse(name)?)
+        let wanted = BindingType::parse(name)?;
+        self.binding_types().find(|offered| *offered == wanted).and_then(|_| self.bindings()?.data(wanted))
     }
 
     /// The mechanism `name`, if it is offered.
@@ -133,11 +140,11 @@ mod tests {
 
     use super::{super::TlsVersion, *};
 
-    fn tls(exporter: bool, end_point: bool) -> Channel {
+    fn tls(exporter: bool) -> Channel {
         Channel::Tls(ChannelBindings {
             version: TlsVersion::Tls13,
             exporter: exporter.then_some([1; 32]),
-            end_point: end_point.then(|| Arc::from([2; 32])),
+            end_point: Arc::from([2; 32]),
         })
     }
 
@@ -149,19 +156,41 @@ mod tests {
     fn the_channel_and_the_policy_decide_what_is_offered() {
         let all = Policy::default();
         let sha1 = Policy { hashes: vec![Hash::Sha1], plain: false, ..Policy::default() };
+        let plain = Policy { hashes: vec![], ..Policy::default() };
         for (policy, channel, want) in [
             (&all, Channel::Clear, "SCRAM-SHA-512 SCRAM-SHA-256 SCRAM-SHA-1"),
-            (&all, tls(false, false), "SCRAM-SHA-512 SCRAM-SHA-256 SCRAM-SHA-1 PLAIN"),
+            (&plain, tls(true), "PLAIN"),
             (
                 &all,
-                tls(true, true),
+                tls(true),
                 "SCRAM-SHA-512-PLUS SCRAM-SHA-512 SCRAM-SHA-256-PLUS SCRAM-SHA-256 \
                  SCRAM-SHA-1-PLUS SCRAM-SHA-1 PLAIN",
             ),
             (&sha1, Channel::Clear, "SCRAM-SHA-1"),
-            (&sha1, tls(false, true), "SCRAM-SHA-1-PLUS SCRAM-SHA-1"),
+            (&sha1, tls(false), "SCRAM-SHA-1-PLUS SCRAM-SHA-1"),
         ] {
             assert_eq!(names(&Offer::new(policy, channel)), want);
+        }
+    }
+
+    /// XEP-0440 §3: rule 1, and rules 4 and 5.
+    #[test]
+    fn types_and_mechanisms_of_channel_binding_are_announced_together() {
+        let plain = Policy { hashes: vec![], ..Policy::default() };
+        let both = vec!["tls-exporter", "tls-server-end-point"];
+        for (policy, channel, types) in [
+            (Policy::default(), tls(true), both),
+            (Policy::default(), tls(false), vec!["tls-server-end-point"]),
+            (Policy::default(), Channel::Clear, vec![]),
+            (plain, tls(true), vec![]),
+        ] {
+            let offer = Offer::new(&policy, channel);
+            let announced: Vec<_> = offer.binding_types().map(BindingType::as_str).collect();
+            assert_eq!(announced, types);
+            assert_eq!(names(&offer).contains("-PLUS"), !types.is_empty());
+            for name in ["tls-exporter", "tls-server-end-point", "tls-unique", ""] {
+                assert_eq!(offer.binding_data(name).is_some(), types.contains(&name), "{name}");
+            }
         }
     }
 
@@ -169,15 +198,14 @@ mod tests {
     fn what_is_not_offered_is_refused_with_its_condition() {
         let weak_off = Policy { hashes: vec![Hash::Sha256], plain: false, ..Policy::default() };
         for (policy, channel, name, want) in [
-            (Policy::default(), tls(true, true), "", SaslFailure::InvalidMechanism), // RFC 6120 §6.5.7
-            (Policy::default(), tls(true, true), "DIGEST-MD5", SaslFailure::InvalidMechanism),
-            (Policy::default(), tls(true, true), "scram-sha-256", SaslFailure::InvalidMechanism),
+            (Policy::default(), tls(true), "", SaslFailure::InvalidMechanism), // RFC 6120 §6.5.7
+            (Policy::default(), tls(true), "DIGEST-MD5", SaslFailure::InvalidMechanism),
+            (Policy::default(), tls(true), "scram-sha-256", SaslFailure::InvalidMechanism),
             (Policy::default(), Channel::Clear, "PLAIN", SaslFailure::EncryptionRequired), // §6.5.4
             (Policy::default(), Channel::Clear, "SCRAM-SHA-1-PLUS", SaslFailure::InvalidMechanism),
-            (Policy::default(), tls(false, false), "SCRAM-SHA-1-PLUS", SaslFailure::InvalidMechanism),
-            (weak_off.clone(), tls(true, true), "PLAIN", SaslFailure::MechanismTooWeak), // §6.5.9
-            (weak_off.clone(), tls(true, true), "SCRAM-SHA-1", SaslFailure::MechanismTooWeak),
-            (weak_off, tls(true, true), "SCRAM-SHA-1-PLUS", SaslFailure::InvalidMechanism),
+            (weak_off.clone(), tls(true), "PLAIN", SaslFailure::MechanismTooWeak), // §6.5.9
+            (weak_off.clone(), tls(true), "SCRAM-SHA-1", SaslFailure::MechanismTooWeak),
+            (weak_off, tls(true), "SCRAM-SHA-1-PLUS", SaslFailure::InvalidMechanism),
         ] {
             let refusal = Offer::new(&policy, channel).select(name).unwrap_err();
             assert_eq!(refusal.failure, want, "{name}");
@@ -188,7 +216,7 @@ mod tests {
     #[test]
     fn the_announcement_is_hashed_as_in_the_example() {
         let policy = Policy { hashes: vec![Hash::Sha1], plain: false, ..Policy::default() };
-        let offer = Offer::new(&policy, tls(true, true));
+        let offer = Offer::new(&policy, tls(true));
         assert_eq!(
             offer.announced(),
             "SCRAM-SHA-1\u{1e}SCRAM-SHA-1-PLUS\u{1f}tls-exporter\u{1e}tls-server-end-point"
@@ -199,6 +227,6 @@ mod tests {
         assert_eq!(clear.announced(), "SCRAM-SHA-1"); // §6.1, step 3: no types, no separator
         assert!(!clear.downgrade_attributes(Hash::Sha1).contains("t="));
         let off = Policy { downgrade_protection: false, ..policy };
-        assert_eq!(Offer::new(&off, tls(true, true)).downgrade_attributes(Hash::Sha1), "");
+        assert_eq!(Offer::new(&off, tls(true)).downgrade_attributes(Hash::Sha1), "");
     }
 }

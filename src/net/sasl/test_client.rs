@@ -34,11 +34,7 @@ pub(super) const EXPORTER: [u8; 32] = [0xEE; 32];
 pub(super) const END_POINT: [u8; 32] = [0xDD; 32];
 
 pub(super) fn bindings() -> ChannelBindings {
-    ChannelBindings {
-        version: TlsVersion::Tls13,
-        exporter: Some(EXPORTER),
-        end_point: Some(Arc::from(END_POINT)),
-    }
+    ChannelBindings { version: TlsVersion::Tls13, exporter: Some(EXPORTER), end_point: Arc::from(END_POINT) }
 }
 
 /// The accounts of a server, and how to reach it.

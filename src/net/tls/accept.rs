@@ -39,7 +39,7 @@ where
     let bindings = ChannelBindings {
         version,
         exporter: tls_exporter(connection),
-        end_point: Some(Arc::clone(identity.end_point())),
+        end_point: Arc::clone(identity.end_point()),
     };
     Ok(Secured { stream, identity, bindings })
 }

@@ -105,7 +105,7 @@ fn assert_same_bindings(near: &Secured<DuplexStream>, far: &ClientStream) {
     let (exporter, end_point) = client_bindings(far);
     let is_unique = near.bindings.version == TlsVersion::Tls13;
     assert_eq!(near.bindings.exporter, is_unique.then_some(exporter));
-    assert_eq!(near.bindings.end_point.as_deref(), Some(&*end_point));
+    assert_eq!(*near.bindings.end_point, *end_point);
 }
 
 #[tokio::test]
@@ -151,7 +151,7 @@ async fn a_session_resumes_with_the_certificate_that_it_began_with() {
         let connect = async |name: &str| {
             let (near, far) = server.established(&client, name).await;
             assert_same_bindings(&near, &far);
-            (near.stream.get_ref().1.handshake_kind().unwrap(), near.bindings.end_point.unwrap())
+            (near.stream.get_ref().1.handshake_kind().unwrap(), near.bindings.end_point)
         };
         let (kind, first) = connect("a.example").await;
         assert_eq!(kind, HandshakeKind::Full);
@@ -183,7 +183,7 @@ async fn a_reload_during_a_handshake_changes_nothing_for_it() {
     let (near, far) = tokio::join!(handshake, connecting);
     let (near, far) = (near.unwrap(), far.unwrap());
     assert_same_bindings(&near, &far);
-    assert_ne!(near.bindings.end_point.as_deref(), Some(&**server.store.select(None, None).end_point()));
+    assert_ne!(near.bindings.end_point, *server.store.select(None, None).end_point());
 }
 
 async fn poll_once<F: Future>(mut future: std::pin::Pin<&mut F>) -> Option<F::Output> {
