@@ -2,12 +2,13 @@
 
 use std::io;
 use std::net::SocketAddr;
-use std::os::unix::fs::PermissionsExt;
+use std::os::unix::fs::{FileTypeExt, PermissionsExt};
 use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use axum::Router;
+use metrics_exporter_prometheus::PrometheusHandle;
 use tokio::net::{TcpListener, UnixListener};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio_util::sync::CancellationToken;
@@ -84,44 +85,51 @@ fn settings(config: &Config) -> Settings {
 }
 
 async fn run(config: &Config) -> Result<(), Failure> {
+    let signals = Signals::take().map_err(|error| Failure::failed(format!("cannot start: {error}")))?;
     let handle = metrics::install().map_err(|error| Failure::failed(format!("cannot count: {error}")))?;
-    let hub = open_hub(config).await?;
-    let restored = hub
-        .restore()
-        .await
-        .map_err(|error| Failure::unreachable(format!("cannot read the store: {error}")))?;
     let certs = Arc::new(certificates(config)?);
+    let hub = open_hub(config).await?;
+    // A start that fails leaves the store as it was.
+    let end = run_on(config, &hub, certs, handle, signals).await;
+    save(&hub).await;
+    end
+}
+
+/// Runs the server on an open hub, until a signal ends it.
+async fn run_on(
+    config: &Config,
+    hub: &Arc<Hub>,
+    certs: Arc<CertStore>,
+    handle: PrometheusHandle,
+    mut signals: Signals,
+) -> Result<(), Failure> {
     let c2s = C2s::new(hub.clone(), certs.clone(), limits(config), Policy::default()).await;
     let c2s = c2s.map_err(|error| Failure::unreachable(format!("cannot use the store: {error}")))?;
-
-    let mut listening = Vec::new();
-    for (name, addresses, security) in [
-        ("starttls", &config.listen.starttls, Security::StartTls),
-        ("direct_tls", &config.listen.direct_tls, Security::DirectTls),
-    ] {
-        for address in addresses {
-            let at = c2s.listen(*address, security).map_err(|error| cannot_listen(*address, &error))?;
-            tracing::info!(%at, security = name, "listening for clients");
-            listening.push(format!("{name} {at}"));
-        }
-    }
     let stop = CancellationToken::new();
     let tasks = TaskTracker::new();
+    let mut others = Vec::new();
     if let Some(address) = config.metrics.listen {
         let listener = metrics::listen(address).await.map_err(|error| cannot_listen(address, &error))?;
-        listening.push(format!("metrics {}", listener.local_addr().unwrap_or(address)));
+        others.push(format!("metrics {}", listener.local_addr().unwrap_or(address)));
         spawn_until(&tasks, &stop, metrics::serve(listener, handle, hub.clone()));
     }
     let guarded = admin_port(config).await?;
-    listening.extend(guarded.as_ref().map(|(_, _, address)| format!("admin {address}")));
-    let started_at = hub.clock.now_micros();
-    let running = Running { started_at, listen: listening.clone() };
-    offer_api(config, LocalAdmin::running(hub.clone(), running), guarded, &tasks, &stop)?;
-    spawn_until(&tasks, &stop, housekeeping(hub.clone(), certs, config.clone()));
-    tracing::info!(domains = ?hub.settings.domains, restored, "the server runs");
+    others.extend(guarded.as_ref().map(|(_, _, address)| format!("admin {address}")));
+    let socket = control_socket(&config.admin.socket)?;
+    let mut listening = listen_for_clients(config, &c2s)?;
+    listening.extend(others);
+    let running = Running { started_at: hub.clock.now_micros(), listen: listening.clone() };
+    offer_api(LocalAdmin::running(hub.clone(), running), socket, guarded, &tasks, &stop);
+    spawn_until(&tasks, &stop, housekeeping(hub.clone(), certs, config.clone(), signals.hangup));
+    // Who comes before its account was taken up again takes it up.
+    spawn_until(&tasks, &stop, take_up(hub.clone()));
+    tracing::info!(domains = ?hub.settings.domains, "the server runs");
     announce_ready(&listening);
 
-    wait_for_signal().await;
+    tokio::select! {
+        _ = signals.terminate.recv() => {}
+        _ = signals.interrupt.recv() => {}
+    }
     tracing::info!("stopping");
     let left = c2s.stop(GRACE).await;
     if left > 0 {
@@ -131,9 +139,49 @@ async fn run(config: &Config) -> Result<(), Failure> {
     tasks.close();
     tasks.wait().await;
     let _ = std::fs::remove_file(&config.admin.socket);
-    save(&hub).await;
     tracing::info!("stopped");
     Ok(())
+}
+
+/// What the operating system tells the server. Taken first, since a signal that nobody waits for ends the process.
+struct Signals {
+    terminate: Signal,
+    interrupt: Signal,
+    hangup: Signal,
+}
+
+impl Signals {
+    fn take() -> io::Result<Self> {
+        Ok(Self {
+            terminate: signal(SignalKind::terminate())?,
+            interrupt: signal(SignalKind::interrupt())?,
+            hangup: signal(SignalKind::hangup())?,
+        })
+    }
+}
+
+/// Listens where clients are to come.
+fn listen_for_clients(config: &Config, c2s: &Arc<C2s>) -> Result<Vec<String>, Failure> {
+    let mut listening = Vec::new();
+    for (name, addresses, security) in [
+        ("starttls", &config.listen.starttls, Security::StartTls),
+        ("direct_tls", &config.listen.direct_tls, Security::DirectTls),
+    ] {
+        for address in addresses {
+            let at = c2s.listen(*address, security).map_err(|error| cannot_listen(*address, &error))?;
+            listening.push(format!("{name} {at}"));
+        }
+    }
+    Ok(listening)
+}
+
+/// Takes up the sessions that the last stop saved, so that what is sent to them waits there.
+async fn take_up(hub: Arc<Hub>) {
+    match hub.restore().await {
+        Ok(0) => {}
+        Ok(accounts) => tracing::info!(accounts, "took up the sessions of the last run"),
+        Err(error) => tracing::error!(%error, "cannot take up all sessions of the last run"),
+    }
 }
 
 /// Sessions are saved; a store that does not take them is not waited for for ever.
@@ -160,18 +208,6 @@ fn announce_ready(listening: &[String]) {
     let mut out = io::stdout().lock();
     // Who does not read it does not need it.
     let _ = writeln!(out, "ready: {}", listening.join(", ")).and_then(|()| out.flush());
-}
-
-async fn wait_for_signal() {
-    let (Ok(mut terminate), Ok(mut interrupt)) =
-        (signal(SignalKind::terminate()), signal(SignalKind::interrupt()))
-    else {
-        return std::future::pending().await;
-    };
-    tokio::select! {
-        _ = terminate.recv() => {}
-        _ = interrupt.recv() => {}
-    }
 }
 
 fn limits(config: &Config) -> Limits {
@@ -204,23 +240,18 @@ fn certificates(config: &Config) -> Result<CertStore, Failure> {
 }
 
 /// What has to be done from time to time.
-async fn housekeeping(hub: Arc<Hub>, certs: Arc<CertStore>, config: Config) {
+async fn housekeeping(hub: Arc<Hub>, certs: Arc<CertStore>, config: Config, mut hangup: Signal) {
     let retention_days = config.archive.retention_days;
     let mut upkeep = Upkeep { certs, config: Arc::new(config), problem: None };
     let mut second = tokio::time::interval(Duration::from_secs(1));
     let mut certificates = tokio::time::interval(CERTIFICATES_EVERY);
     let mut retention = tokio::time::interval(RETENTION_EVERY);
-    // Whoever replaces a certificate need not wait; without a handler, the signal would end the server.
-    let mut hangup = signal(SignalKind::hangup()).ok();
-    let hung_up = async |hangup: &mut Option<Signal>| match hangup {
-        Some(hangup) => hangup.recv().await,
-        None => std::future::pending().await,
-    };
     loop {
         tokio::select! {
             _ = second.tick() => hub.sweep(),
             _ = certificates.tick() => upkeep.look().await,
-            _ = hung_up(&mut hangup) => upkeep.look().await,
+            // Whoever replaces a certificate need not wait.
+            _ = hangup.recv() => upkeep.look().await,
             _ = retention.tick(), if retention_days > 0 => purge(&hub, retention_days).await,
         }
     }
@@ -286,32 +317,35 @@ async fn admin_port(config: &Config) -> Result<Option<AdminPort>, Failure> {
 
 /// The administration API, on the socket and where it is configured.
 fn offer_api(
-    config: &Config,
     admin: LocalAdmin,
+    socket: UnixListener,
     port: Option<AdminPort>,
     tasks: &TaskTracker,
     stop: &CancellationToken,
-) -> Result<(), Failure> {
+) {
     let router = router(Arc::new(admin) as Arc<dyn Admin>);
-    let socket = &config.admin.socket;
-    let listener = bind_socket(socket).map_err(|error| {
-        Failure::failed(format!("cannot offer the control socket {}: {error}", socket.display()))
-    })?;
     let on_socket: Router = router.clone();
-    spawn_until(tasks, stop, async move { axum::serve(listener, on_socket).await });
+    spawn_until(tasks, stop, async move { axum::serve(socket, on_socket).await });
     if let Some((listener, token, address)) = port {
         let router = guarded(router, token, address);
         spawn_until(tasks, stop, async move { axum::serve(listener, router).await });
     }
-    Ok(())
 }
 
-/// A socket that a server left behind when it was killed makes way; one that is in use does not.
+fn control_socket(path: &Path) -> Result<UnixListener, Failure> {
+    bind_socket(path)
+        .map_err(|error| Failure::failed(format!("cannot offer the control socket {}: {error}", path.display())))
+}
+
+/// A socket that a server left behind when it was killed makes way; one that is in use does not, nor does a file that
+/// is none.
 fn bind_socket(path: &Path) -> io::Result<UnixListener> {
     if std::os::unix::net::UnixStream::connect(path).is_ok() {
         return Err(io::Error::new(io::ErrorKind::AddrInUse, "a server answers there already"));
     }
-    let _ = std::fs::remove_file(path);
+    if std::fs::symlink_metadata(path).is_ok_and(|found| found.file_type().is_socket()) {
+        std::fs::remove_file(path)?;
+    }
     let listener = UnixListener::bind(path)?;
     std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o600))?;
     Ok(listener)

@@ -126,5 +126,8 @@ async fn the_doctor_tells_how_far_each_device_is(database: Database) {
     assert_eq!(server.gaps("alice").await, agreed);
     server.stop().await;
     assert_eq!(server.gaps("alice").await, agreed); // read from the store
+    server.boot().await;
+    let _takes_up_what_the_stop_saved = server.resumed("alice", laptop.lose()).await;
+    server.stop().await;
     assert_eq!(exit(&server, "sync doctor nobody@example.org", "").await, Some(3));
 }

@@ -1,5 +1,6 @@
 //! Administration, done: on the hub of the running server, or on one that was opened on the store for a command.
 
+use std::pin::Pin;
 use std::sync::Arc;
 
 use unisono_core::account::{Account, Cell};
@@ -211,6 +212,16 @@ impl Admin for LocalAdmin {
             let (head, devices) = self.hub.doctor(&cell).await.map_err(refused)?;
             let devices = devices.into_iter().map(|health| report(health, head.0)).collect();
             Ok(DoctorReport { jid: jid.to_string(), log_head: head.0, devices })
+        })
+    }
+
+    fn close(&self) -> Pin<Box<dyn Future<Output = ()> + Send + '_>> {
+        Box::pin(async {
+            if self.running.is_none() {
+                // Sessions that wait to be resumed were taken up with their accounts.
+                self.hub.save().await;
+                self.hub.store.close().await;
+            }
         })
     }
 }

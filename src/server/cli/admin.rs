@@ -44,4 +44,9 @@ pub trait Admin: Send + Sync {
 
     /// How far each device of the account has the log. `NotFound` without such an account.
     fn doctor<'a>(&'a self, jid: &'a BareJid) -> Answer<'a, DoctorReport>;
+
+    /// Ends the administration. What it changed or took up on a store without a server is kept there.
+    fn close(&self) -> Pin<Box<dyn Future<Output = ()> + Send + '_>> {
+        Box::pin(std::future::ready(()))
+    }
 }

@@ -91,7 +91,18 @@ impl Context<'_> {
 
     /// The running server, or the store if none runs. Only a command that puts something there makes a
     /// store where there is none: everywhere else a wrong path would look like an empty server.
-    pub(crate) async fn admin(&self, missing: Missing) -> Result<Box<dyn Admin>, Failure> {
+    pub(crate) async fn with_admin<T>(
+        &self,
+        missing: Missing,
+        work: impl AsyncFnOnce(&dyn Admin) -> Result<T, Failure>,
+    ) -> Result<T, Failure> {
+        let admin = self.admin(missing).await?;
+        let result = work(admin.as_ref()).await;
+        admin.close().await;
+        result
+    }
+
+    async fn admin(&self, missing: Missing) -> Result<Box<dyn Admin>, Failure> {
         let config = self.load()?.config;
         match ApiClient::connect(&config.admin.socket).await {
             Ok(client) => Ok(Box::new(client)),

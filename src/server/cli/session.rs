@@ -45,11 +45,11 @@ fn of_account(text: &str) -> Result<Jid, String> {
 impl Session {
     /// Does it. Without a running server there are no sessions.
     pub(crate) async fn run(self, context: &Context<'_>) -> Result<Report, Failure> {
-        let admin = context.admin(Missing::Tell).await?;
-        match self {
-            Self::List(List { jid }) => list(admin.as_ref(), jid.as_ref()).await,
-            Self::Kick(Kick { jid }) => kick(admin.as_ref(), &jid).await,
-        }
+        let work = async |admin: &dyn Admin| match self {
+            Self::List(List { jid }) => list(admin, jid.as_ref()).await,
+            Self::Kick(Kick { jid }) => kick(admin, &jid).await,
+        };
+        context.with_admin(Missing::Tell, work).await
     }
 }
 

@@ -3,6 +3,7 @@
 use clap::Subcommand;
 use unisono_core::datetime::format_utc;
 
+use super::admin::Admin;
 use super::failure::Failure;
 use super::output::Report;
 use super::run::{Context, Missing};
@@ -20,7 +21,8 @@ impl Sync {
     /// Does it, on the running server or on the store.
     pub(crate) async fn run(self, context: &Context<'_>) -> Result<Report, Failure> {
         let Self::Doctor(Account { jid }) = self;
-        let report = context.admin(Missing::Tell).await?.doctor(&jid).await?;
+        let ask = async |admin: &dyn Admin| Ok(admin.doctor(&jid).await?);
+        let report = context.with_admin(Missing::Tell, ask).await?;
         let text = describe(&report);
         Ok(Report::answer(report, text))
     }

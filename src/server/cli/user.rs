@@ -62,16 +62,15 @@ impl User {
     /// Does it, on the running server or on the store.
     pub(crate) async fn run(self, context: &Context<'_>) -> Result<Report, Failure> {
         let missing = if matches!(self, Self::Add(_)) { Missing::Create } else { Missing::Tell };
-        let admin = context.admin(missing).await?;
-        let admin = admin.as_ref();
-        match self {
+        let work = async |admin: &dyn Admin| match self {
             Self::Add(user) => add(admin, &user).await,
             Self::List => list(admin).await,
             Self::Passwd(user) => passwd(admin, &user).await,
             Self::Delete(user) => delete(admin, &user).await,
             Self::Disable(Account { jid }) => set_state(admin, &jid, UserState::Disabled).await,
             Self::Enable(Account { jid }) => set_state(admin, &jid, UserState::Enabled).await,
-        }
+        };
+        context.with_admin(missing, work).await
     }
 }
 
