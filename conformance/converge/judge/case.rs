@@ -318,6 +318,12 @@ impl<'a> View<'a> {
         }
     }
 
+    /// Whether a session before this one ended without a good-bye.
+    pub(super) fn was_broken(&self, session: usize) -> bool {
+        let mut before = self.sessions.iter().take(session);
+        before.any(|session| !matches!(session.end, Some(End::Left | End::Closed(_))))
+    }
+
     /// Whether the device was there when all was over.
     pub(super) fn is_complete(&self) -> bool {
         self.sessions.last().is_some_and(|session| session.established.is_some())

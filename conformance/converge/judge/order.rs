@@ -30,13 +30,19 @@ impl<'a> Furthest<'a> {
     }
 }
 
-/// What a device is sent comes in the order of the log. What it has seen before does not count again.
+/// What a device is sent comes in the order of the log. What it has seen before does not count again. After a broken
+/// connection the server cannot know what a device has that neither counts nor pages, and may begin anew.
 fn check_live(case: &Case<'_>, violations: &mut Vec<Violation>) {
     for (device, part, view) in case.players() {
         let Some(log) = case.log(part.user) else { continue };
         let mut known: BTreeSet<&str> = BTreeSet::new();
         let mut furthest = Furthest::default();
+        let mut session = 0;
         for seen in &view.seen {
+            let is_next = std::mem::replace(&mut session, seen.session) != seen.session;
+            if is_next && !part.kind.has_sm() && !part.kind.pages() && view.was_broken(seen.session) {
+                furthest = Furthest::default();
+            }
             let id = seen.sight.id.as_str();
             let is_new = known.insert(id);
             let Some(position) = log.position(id).filter(|_| is_new && seen.sight.way != Way::Archive) else {

@@ -22,6 +22,7 @@ pub(super) fn check(case: &Case<'_>, violations: &mut Vec<Violation>) {
             Event::NetworkLost(device) => {
                 if let Some(state) = states.get_mut(device.0) {
                     state.has_cause = true;
+                    state.is_lost = true;
                 }
             }
             Event::Device(device, fact) => {
@@ -38,6 +39,8 @@ pub(super) fn check(case: &Case<'_>, violations: &mut Vec<Violation>) {
 struct State {
     /// Something happened since it connected that may end its connection.
     has_cause: bool,
+    /// Its network failed since its last connection ended; a connection that is being made fails with it.
+    is_lost: bool,
     /// The server was killed since the session began or was resumed.
     was_killed: bool,
     /// A message of this session was acknowledged.
@@ -60,8 +63,10 @@ impl State {
             violation.evidence = surroundings(case, moment, device);
             violations.push(violation);
         };
+        let had_cause = self.has_cause || !is_up;
         match fact {
-            Fact::Connected => self.has_cause = !is_up,
+            Fact::Connected => self.has_cause = !is_up || self.is_lost,
+            Fact::Ended(_) => self.is_lost = false,
             Fact::Bound => (self.was_killed, self.is_acknowledged) = (!is_up, false),
             Fact::Resumed => self.was_killed = !is_up,
             Fact::Acknowledged { .. } => self.is_acknowledged = true,
@@ -75,10 +80,6 @@ impl State {
                     tell(Rule::NoCount, format!("{who} could not resume, and is not told what had arrived"));
                 }
             }
-            Fact::Ended(End::Closed(error) | End::Broken(error)) if !self.has_cause && is_up => {
-                let error = error.as_deref().unwrap_or("no error");
-                tell(Rule::Ended, format!("the server ended the stream of {who} without a cause: {error}"));
-            }
             Fact::WrongCount { handled, acknowledged, sent } => {
                 let text = format!(
                     "{who} is told that {handled} of {sent} were handled, {acknowledged} were acknowledged"
@@ -88,6 +89,12 @@ impl State {
             Fact::Stuck { what } => tell(Rule::Stuck, format!("{who}: {what}")),
             Fact::Odd { what } => tell(Rule::Odd, format!("{who}: {what}")),
             _ => {}
+        }
+        if let Fact::Ended(End::Closed(error) | End::Broken(error)) = fact
+            && !had_cause
+        {
+            let error = error.as_deref().unwrap_or("no error");
+            tell(Rule::Ended, format!("the server ended the stream of {who} without a cause: {error}"));
         }
     }
 }
