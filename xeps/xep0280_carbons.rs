@@ -18,6 +18,8 @@ use unisono_xml::Element;
 use crate::{xep0085_chat_states, xep0184_receipts, xep0333_markers, xep0334_hints};
 
 pub const NS: &str = "urn:xmpp:carbons:2";
+/// What the namespaces of all versions begin with.
+const NS_ANY: &str = "urn:xmpp:carbons:";
 /// §6.2: promises clients all of §6.1.
 pub const NS_RULES: &str = "urn:xmpp:carbons:rules:0";
 /// XEP-0249: an invitation that one user sends to another.
@@ -76,7 +78,8 @@ fn refuse_others(request: &Request) -> Answer {
 
 /// §11: only the account itself sends copies, so a client that forgets to look at `from` is safe.
 fn refuse_forged(child: &Element, _: &Settings) -> Child {
-    if child.is("sent", NS) || child.is("received", NS) { Child::Remove } else { Child::Keep }
+    let is_copy = matches!(child.name(), "sent" | "received") && child.ns().starts_with(NS_ANY);
+    if is_copy { Child::Remove } else { Child::Keep }
 }
 
 /// §8: the sender's other devices get what this one sent.
@@ -86,6 +89,10 @@ fn copy_sent(record: &MessageRecord, _: Direction, session: &Session) -> Option<
 
 /// §7: devices that a message was not addressed to get a copy.
 fn copy_received(record: &MessageRecord, _: Direction, session: &Session) -> Option<Form> {
+    // §10.3: what answers a message of the account itself answers a copy, and must not be copied in turn.
+    if record.kind == MessageType::Error && record.to.is_bare() {
+        return None;
+    }
     // §6.1: a room sends its private messages to each of the user's devices in it.
     let from_occupant =
         record.payload.has("x", NS_MUC_USER) && record.from.is_full() && !is_invitation(&record.payload);
@@ -158,6 +165,7 @@ mod tests {
         for (child, verdict) in [
             ("<sent xmlns='urn:xmpp:carbons:2'/>", Child::Remove),
             ("<received xmlns='urn:xmpp:carbons:2'/>", Child::Remove),
+            ("<received xmlns='urn:xmpp:carbons:1'/>", Child::Remove), // what older clients read
             ("<private xmlns='urn:xmpp:carbons:2'/>", Child::Keep),
             ("<received xmlns='urn:xmpp:receipts' id='1'/>", Child::Keep),
         ] {
