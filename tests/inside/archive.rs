@@ -462,3 +462,39 @@ async fn nobody_speaks_for_an_archive() {
     assert_eq!(names, ["body", "stanza-id"]);
     assert_ne!(got[0].child("stanza-id", "urn:xmpp:sid:0").unwrap().attr("id"), Some("forged"));
 }
+
+/// No index tells the resources of a contact from each other: a search looks at some thousand messages and says how far
+/// it came, so that a client that goes on from there finds all.
+#[tokio::test]
+async fn a_search_for_one_resource_goes_on_until_its_end() {
+    const RSM: &str = "http://jabber.org/protocol/rsm";
+    let world = World::with(&["alice", "bob"]).await;
+    let (rare, often) = (world.online("bob", "rare").await, world.online("bob", "often").await);
+    let alice = world.online("alice", "desk").await;
+    rare.say("alice@example.org", "first").await;
+    for n in 0..4_500 {
+        often.say("alice@example.org", &n.to_string()).await;
+        often.take().await;
+    }
+    rare.say("alice@example.org", "last").await;
+    let with = [("with", "bob@example.org/rare")];
+    for (start, direction, end) in [("", "after", "last"), ("<before/>", "before", "first")] {
+        let (mut set, mut found, mut pages) = (start.to_owned(), Vec::new(), 0);
+        loop {
+            let page = alice.page(&with, &set).await;
+            found.extend(page.bodies().into_iter().map(str::to_owned));
+            pages += 1;
+            assert_eq!(page.counts(), (None, None));
+            if page.is_complete() {
+                break;
+            }
+            let id = page.end.child("set", RSM).unwrap().child_text(end, RSM).unwrap();
+            set = format!("<{direction}>{id}</{direction}>");
+        }
+        found.sort_unstable();
+        assert_eq!((found, pages), (vec!["first".to_owned(), "last".to_owned()], 4), "{direction}");
+    }
+    // XEP-0059 §2.6: what is not counted has no indexes.
+    let page = alice.page(&with, "<index>1</index>").await;
+    assert_eq!(page.error(), "feature-not-implemented");
+}
