@@ -65,6 +65,7 @@ impl Database {
             Kind::Sqlite => set(&mut connection, "PRAGMA cache_size = -32768").await?,
             Kind::Postgres => {
                 set(&mut connection, "SET synchronous_commit = on").await?;
+                needs_utf8(&mut connection).await?;
                 let until = Instant::now().checked_add(LOCK_WAIT);
                 loop {
                     let taken = sqlx::query_scalar::<_, i64>(TRY_LOCK).bind(POSTGRES_LOCK);
@@ -138,6 +139,19 @@ impl Reader<'_> {
 async fn set(connection: &mut AnyConnection, statement: &'static str) -> Result<(), StoreError> {
     connection.execute(sqlx::raw_sql(statement)).await.map_err(read_error)?;
     Ok(())
+}
+
+/// Lengths and hashes are those of UTF-8 on both sides.
+async fn needs_utf8(connection: &mut AnyConnection) -> Result<(), StoreError> {
+    const ENCODING: &str =
+        "SELECT pg_encoding_to_char(encoding)::TEXT FROM pg_database WHERE datname = current_database()";
+    let encoding: String = sqlx::query_scalar(ENCODING).fetch_one(connection).await.map_err(read_error)?;
+    if encoding == "UTF8" {
+        return Ok(());
+    }
+    Err(StoreError::Unavailable(format!(
+        "the database's encoding is {encoding}; create it with `createdb --encoding=UTF8 --template=template0`"
+    )))
 }
 
 pub(super) fn absolute(path: &str) -> Result<PathBuf, StoreError> {

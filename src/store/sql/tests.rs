@@ -158,6 +158,29 @@ async fn lost_connections_lose_and_double_nothing() {
 }
 
 #[tokio::test]
+async fn what_another_server_wrote_is_not_taken_for_ours() {
+    const CUT: &str = "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity \
+        WHERE datname = current_database() AND pid <> pg_backend_pid()";
+    const FOREIGN: &str = "INSERT INTO message SELECT id + 1, sender, sent_at + 7, recipient, received_at, flags, \
+        sent_to, received_from, stanza, fingerprint, session, handled, record FROM message";
+    let Some(subject) = Subject::postgres().await else { return };
+    let account = subject.account("alice").await;
+    let store = subject.sql().unwrap();
+    store.wait(subject.submit([sent(account, 1)])).await;
+    let mut knife = AnyConnection::connect(subject.url()).await.unwrap();
+    sqlx::query(FOREIGN).execute(&mut knife).await.unwrap();
+    let _cut: i64 = sqlx::query_scalar(CUT).fetch_one(&mut knife).await.unwrap();
+    let last = subject.submit([sent(account, 2)]);
+    let stopped = async {
+        while !store.failing().is_some_and(|why| why.starts_with("stopped")) {
+            tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+        }
+    };
+    tokio::time::timeout(std::time::Duration::from_secs(60), stopped).await.unwrap();
+    assert!(store.durable() < last);
+}
+
+#[tokio::test]
 async fn a_crash_while_indexing_repeats_and_loses_nothing() {
     let mut subjects = vec![Subject::sqlite().await];
     subjects.extend(Subject::postgres().await);

@@ -16,10 +16,13 @@ use unisono_core::storage::{Commit, StoreError};
 
 use super::Shared;
 use super::commit;
+use super::database::{Kind, composed};
 use super::error::{CommitError, with_causes};
 use super::indexer;
+use super::message::{Columns, PACKED};
 use super::plan::Plan;
 use crate::durability::wake_all;
+use crate::pack::Unpacker;
 
 /// A commit in the queue.
 pub(super) type Queued = (Ticket, Commit);
@@ -28,6 +31,8 @@ pub(super) type Queued = (Ticket, Commit);
 const INDEX_EVERY: u64 = 20_000;
 /// After how much quiet it is.
 const INDEX_IDLE: Duration = Duration::from_secs(2);
+/// How long a database server may take for one batch.
+const ATTEMPT_MAX: Duration = Duration::from_secs(60);
 const RETRY_MIN: Duration = Duration::from_millis(50);
 const RETRY_MAX: Duration = Duration::from_secs(2);
 
@@ -185,12 +190,25 @@ async fn attempt(shared: &Shared, part: &[Queued], is_retry: bool) -> Result<(),
     let started = Instant::now();
     let mut writer = shared.writer.lock().await;
     let plan = Plan::new(part.iter().map(|(_, commit)| commit), shared.hasher, writer.next);
+    let writer_next = writer.next;
     let connection = writer.connection(shared).await?;
     // A connection that broke during COMMIT leaves open whether it worked.
-    let is_done = is_retry && is_durable(connection, &plan).await?;
-    if !is_done && let Err(error) = transact(shared, connection, &plan).await {
-        writer.recover().await;
-        return Err(error);
+    let work = async {
+        let is_done = is_retry && is_durable(connection, &plan, writer_next).await?;
+        if is_done { Ok(()) } else { transact(shared, connection, &plan).await }
+    };
+    // SQLite works in this process: how long it takes is up to the disk. A server may be out of reach without a word.
+    let limit = if shared.database.kind == Kind::Postgres { ATTEMPT_MAX } else { Duration::MAX };
+    match timeout(limit, work).await {
+        Ok(Ok(())) => {}
+        Ok(Err(error)) => {
+            writer.recover().await;
+            return Err(error);
+        }
+        Err(_) => {
+            writer.connection = None;
+            return Err(CommitError::Passing("the database does not answer".to_owned()));
+        }
     }
     let count = i64::try_from(plan.messages.len()).unwrap_or(i64::MAX);
     writer.next = writer.next.saturating_add(count);
@@ -209,12 +227,21 @@ async fn attempt(shared: &Shared, part: &[Queued], is_retry: bool) -> Result<(),
     Ok(())
 }
 
-/// Whether the messages of a plan are stored: then all of its transaction is.
-async fn is_durable(connection: &mut AnyConnection, plan: &Plan<'_>) -> Result<bool, CommitError> {
-    const COUNT: &str = "SELECT count(*) FROM message WHERE id = $1";
-    let Some(last) = plan.messages.last() else { return Ok(false) };
-    let count: i64 = sqlx::query_scalar(COUNT).bind(last.columns.id).fetch_one(connection).await?;
-    Ok(count > 0)
+/// Whether the messages of a plan are stored: then all of its transaction is. `next` is the first number that nobody
+/// but us may have given.
+async fn is_durable(connection: &mut AnyConnection, plan: &Plan<'_>, next: i64) -> Result<bool, CommitError> {
+    const NEWEST: &str = "SELECT coalesce(max(id), 0) FROM message";
+    let newest: i64 = sqlx::query_scalar(NEWEST).fetch_one(&mut *connection).await?;
+    if newest < next {
+        return Ok(false);
+    }
+    let foreign = || CommitError::Inherent("another server has written to this database".to_owned());
+    let ours =
+        plan.messages.last().map(|last| last.columns).filter(|last| last.id == newest).ok_or_else(foreign)?;
+    let sql = composed(format!("SELECT {PACKED} FROM message WHERE id = $1"));
+    let packed: String = sqlx::query_scalar(sql).bind(newest).fetch_one(connection).await?;
+    let stored = Columns::unpack(&mut Unpacker::new(&packed));
+    if stored.is_ok_and(|stored| stored == ours) { Ok(true) } else { Err(foreign()) }
 }
 
 async fn transact(
