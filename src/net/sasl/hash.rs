@@ -44,6 +44,8 @@ impl Hash {
 
     /// `H(data)` of RFC 5802 §2.2.
     pub(super) fn digest(self, data: &[u8]) -> digest::Digest {
+        #[cfg(test)]
+        work::add(|done| &mut done.digests, 1);
         let algorithm = match self {
             Self::Sha1 => &digest::SHA1_FOR_LEGACY_USE_ONLY,
             Self::Sha256 => &digest::SHA256,
@@ -54,6 +56,8 @@ impl Hash {
 
     /// A key for `HMAC(key, …)` of RFC 5802 §2.2.
     pub(super) fn hmac_key(self, key: &[u8]) -> hmac::Key {
+        #[cfg(test)]
+        work::add(|done| &mut done.keys, 1);
         let algorithm = match self {
             Self::Sha1 => hmac::HMAC_SHA1_FOR_LEGACY_USE_ONLY,
             Self::Sha256 => hmac::HMAC_SHA256,
@@ -64,6 +68,8 @@ impl Hash {
 
     /// `Hi(password, salt, iterations)` of RFC 5802 §2.2. The only slow function here.
     pub(super) fn salted_password(self, password: &[u8], salt: &[u8], iterations: NonZeroU32) -> Vec<u8> {
+        #[cfg(test)]
+        work::add(|done| &mut done.rounds, iterations.get());
         let algorithm = match self {
             Self::Sha1 => pbkdf2::PBKDF2_HMAC_SHA1,
             Self::Sha256 => pbkdf2::PBKDF2_HMAC_SHA256,
@@ -72,6 +78,40 @@ impl Hash {
         let mut salted = vec![0; self.output_bytes()];
         pbkdf2::derive(algorithm, iterations, salt, password, &mut salted);
         salted
+    }
+}
+
+/// What this thread has computed, so that a test can tell whether two ways cost the same.
+#[cfg(test)]
+pub(super) mod work {
+    use std::cell::Cell;
+
+    #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
+    pub(in crate::sasl) struct Work {
+        /// Rounds of PBKDF2.
+        pub(in crate::sasl) rounds: u32,
+        pub(in crate::sasl) digests: u32,
+        /// Keys that were set up for HMAC.
+        pub(in crate::sasl) keys: u32,
+    }
+
+    thread_local! {
+        static DONE: Cell<Work> = Cell::default();
+    }
+
+    pub(super) fn add(count: impl FnOnce(&mut Work) -> &mut u32, more: u32) {
+        let mut done = DONE.get();
+        let count = count(&mut done);
+        *count = count.saturating_add(more);
+        DONE.set(done);
+    }
+
+    /// Does something, and tells what was computed for it.
+    pub(in crate::sasl) fn during<T>(work: impl FnOnce() -> T) -> (T, Work) {
+        let before = DONE.take();
+        let result = work();
+        let done = DONE.replace(before);
+        (result, done)
     }
 }
 

@@ -3,10 +3,11 @@
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use unisono_core::storage::{AccountState, Accounts};
 use unisono_net::Security;
+use unisono_net::sasl::{Password, fresh_keys};
 
 use crate::client::Client;
 use crate::scram::Scram;
-use crate::server::{DOMAIN, PASSWORD, Server, jid};
+use crate::server::{DOMAIN, Device, PASSWORD, Server, jid};
 
 #[tokio::test]
 async fn a_client_logs_in_by_starttls() {
@@ -117,6 +118,51 @@ async fn a_wrong_password_and_an_unknown_user_look_the_same() {
     // The fourth is the last (RFC 6120 §6.4.5).
     client.authenticate(&Scram::new("SCRAM-SHA-256", "alice", "wrong")).await.unwrap_err();
     assert!(client.rest().await.contains("<policy-violation"));
+}
+
+/// All that the server says to an attempt, but for the numbers that are drawn: of them, how long they are.
+async fn said(client: &mut Device, mechanism: &str, user: &str) -> String {
+    let sasl = "xmlns='urn:ietf:params:xml:ns:xmpp-sasl'";
+    if mechanism == "PLAIN" {
+        let message = STANDARD.encode(format!("\0{user}\0wrong"));
+        client.send(&format!("<auth {sasl} mechanism='PLAIN'>{message}</auth>")).await;
+        return client.until("</failure>").await;
+    }
+    let scram = Scram::new(mechanism, user, "wrong");
+    let exporter = crate::scram::exporter(client.io.get_ref().1);
+    let first = STANDARD.encode(scram.first());
+    client.send(&format!("<auth {sasl} mechanism='{mechanism}'>{first}</auth>")).await;
+    let element = client.until("</challenge>").await;
+    let data = element.split_once('>').unwrap().1.strip_suffix("</challenge>").unwrap();
+    let challenge = String::from_utf8(STANDARD.decode(data).unwrap()).unwrap();
+    let shown = |part: &str| match &part[..2] {
+        "r=" | "s=" => format!("{}{}", &part[..2], part.len()),
+        _ => part.to_owned(),
+    };
+    let shown: Vec<_> = challenge.split(',').map(shown).collect();
+    let last = STANDARD.encode(scram.last(&challenge, &exporter).0);
+    client.send(&format!("<response {sasl}>{last}</response>")).await;
+    let rest = client.until("</failure>").await;
+    element.replace(data, &shown.join(",")) + &rest
+}
+
+/// THREATS, "User enumeration": byte for byte, with keys as they are made for a new account.
+#[tokio::test(start_paused = true)]
+async fn an_unknown_user_is_told_the_bytes_of_a_wrong_password() {
+    let server = Server::start().await;
+    let keys = fresh_keys(&Password::prepare(PASSWORD).unwrap()).unwrap();
+    let credentials: Vec<_> =
+        keys.iter().map(|keys| (keys.hash().family().to_owned(), keys.to_string())).collect();
+    server.store.create(&jid("alice"), &credentials, 0).await.unwrap();
+    for mechanism in ["SCRAM-SHA-256", "SCRAM-SHA-256-PLUS", "PLAIN"] {
+        let mut client = server.client().await;
+        client.open().await;
+        let known = said(&mut client, mechanism, "alice").await;
+        let unknown = said(&mut client, mechanism, "aloce").await;
+        assert_eq!(known, unknown, "{mechanism}");
+        assert!(known.ends_with("<not-authorized/></failure>"), "{known}");
+        assert!(mechanism == "PLAIN" || known.contains(",i=10000,"), "{known}");
+    }
 }
 
 #[tokio::test(start_paused = true)]

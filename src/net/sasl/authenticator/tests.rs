@@ -5,6 +5,7 @@ use base64::{Engine as _, engine::general_purpose::STANDARD};
 use super::{
     super::{
         BindingType, Channel, ChannelBindings,
+        hash::work::during,
         test_client::{Client, DOMAIN, END_POINT, EXPORTER, TestJid, TestServer, bindings, challenge},
     },
     *,
@@ -234,6 +235,47 @@ fn an_unknown_user_looks_like_a_wrong_password() {
     };
     assert_eq!(salt("nobody"), salt("NOBODY"));
     assert_ne!(salt("nobody"), salt("nobody2"));
+}
+
+/// THREATS: "User enumeration". What is computed is the same, so that the time is; `benches/sasl.rs` shows it.
+#[test]
+fn an_unknown_user_costs_what_a_wrong_password_costs() {
+    let no_sha256 = {
+        let mut server = TestServer::new();
+        server.insert("carol", vector_keys(Hash::Sha1, (4096, "QSXCR+Q6sek8bf92")), Standing::Active);
+        server
+    };
+    let known = TestServer::new().with_user("alice", "pencil", Standing::Active).with_user(
+        "dave",
+        "pencil",
+        Standing::Disabled,
+    );
+    for hash in Hash::ALL {
+        let scram = |server: &TestServer, name: &str| {
+            let client = Client::new(hash, name, "wrong");
+            let mut stream = server.open();
+            let (message, first) =
+                during(|| challenge(server.begin(&mut stream, hash.family(), &client.first()).unwrap()));
+            let last = client.last(&message).0;
+            let (result, second) = during(|| stream.respond(last.as_bytes()));
+            assert_eq!(failure(result), SaslFailure::NotAuthorized, "{name}");
+            (first, second)
+        };
+        let want = scram(&known, "alice");
+        assert!(want.1.keys > 0 && want.1.digests > 0 && want.1.rounds == 0, "{want:?}");
+        assert_eq!(scram(&known, "nobody"), want, "{hash:?}");
+        assert_eq!(scram(&known, "dave"), want, "{hash:?}");
+    }
+    let plain = |server: &TestServer, name: &str| {
+        let (result, done) = during(|| server.plain(&format!("\0{name}\0wrong")));
+        assert_eq!(failure(result), SaslFailure::NotAuthorized, "{name}");
+        done
+    };
+    let want = plain(&known, "alice");
+    assert_eq!(want.rounds, 7);
+    assert_eq!(plain(&known, "nobody"), want);
+    assert_eq!(plain(&known, "dave"), want);
+    assert_eq!(plain(&no_sha256, "carol"), want); // an account without a credential for PLAIN
 }
 
 /// Nobody's keys are known to someone who knows the secret; even then there is no way in.
