@@ -177,9 +177,8 @@ impl Run<'_> {
         let mut prepared = Vec::new();
         for target in targets.iter().filter(|target| scenario.applies_to(target)) {
             self.say(scenario, target, "preparing");
-            let result = async {
-                scenario.prepare(target.start().await?, target.is_floor(), self.extent).await
-            };
+            let result =
+                async { scenario.prepare(target.start().await?, target.is_floor(), self.extent).await };
             if let Some(ready) = self.keep(scenario, target, result.await, report) {
                 prepared.push((target, ready));
             }
@@ -206,7 +205,13 @@ impl Run<'_> {
         }
     }
 
-    fn keep<T>(&self, scenario: Scenario, target: &Target, result: Result<T>, report: &mut Report) -> Option<T> {
+    fn keep<T>(
+        &self,
+        scenario: Scenario,
+        target: &Target,
+        result: Result<T>,
+        report: &mut Report,
+    ) -> Option<T> {
         result
             .inspect_err(|error| {
                 self.progress.suspend(|| eprintln!("{}: {}: {error:#}", target.name, scenario.name()));

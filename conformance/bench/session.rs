@@ -231,6 +231,10 @@ impl Session {
 
     /// Ends the stream and waits for the other side to do so too.
     pub(super) async fn close(mut self) -> Result<()> {
+        if let Some(received) = self.received {
+            // XEP-0198 §4: else what came last is taken for undelivered, and comes again.
+            self.queue(format!("<a xmlns='{NS_SM}' h='{received}'/>").as_bytes());
+        }
         self.queue(b"</stream:stream>");
         self.flush().await?;
         let end = async { while self.receive().await.is_ok() {} };

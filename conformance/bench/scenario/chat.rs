@@ -44,11 +44,6 @@ impl Kind {
         };
         Self { devices, wants, hint, per_second }
     }
-
-    /// Devices that a message reaches: all of both sides but the one that sent it.
-    fn copies(self) -> usize {
-        self.devices.saturating_mul(2).saturating_sub(1)
-    }
 }
 
 pub(in crate::bench) struct Chat {
@@ -75,7 +70,7 @@ impl Chat {
         } else {
             let accounts = server.accounts("chat", extent.pairs.saturating_mul(2)).await?;
             witness = accounts.get(1).cloned();
-            converse(&server, &mut traffic, kind, accounts, extent.concurrency).await?;
+            converse(&server, &mut traffic, kind, accounts).await?;
         }
         let mut chat = Self { server, row: scenario.name(), kind, traffic, witness };
         // Caches are filled and code is compiled before the first round.
@@ -111,7 +106,10 @@ impl Chat {
             }
         }
         if float(paced.messages) < 0.9 * per_second * extent.duration.as_secs_f64() {
-            sample.note(format!("only {:.0} messages a second were sent", float(paced.messages) / paced.seconds));
+            sample.note(format!(
+                "only {:.0} messages a second were sent",
+                float(paced.messages) / paced.seconds
+            ));
         }
         let mut faults = free.faults;
         faults.add(paced.faults);
@@ -160,32 +158,30 @@ async fn join_relay(server: &Server, traffic: &mut Traffic, pairs: usize) -> Res
     Ok(())
 }
 
+/// Logs the pairs in, one after the other: each device is listened to before a server can miss its answers.
 async fn converse(
     server: &Server,
     traffic: &mut Traffic,
     kind: Kind,
     accounts: Vec<Arc<Account>>,
-    concurrency: usize,
 ) -> Result<()> {
     let each = kind.devices;
-    let (door, owners) = (server.door.clone(), accounts.clone());
-    let sessions = in_parallel(accounts.len().saturating_mul(each), concurrency, move |number| {
-        let (owner, device) = (number.checked_div(each), number.checked_rem(each).unwrap_or(0));
-        let (door, account) = (door.clone(), owner.and_then(|owner| owners.get(owner).cloned()));
-        async move {
-            let account = account.context("no account")?;
-            let resource = format!("device{device}");
-            Session::log_in(&door, 0, &account, &resource, kind.wants).await
-        }
-    })
-    .await?;
-    let mut sessions = sessions.into_iter();
     for pair in accounts.chunks(2) {
+        let (door, owners) = (server.door.clone(), pair.to_vec());
+        let devices = each.saturating_mul(2);
+        let sessions = in_parallel(devices, devices, move |number| {
+            let (owner, device) = (number.checked_div(each), number.checked_rem(each).unwrap_or(0));
+            let (door, account) = (door.clone(), owner.and_then(|owner| owners.get(owner).cloned()));
+            async move {
+                let account = account.context("no account")?;
+                Session::log_in(&door, 0, &account, &format!("device{device}"), kind.wants).await
+            }
+        });
+        let mut sessions = sessions.await?.into_iter();
         let sender = sessions.next().context("no session")?;
-        let others: Vec<Session> = sessions.by_ref().take(kind.copies()).collect();
         let to = pair.last().context("no account")?.jid.clone();
         let ack_every = if kind.wants.stream_management { ACK_EVERY } else { 0 };
-        traffic.add(Manner { to, hint: kind.hint, ack_every }, sender, others);
+        traffic.add(Manner { to, hint: kind.hint, ack_every }, sender, sessions.collect());
     }
     Ok(())
 }

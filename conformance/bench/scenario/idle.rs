@@ -1,6 +1,6 @@
 //! What a session costs that does nothing.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use anyhow::{Context as _, Result};
 use tokio::task::JoinSet;
@@ -13,7 +13,7 @@ use crate::bench::parallel::in_parallel;
 use crate::bench::sample::Sample;
 use crate::bench::scan::Scanner;
 use crate::bench::server::Server;
-use crate::bench::session::{Account, Session, Wants};
+use crate::bench::session::{Account, Door, Session, Wants};
 
 /// Sessions from one address: fewer than it has ports.
 const PER_SOURCE: usize = 5000;
@@ -35,8 +35,8 @@ impl Idle {
         let most = extent.idle.iter().copied().max().unwrap_or(0);
         let accounts = if is_floor { Vec::new() } else { server.accounts("idle", most).await? };
         let idle = Self { server, accounts: Arc::new(accounts) };
-        let warm = idle.open(most, WARM_UP.min(most), extent.concurrency).await?;
-        for session in warm {
+        for number in most..most.saturating_add(WARM_UP) {
+            let session = open(&idle.server.door, &idle.accounts, number).await?;
             // On the floor there is no stream to be closed.
             if !is_floor {
                 session.close().await?;
@@ -45,46 +45,36 @@ impl Idle {
         Ok(idle)
     }
 
-    async fn open(&self, from: usize, count: usize, concurrency: usize) -> Result<Vec<Session>> {
-        let (door, accounts) = (self.server.door.clone(), Arc::clone(&self.accounts));
-        in_parallel(count, concurrency, move |number| {
-            let (door, accounts) = (door.clone(), Arc::clone(&accounts));
-            let number = number.saturating_add(from);
-            async move {
-                let source = u8::try_from(number / PER_SOURCE).context("too many sessions")?;
-                let account = number.checked_rem(accounts.len()).and_then(|index| accounts.get(index));
-                if let Some(account) = account {
-                    return Session::log_in(&door, source, account, "desk", WANTS).await;
-                }
-                let mut session = Session::connect(&door, source, Scanner::without_header()).await?;
-                session.queue(format!("{number}\n").as_bytes());
-                session.flush().await?;
-                Ok(session)
-            }
-        })
-        .await
-    }
-
     pub(super) async fn round(&self, extent: &Extent) -> Result<Vec<Sample>> {
         tokio::time::sleep(extent.settle).await;
         let empty = self.server.tree.memory()?;
         let mut samples = Vec::new();
-        let mut sessions = JoinSet::new();
+        let sessions = Arc::new(Mutex::new(JoinSet::new()));
         let mut points = extent.idle.clone();
         points.sort_unstable();
         for point in points {
-            let missing = point.saturating_sub(sessions.len());
+            let from = lock(&sessions).len();
+            let missing = point.saturating_sub(from);
             let meter = Meter::start(self.server.tree)?;
-            for session in self.open(sessions.len(), missing, extent.concurrency).await? {
-                sessions.spawn(wait(session));
-            }
+            let (door, accounts, opened) =
+                (self.server.door.clone(), Arc::clone(&self.accounts), Arc::clone(&sessions));
+            let work = move |number: usize| {
+                let (door, accounts, opened) = (door.clone(), Arc::clone(&accounts), Arc::clone(&opened));
+                async move {
+                    let session = open(&door, &accounts, number.saturating_add(from)).await?;
+                    // The server is answered from the first moment on.
+                    lock(&opened).spawn(wait(session));
+                    Ok(())
+                }
+            };
+            in_parallel(missing, extent.concurrency, work).await?;
             let opening = meter.stop()?;
             // What a server tidies away when nothing happens is tidied away.
             tokio::time::sleep(extent.idle_settle).await;
             let meter = Meter::start(self.server.tree)?;
             tokio::time::sleep(extent.settle).await;
             let resting = meter.stop()?;
-            if let Some(ended) = sessions.try_join_next() {
+            if let Some(ended) = lock(&sessions).try_join_next() {
                 ended??;
             }
             let memory = self.server.tree.memory()?;
@@ -94,9 +84,26 @@ impl Idle {
             sample.set("resting_cpu_ms_per_second", resting.server * 1e3 / resting.wall);
             samples.push(sample);
         }
-        sessions.shutdown().await;
+        lock(&sessions).abort_all();
         Ok(samples)
     }
+}
+
+/// A session of the account of this number; on the floor, one that waits for its other half.
+async fn open(door: &Door, accounts: &[Arc<Account>], number: usize) -> Result<Session> {
+    let source = u8::try_from(number / PER_SOURCE).context("too many sessions")?;
+    let account = number.checked_rem(accounts.len()).and_then(|index| accounts.get(index));
+    if let Some(account) = account {
+        return Session::log_in(door, source, account, "desk", WANTS).await;
+    }
+    let mut session = Session::connect(door, source, Scanner::without_header()).await?;
+    session.queue(format!("{number}\n").as_bytes());
+    session.flush().await?;
+    Ok(session)
+}
+
+fn lock(sessions: &Mutex<JoinSet<Result<()>>>) -> MutexGuard<'_, JoinSet<Result<()>>> {
+    sessions.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 fn set_memory(sample: &mut Sample, empty: Memory, full: Memory, sessions: usize) {

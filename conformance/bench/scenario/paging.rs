@@ -141,6 +141,9 @@ impl Paging {
             sample.set("memory_mib", float(self.server.tree.memory()?.pss) / 1024.0);
             let complete = walks.iter().filter(|walk| walk.is_complete).count();
             sample.set("complete_walks", float(size(complete)));
+            if complete == 0 {
+                sample.note("no device came to the other end in time: the pages are those where it began");
+            }
             sample
                 .set_latencies(&Latencies::new(walks.into_iter().flat_map(|walk| walk.latencies).collect()));
             if usage.is_bound_by_load() {

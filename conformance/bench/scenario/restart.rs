@@ -1,6 +1,6 @@
 //! What a restart means for those who are connected: how long, at what cost, and with the same session?
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
 use anyhow::{Context as _, Result};
@@ -25,19 +25,25 @@ const WANTS: Wants = Wants { roster: true, carbons: true, stream_management: tru
 pub(in crate::bench) struct Restart {
     pub(super) server: Server,
     accounts: Arc<Vec<Arc<Account>>>,
-    sessions: Vec<Session>,
+    /// What they were, once the server has ended them.
+    sessions: Arc<Mutex<Sessions>>,
 }
+
+type Sessions = JoinSet<(usize, Former)>;
 
 impl Restart {
     pub(super) async fn prepare(server: Server, extent: &Extent) -> Result<Self> {
         let count = extent.restart_sessions;
         let accounts = Arc::new(server.accounts("restart", count.div_ceil(DEVICES)).await?);
-        let (door, owners) = (server.door.clone(), Arc::clone(&accounts));
-        let sessions = in_parallel(count, extent.concurrency, move |number| {
-            let (door, owners) = (door.clone(), Arc::clone(&owners));
+        let sessions: Arc<Mutex<Sessions>> = Arc::default();
+        let (door, owners, opened) = (server.door.clone(), Arc::clone(&accounts), Arc::clone(&sessions));
+        in_parallel(count, extent.concurrency, move |number| {
+            let (door, owners, opened) = (door.clone(), Arc::clone(&owners), Arc::clone(&opened));
             async move {
                 let (account, resource, source) = place(&owners, number)?;
-                Session::log_in(&door, source, &account, &resource, WANTS).await
+                let session = Session::log_in(&door, source, &account, &resource, WANTS).await?;
+                lock(&opened).spawn(async move { (number, session.wait_for_the_end().await) });
+                Ok(())
             }
         })
         .await?;
@@ -45,16 +51,13 @@ impl Restart {
     }
 
     pub(super) async fn round(&mut self, extent: &Extent) -> Result<Vec<Sample>> {
-        let mut waiting = JoinSet::new();
-        for (number, session) in std::mem::take(&mut self.sessions).into_iter().enumerate() {
-            waiting.spawn(async move { (number, session.wait_for_the_end().await) });
-        }
         // What is on the road arrives: presence of the other devices, requests for acknowledgements.
         tokio::time::sleep(extent.settle).await;
         let start = Instant::now();
         self.server.halt().await?;
         let stopped = start.elapsed();
-        let mut formers = waiting.join_all().await;
+        let sessions = std::mem::take(&mut *lock(&self.sessions));
+        let mut formers = sessions.join_all().await;
         formers.sort_by_key(|(number, _)| *number);
         let formers: Vec<Former> = formers.into_iter().map(|(_, former)| former).collect();
         let count = formers.len();
@@ -66,13 +69,17 @@ impl Restart {
         let start = Instant::now();
         let (door, owners, formers) =
             (self.server.door.clone(), Arc::clone(&self.accounts), Arc::new(formers));
+        let opened = Arc::clone(&self.sessions);
         let returns = in_parallel(count, extent.concurrency, move |number| {
             let (door, owners, formers) = (door.clone(), Arc::clone(&owners), Arc::clone(&formers));
+            let opened = Arc::clone(&opened);
             async move {
                 let former = formers.get(number).cloned().context("no such device")?;
                 let start = Instant::now();
                 let (session, is_resumed) = come_back(&door, &owners, number, &former).await?;
-                Ok((session, is_resumed, nanos(start.elapsed())))
+                let latency = nanos(start.elapsed());
+                lock(&opened).spawn(async move { (number, session.wait_for_the_end().await) });
+                Ok((is_resumed, latency))
             }
         })
         .await?;
@@ -86,20 +93,19 @@ impl Restart {
         sample.set("stop_seconds", stopped.as_secs_f64());
         sample.set("start_seconds", started.as_secs_f64());
         sample.set("return_seconds", back.as_secs_f64());
-        let refused = returns.iter().filter(|(_, is_resumed, _)| !is_resumed).count();
+        let refused = returns.iter().filter(|(is_resumed, _)| !is_resumed).count();
         sample.set("not_resumed", float(size(refused)));
         sample.set("memory_mib", float(self.server.tree.memory()?.pss) / 1024.0);
-        let mut latencies = Vec::with_capacity(count);
-        for (session, _, latency) in returns {
-            self.sessions.push(session);
-            latencies.push(latency);
-        }
-        sample.set_latencies(&Latencies::new(latencies));
+        sample.set_latencies(&Latencies::new(returns.into_iter().map(|(_, latency)| latency).collect()));
         if usage.is_bound_by_load() {
             sample.note("the rate was limited by the load, not by the server");
         }
         Ok(vec![sample])
     }
+}
+
+fn lock(sessions: &Mutex<Sessions>) -> MutexGuard<'_, Sessions> {
+    sessions.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// Whose device this is, its name, and from where it connects.

@@ -47,10 +47,13 @@ struct Pair {
 }
 
 /// What one cut came to.
-struct Return {
-    /// From the first byte of the new connection to `<resumed/>`.
-    latency: u64,
-    is_resumed: bool,
+enum Return {
+    /// From the first byte of the new connection to `<resumed/>`, in nanoseconds.
+    Resumed(u64),
+    /// The same until it was online with a new stream.
+    Afresh(u64),
+    /// The server ended what it had resumed.
+    Broken(anyhow::Error),
 }
 
 impl Resume {
@@ -70,6 +73,7 @@ impl Resume {
         }
         let resume = Self { server, pairs: Arc::new(pairs) };
         resume.cut(resume.pairs.len(), extent.concurrency).await?;
+        resume.rest().await?;
         Ok(resume)
     }
 
@@ -85,7 +89,24 @@ impl Resume {
         .await
     }
 
+    /// The readers log out until the next round: one that did not answer meanwhile would be cut off.
+    async fn rest(&self) -> Result<()> {
+        for pair in self.pairs.iter() {
+            let reader = pair.lock().await.reader.take();
+            reader.context("the last return failed")?.close().await?;
+        }
+        Ok(())
+    }
+
+    async fn wake(&self) -> Result<()> {
+        for pair in self.pairs.iter() {
+            pair.lock().await.wake().await?;
+        }
+        Ok(())
+    }
+
     pub(super) async fn round(&self, extent: &Extent) -> Result<Vec<Sample>> {
+        self.wake().await?;
         let before = self.faults().await;
         let meter = Meter::start(self.server.tree)?;
         let start = Instant::now();
@@ -93,16 +114,29 @@ impl Resume {
         let seconds = start.elapsed().as_secs_f64();
         tokio::time::sleep(extent.settle).await;
         let usage = meter.stop()?;
+        self.rest().await?;
         let mut sample = Sample::new(&format!("resume amid {MESSAGES} messages"));
         sample.set_usage(size(returns.len()), usage);
         sample.set("per_second", float(size(returns.len())) / seconds);
         sample.set_faults(self.faults().await.since(before));
-        let refused = returns.iter().filter(|one| !one.is_resumed).count();
+        let refused = returns.iter().filter(|one| matches!(one, Return::Afresh(_))).count();
         sample.set("not_resumed", float(size(refused)));
         if refused > 0 {
             sample.note("some streams were not resumed; the device logged in afresh");
         }
-        sample.set_latencies(&Latencies::new(returns.into_iter().map(|one| one.latency).collect()));
+        let mut latencies = Vec::new();
+        let mut broken: f64 = 0.0;
+        for one in returns {
+            match one {
+                Return::Resumed(latency) | Return::Afresh(latency) => latencies.push(latency),
+                Return::Broken(error) => {
+                    broken += 1.0;
+                    sample.note(format!("a stream broke off: {error:#}"));
+                }
+            }
+        }
+        sample.set("broken", broken);
+        sample.set_latencies(&Latencies::new(latencies));
         Ok(vec![sample])
     }
 
@@ -117,8 +151,23 @@ impl Resume {
 }
 
 impl Pair {
-    /// The connection is lost while messages arrive, and more come before it is back.
     async fn cut(&mut self) -> Result<Return> {
+        match self.cut_and_return().await {
+            Ok(result) => Ok(result),
+            Err(error) => {
+                self.wake().await.context("nor does a new stream work")?;
+                Ok(Return::Broken(error))
+            }
+        }
+    }
+
+    async fn wake(&mut self) -> Result<()> {
+        self.reader = Some(Session::log_in(&self.door, 0, &self.account, "reader", WANTS).await?);
+        Ok(())
+    }
+
+    /// The connection is lost while messages arrive, and more come before it is back.
+    async fn cut_and_return(&mut self) -> Result<Return> {
         let end = self.sent.saturating_add(MESSAGES);
         let cut_at = self.sent.saturating_add(BEFORE_THE_CUT);
         write(&mut self.writer, &self.account.jid, &mut self.sent, cut_at).await?;
@@ -138,7 +187,8 @@ impl Pair {
         let (mut reader, is_resumed, back) = returned?;
         read_until(&mut reader, &mut self.tracker, end).await?;
         self.reader = Some(reader);
-        Ok(Return { latency: nanos(back.saturating_duration_since(start)), is_resumed })
+        let latency = nanos(back.saturating_duration_since(start));
+        Ok(if is_resumed { Return::Resumed(latency) } else { Return::Afresh(latency) })
     }
 }
 
