@@ -6,7 +6,8 @@
 //! - Ours: a tombstone keeps place, id and time of what it stands for. It is set in both logs of a conversation inside
 //!   this server, which share one record, and only if both archives show the retraction beside it.
 //! - Left out: retractions in rooms, which belong to the rooms (XEP-0425), and between occupants of a room, whose bare
-//!   address does not tell who wrote (§5).
+//!   address does not tell who wrote (§5); tombstones for the corrections (XEP-0308) of what is retracted, which have
+//!   ids of their own.
 
 use unisono_core::account::Account;
 use unisono_core::datetime::format_utc;
