@@ -10,4 +10,4 @@ mod script;
 mod target;
 pub mod xml;
 
-pub use run::main;
+pub use run::{main, run};

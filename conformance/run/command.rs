@@ -1,5 +1,6 @@
 //! The command line.
 
+use std::ffi::OsString;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -92,9 +93,21 @@ struct Run {
     targets: PathBuf,
 }
 
-/// Runs what the command line says.
+/// Runs what the command line of this process says.
 pub fn main() -> ExitCode {
-    let arguments = Arguments::parse();
+    perform(Arguments::parse())
+}
+
+/// Runs what a command line says; its first word is the name of the program.
+///
+/// # Errors
+///
+/// It is not one.
+pub fn run<T: Into<OsString> + Clone>(words: impl IntoIterator<Item = T>) -> Result<ExitCode, clap::Error> {
+    Arguments::try_parse_from(words).map(perform)
+}
+
+fn perform(arguments: Arguments) -> ExitCode {
     let result = match arguments.command {
         Commands::Scripts(scripts) => block_on(scripts.run()),
         Commands::Converge(arguments) => block_on(arguments.run()),

@@ -10,4 +10,4 @@ mod setup;
 mod stage;
 mod suite;
 
-pub use command::main;
+pub use command::{main, run};

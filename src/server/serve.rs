@@ -333,8 +333,9 @@ fn offer_api(
 }
 
 fn control_socket(path: &Path) -> Result<UnixListener, Failure> {
-    bind_socket(path)
-        .map_err(|error| Failure::failed(format!("cannot offer the control socket {}: {error}", path.display())))
+    bind_socket(path).map_err(|error| {
+        Failure::failed(format!("cannot offer the control socket {}: {error}", path.display()))
+    })
 }
 
 /// A socket that a server left behind when it was killed makes way; one that is in use does not, nor does a file that

@@ -90,8 +90,7 @@ async fn a_crash_leaves_two_rosters_that_agree() {
             agree(&world, &what).await;
             let (asks, want) = match acts {
                 "subscribe" => (true, "none"),
-                "subscribed" | "asked" => (false, "from"),
-                "unsubscribe" => (false, "from"),
+                "subscribed" | "asked" | "unsubscribe" => (false, "from"),
                 "unsubscribed" if before == "friends" => (false, "to"),
                 _ => (false, "none"),
             };

@@ -19,3 +19,4 @@ mod numbers;
 mod order;
 mod restart;
 mod roster;
+mod scripts;

@@ -13,16 +13,15 @@ pub(super) fn check(case: &Case<'_>, violations: &mut Vec<Violation>) {
             Event::ServerKilled | Event::ServerStopping => {
                 is_up = false;
                 for state in &mut states {
-                    state.has_cause = true;
-                    state.was_killed |= *event == Event::ServerKilled;
+                    state.connection.has_cause = true;
+                    state.session.was_killed |= *event == Event::ServerKilled;
                 }
             }
             Event::ServerStarted => is_up = true,
             Event::SettleBegan => {}
             Event::NetworkLost(device) => {
                 if let Some(state) = states.get_mut(device.0) {
-                    state.has_cause = true;
-                    state.is_lost = true;
+                    state.connection = Connection { has_cause: true, is_lost: true };
                 }
             }
             Event::Device(device, fact) => {
@@ -34,16 +33,26 @@ pub(super) fn check(case: &Case<'_>, violations: &mut Vec<Violation>) {
     }
 }
 
-/// What is known of a device's session and connection.
+/// What is known of a device.
 #[derive(Default)]
 struct State {
-    /// Something happened since it connected that may end its connection.
+    connection: Connection,
+    session: Session,
+}
+
+#[derive(Default)]
+struct Connection {
+    /// Something happened since it was made that may end it.
     has_cause: bool,
-    /// Its network failed since its last connection ended; a connection that is being made fails with it.
+    /// The network failed since the last one ended; a connection that is being made fails with it.
     is_lost: bool,
-    /// The server was killed since the session began or was resumed.
+}
+
+#[derive(Default)]
+struct Session {
+    /// The server was killed since it began or was resumed.
     was_killed: bool,
-    /// A message of this session was acknowledged.
+    /// A message of it was acknowledged.
     is_acknowledged: bool,
 }
 
@@ -63,20 +72,21 @@ impl State {
             violation.evidence = surroundings(case, moment, device);
             violations.push(violation);
         };
-        let had_cause = self.has_cause || !is_up;
+        let State { connection, session } = self;
+        let had_cause = connection.has_cause || !is_up;
         match fact {
-            Fact::Connected => self.has_cause = !is_up || self.is_lost,
-            Fact::Ended(_) => self.is_lost = false,
-            Fact::Bound => (self.was_killed, self.is_acknowledged) = (!is_up, false),
-            Fact::Resumed => self.was_killed = !is_up,
-            Fact::Acknowledged { .. } => self.is_acknowledged = true,
+            Fact::Connected => connection.has_cause = !is_up || connection.is_lost,
+            Fact::Ended(_) => connection.is_lost = false,
+            Fact::Bound => *session = Session { was_killed: !is_up, is_acknowledged: false },
+            Fact::Resumed => session.was_killed = !is_up,
+            Fact::Acknowledged { .. } => session.is_acknowledged = true,
             Fact::NotResumed { handled } => {
-                if !self.was_killed {
+                if !session.was_killed {
                     tell(
                         Rule::NotResumed,
                         format!("{who} could not resume, though the server was not killed"),
                     );
-                } else if handled.is_none() && self.is_acknowledged {
+                } else if handled.is_none() && session.is_acknowledged {
                     tell(Rule::NoCount, format!("{who} could not resume, and is not told what had arrived"));
                 }
             }
