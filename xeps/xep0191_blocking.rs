@@ -3,26 +3,27 @@
 //! Follows 1.3 (2015-03-12). Whom a user does not want to hear, on all devices alike.
 //!
 //! - Stage: `admit`, first of all. State: the list of addresses.
-//! - Ours: every device of the account that asked for the list gets the push, the one that changed it too.
+//! - Ours: every device of the account that asked for the list gets the push, the one that changed it too. When a block
+//!   ends, the account's devices see the contact again at once, as one does that comes now.
 //! - Left out: privacy lists (§5), which are deprecated.
 
 use std::collections::BTreeSet;
-use std::sync::Arc;
 
 use unisono_core::account::{Account, Cell};
-use unisono_core::error::{Condition, StanzaError};
+use unisono_core::error::{Condition, ErrorType, StanzaError};
 use unisono_core::extension::{
-    AccountState, Answer, Entity, Extension, Refusal, Registry, Reply, Request, Side, Spec,
+    AccountState, Answer, Entity, Extension, Refusal, Registry, Reply, Request, Side, Sight, Spec,
 };
-use unisono_core::jid::Jid;
+use unisono_core::ids::Ticket;
+use unisono_core::jid::{BareJid, Jid};
 use unisono_core::stanza::{IqType, NS_CLIENT, Stanza};
 use unisono_xml::Element;
 
 pub const NS: &str = "urn:xmpp:blocking";
 /// §3.3, the condition that tells a user's own block from others.
 pub const NS_ERRORS: &str = "urn:xmpp:blocking:errors";
-/// Addresses in one list.
-const ITEMS_MAX: usize = 10_000;
+/// Bytes of the addresses of one list, which is stored as a whole: more than two thousand usual ones.
+const BYTES_MAX: usize = 64 * 1024;
 
 pub struct Blocking;
 
@@ -57,6 +58,19 @@ impl BlockList {
             || with_resource.is_some_and(|jid| self.0.contains(&jid))
             || self.0.contains(&Jid::from(domain))
     }
+
+    /// Whether the list keeps an address from its owner. One's own devices are never kept from each other (§5, note), nor
+    /// from the server that serves them, whatever the list holds.
+    fn keeps_off(&self, owner: &BareJid, jid: &Jid) -> bool {
+        let is_own =
+            jid.domain() == owner.domain() && (jid.local().is_none() || jid.local() == owner.local());
+        !is_own && self.holds(jid)
+    }
+
+    /// What the list takes of [`BYTES_MAX`].
+    fn bytes(&self) -> usize {
+        self.0.iter().map(|jid| jid.as_str().len().saturating_add(1)).fold(0, usize::saturating_add)
+    }
 }
 
 impl AccountState for BlockList {
@@ -88,33 +102,29 @@ fn block(request: &Request) -> Answer {
     if jids.is_empty() {
         return Err(StanzaError::new(Condition::BadRequest));
     }
-    let cell = request.account.clone().ok_or(StanzaError::new(Condition::ItemNotFound))?;
+    let cell = request.account.as_ref().ok_or(StanzaError::new(Condition::ItemNotFound))?;
     if jids.iter().any(|jid| jid.to_bare() == cell.jid) {
-        // §5: one's own devices are never blocked from each other.
+        // §5: it would have no effect.
         return Err(StanzaError::new(Condition::NotAllowed));
     }
-    let old = cell.lock().state::<BlockList>().cloned().unwrap_or_default();
-    let mut new = old.clone();
-    new.0.extend(jids.iter().cloned());
-    if new.0.len() > ITEMS_MAX {
-        return Err(StanzaError::new(Condition::ResourceConstraint));
-    }
-    // §3.3: before the block, while presence still passes, they see the user leave.
-    show(request, &cell, jids.difference(&old.0), false);
-    Ok(store_and_push(request, &cell, new, items("block", &jids)))
+    let push = items("block", &jids);
+    let Change { old, new, sight, ticket } = change(request, cell, &push, |list| list.extend(jids))?;
+    let loses = |jid: &Jid| new.keeps_off(&cell.jid, jid) && !old.keeps_off(&cell.jid, jid);
+    request.hub.conceal(cell, &sight, loses);
+    Ok(Reply::empty().after(ticket))
 }
 
 /// §3.4 and §3.5: without an address, all of them.
 fn unblock(request: &Request) -> Answer {
     let jids = named(request)?;
-    let cell = request.account.clone().ok_or(StanzaError::new(Condition::ItemNotFound))?;
-    let old = cell.lock().state::<BlockList>().cloned().unwrap_or_default();
-    let gone: BTreeSet<_> =
-        if jids.is_empty() { old.0.clone() } else { old.0.intersection(&jids).cloned().collect() };
-    let new = BlockList(old.0.difference(&gone).cloned().collect());
-    let reply = store_and_push(request, &cell, new, items("unblock", &jids));
-    show(request, &cell, gone.iter(), true);
-    Ok(reply)
+    let cell = request.account.as_ref().ok_or(StanzaError::new(Condition::ItemNotFound))?;
+    let push = items("unblock", &jids);
+    let Change { old, new, sight, ticket } = change(request, cell, &push, |list| {
+        list.retain(|jid| !jids.is_empty() && !jids.contains(jid));
+    })?;
+    let gains = |jid: &Jid| old.keeps_off(&cell.jid, jid) && !new.keeps_off(&cell.jid, jid);
+    request.hub.reveal(cell, &sight, gains);
+    Ok(Reply::empty().after(ticket))
 }
 
 /// The addresses of a request.
@@ -133,21 +143,44 @@ fn items(name: &str, jids: &BTreeSet<Jid>) -> Element {
     Element::builder(name, NS).children(items).build()
 }
 
-fn show<'a>(request: &Request, cell: &Arc<Cell>, jids: impl Iterator<Item = &'a Jid>, visible: bool) {
-    for jid in jids {
-        request.hub.show_presence(cell, &jid.to_bare(), visible);
-    }
+/// What a request makes of the list.
+struct Change {
+    old: BlockList,
+    new: BlockList,
+    /// Who may see whom, of those that the change concerns.
+    sight: Sight,
+    /// What the answer waits for.
+    ticket: Ticket,
 }
 
-/// Stores the list, and tells all devices that asked for it.
-fn store_and_push(request: &Request, cell: &Arc<Cell>, list: BlockList, change: Element) -> Reply {
+/// Changes the list, stores it and tells all devices that asked for it, under one lock: of two requests at once, neither
+/// undoes the other.
+fn change(
+    request: &Request,
+    cell: &Cell,
+    push: &Element,
+    edit: impl FnOnce(&mut BTreeSet<Jid>),
+) -> Result<Change, StanzaError> {
     let mut account = cell.lock();
+    let old = account.state::<BlockList>().cloned().unwrap_or_default();
+    let mut new = old.clone();
+    edit(&mut new.0);
+    if new.bytes() > BYTES_MAX.max(old.bytes()) {
+        return Err(StanzaError::new(Condition::ResourceConstraint).with_text("the block list is full"));
+    }
+    let changed = old.0.symmetric_difference(&new.0);
+    let concerned: BTreeSet<_> = changed.map(Jid::to_bare).collect();
+    let sight =
+        account.sight(|contact| concerned.contains(contact) || concerned.contains(&contact.to_domain()));
     let mut writes = Vec::new();
-    account.set_state(list, &mut writes);
-    let ticket = request.hub.commit(&mut account, writes);
-    let push = Element::builder("iq", NS_CLIENT).attr("type", "set").child(change).build();
+    if new != old {
+        account.set_state(new.clone(), &mut writes);
+        request.hub.commit(&mut account, writes);
+    }
+    let ticket = account.last_ticket();
+    let push = Element::builder("iq", NS_CLIENT).attr("type", "set").child(push.clone()).build();
     request.hub.push_to_followers(&mut account, NS, &push, ticket);
-    Reply::empty().after(ticket)
+    Ok(Change { old, new, sight, ticket })
 }
 
 /// §3.3: nothing passes between the two, in either direction.
@@ -159,13 +192,12 @@ fn admit(stanza: &Stanza, account: &Account, side: Side) -> Result<(), Refusal> 
         Stanza::Iq(iq) => &iq.header,
     };
     match side {
-        Side::Sender if header.to.as_ref().is_some_and(|to| list.holds(to)) => {
+        Side::Sender if header.to.as_ref().is_some_and(|to| list.keeps_off(account.jid(), to)) => {
             let blocked = Element::new("blocked", NS_ERRORS);
-            Err(Refusal::Error(Box::new(
-                StanzaError::new(Condition::NotAcceptable).with_application(blocked),
-            )))
+            let error = StanzaError::new(Condition::NotAcceptable).with_type(ErrorType::Cancel); // example 9
+            Err(Refusal::Error(Box::new(error.with_application(blocked))))
         }
-        Side::Recipient if list.holds(&header.from) => match stanza {
+        Side::Recipient if list.keeps_off(account.jid(), &header.from) => match stanza {
             Stanza::Presence(_) => Err(Refusal::Silent),
             Stanza::Message(_) | Stanza::Iq(_) => {
                 Err(Refusal::Error(Box::new(StanzaError::new(Condition::ServiceUnavailable))))
@@ -197,6 +229,26 @@ mod tests {
         ] {
             let list = BlockList(BTreeSet::from([blocked.parse().unwrap()]));
             assert_eq!(list.holds(&jid.parse().unwrap()), holds, "{blocked} {jid}");
+        }
+    }
+
+    #[test]
+    fn what_is_one_s_own_is_never_kept_off() {
+        let owner: BareJid = "alice@a".parse().unwrap();
+        for (blocked, jid, kept_off) in [
+            ("a", "alice@a/phone", false), // §5, note
+            ("a/phone", "alice@a/phone", false),
+            ("alice@a", "alice@a", false),
+            ("alice@a/phone", "alice@a/phone", false),
+            ("a", "a", false), // the server
+            ("a", "a/x", false),
+            ("a", "bob@a", true),
+            ("a/phone", "bob@a/phone", true),
+            ("b", "alice@b", true),
+            ("b", "b", true),
+        ] {
+            let list = BlockList(BTreeSet::from([blocked.parse().unwrap()]));
+            assert_eq!(list.keeps_off(&owner, &jid.parse().unwrap()), kept_off, "{blocked} {jid}");
         }
     }
 

@@ -21,6 +21,8 @@ use crate::session::Session;
 use crate::stanza::{Iq, IqType, Message, Stanza};
 use crate::storage::{BoxFuture, Write};
 
+pub use crate::presence::Sight;
+
 /// One extension.
 pub trait Extension: Sync {
     /// What it implements.

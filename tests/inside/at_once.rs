@@ -8,10 +8,10 @@ use super::contacts::befriend;
 use super::*;
 
 /// How often both are tried against each other. The right order of events is a matter of microseconds.
-const ROUNDS: usize = 400;
+pub(super) const ROUNDS: usize = 400;
 
 /// Runs two things at once.
-fn at_once(one: impl Future<Output = ()> + Send, other: impl Future<Output = ()> + Send) {
+pub(super) fn at_once(one: impl Future<Output = ()> + Send, other: impl Future<Output = ()> + Send) {
     let barrier = Barrier::new(2);
     let run = |work: Pin<Box<dyn Future<Output = ()> + Send + '_>>| {
         let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
@@ -26,7 +26,7 @@ fn at_once(one: impl Future<Output = ()> + Send, other: impl Future<Output = ()>
 }
 
 /// Whether a device believes that a resource is available.
-async fn sees(device: &Device, from: &str) -> bool {
+pub(super) async fn sees(device: &Device, from: &str) -> bool {
     let stanzas = device.take().await;
     let mut presences = stanzas.iter().rev().filter(|stanza| stanza.name() == "presence");
     presences.find(|presence| presence.attr("from") == Some(from)).is_some_and(|p| p.attr("type").is_none())

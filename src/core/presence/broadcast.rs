@@ -168,19 +168,6 @@ impl Hub {
         }
     }
 
-    /// Shows a contact who may see it the account's resources, or hides them, without a change of the roster.
-    pub fn show_presence(&self, user: &Cell, contact: &BareJid, visible: bool) {
-        let Some(cell) = self.resident(contact) else { return };
-        let mut pair = Pair::lock(user, &cell);
-        if !pair.seen().is_seen_by(contact) {
-            return;
-        }
-        for news in pair.seen().news() {
-            let news = if visible { news } else { News::gone(&news.from) };
-            self.queue_news(&mut pair, &news, &contact.clone().into());
-        }
-    }
-
     /// Who sees the account's presence.
     fn subscribers(&self, account: &Account) -> Vec<BareJid> {
         let visible = account.roster.values().filter(|item| item.state.subscription.has_from());
@@ -203,7 +190,7 @@ impl Hub {
 
 impl Account {
     /// Whether some session of this name shows itself there: by a subscription, or directly.
-    fn shows(&self, name: &crate::jid::FullJid, to: &Jid) -> bool {
+    pub(super) fn shows(&self, name: &crate::jid::FullJid, to: &Jid) -> bool {
         let subscribed = self.is_seen_by(&to.to_bare());
         let mut sessions = self.sessions.iter().filter(|session| session.jid == *name);
         sessions.any(|session| (subscribed && session.is_available()) || session.directed.contains(to))

@@ -5,6 +5,7 @@ mod deal;
 mod directed;
 mod pair;
 mod probe;
+mod sight;
 mod subscribe;
 
 use std::sync::Arc;
@@ -22,6 +23,7 @@ use crate::stanza::{NS_CLIENT, Presence, PresenceType, Stanza};
 use crate::subscription::SubscriptionKind;
 
 pub(crate) use deal::Who;
+pub use sight::Sight;
 
 impl Hub {
     pub(crate) fn receive_presence(self: &Arc<Self>, origin: &SessionRef, presence: Presence) -> Receipt {
