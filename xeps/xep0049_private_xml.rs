@@ -2,19 +2,27 @@
 //!
 //! Follows 1.2 (2004-03-01). Elements that the clients of one account keep on the server.
 //!
-//! - State: one document for each name and namespace.
+//! - State: one document for each name and namespace, and how much each takes.
+//! - Ours: an element without content or attributes is not kept, since it is the answer anyway. To somebody else's storage
+//!   the answer is the same whether there is such an account or not (§2.3 allows it).
+
+use std::collections::BTreeMap;
 
 use unisono_core::error::{Condition, StanzaError};
-use unisono_core::extension::{Answer, Entity, Extension, Registry, Reply, Request, Spec};
-use unisono_core::stanza::{CLIENT_SCOPE, IqType, NS_CLIENT};
+use unisono_core::extension::{AccountState, Answer, Entity, Extension, Registry, Reply, Request, Spec};
+use unisono_core::stanza::{CLIENT_SCOPE, IqType, NS_CLIENT, OUR_LIMITS};
 use unisono_core::storage::Write;
-use unisono_xml::{Element, Limits};
+use unisono_xml::{Element, Node};
 
 pub const NS: &str = "jabber:iq:private";
 /// Documents of this kind, under the name and namespace of their element.
 const KIND: &str = "private";
-/// Bytes of one stored element.
+/// Bytes of what is stored under one name.
 const BYTES_MAX: usize = 128 * 1024;
+/// Names of one account; the limits of a stream bound each.
+const NAMES_MAX: usize = 100;
+/// Bytes of all that one account stores.
+const ACCOUNT_BYTES_MAX: usize = 1024 * 1024;
 
 pub struct PrivateXml;
 
@@ -25,41 +33,91 @@ impl Extension for PrivateXml {
 
     fn register(&self, on: &mut Registry) {
         on.feature(Entity::Server, NS).feature(Entity::OwnAccount, NS);
+        on.account_state::<Sizes>();
         on.iq(Entity::OwnAccount, IqType::Set, (NS, "query"), set);
         on.iq_later(Entity::OwnAccount, IqType::Get, (NS, "query"), |request| Box::pin(get(request)));
-        // §2.3: somebody else's storage is forbidden, not merely absent.
-        on.iq(Entity::OtherAccount, IqType::Set, (NS, "query"), |_| {
-            Err(StanzaError::new(Condition::Forbidden))
-        });
-        on.iq(Entity::OtherAccount, IqType::Get, (NS, "query"), |_| {
-            Err(StanzaError::new(Condition::Forbidden))
-        });
     }
 }
 
-fn key(element: &Element) -> String {
+/// How many bytes are stored under each name.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+struct Sizes(BTreeMap<String, usize>);
+
+impl Sizes {
+    /// Whether all of it is more than one account may store.
+    fn is_too_much(&self) -> bool {
+        let bytes = self.0.iter().map(|(name, bytes)| name.len().saturating_add(*bytes));
+        self.0.len() > NAMES_MAX || bytes.fold(0, usize::saturating_add) > ACCOUNT_BYTES_MAX
+    }
+}
+
+impl AccountState for Sizes {
+    const KIND: &'static str = "private-sizes";
+
+    fn decode(text: &str) -> Self {
+        let sizes = text.lines().filter_map(|line| line.split_once(' '));
+        Self(sizes.filter_map(|(bytes, name)| Some((name.to_owned(), bytes.parse().ok()?))).collect())
+    }
+
+    fn encode(&self) -> String {
+        self.0.iter().map(|(name, bytes)| format!("{bytes} {name}")).collect::<Vec<_>>().join("\n")
+    }
+}
+
+fn name(element: &Element) -> String {
     format!("{{{}}}{}", element.ns(), element.name())
 }
 
-/// §2.1: one element or more, each in a namespace of its own.
-fn set(request: &Request) -> Answer {
-    let elements: Vec<_> = request.payload.children().collect();
-    if elements.is_empty() {
-        return Err(StanzaError::new(Condition::BadRequest));
-    }
-    let mut account = request.account()?;
-    let mut writes = Vec::new();
-    for element in elements {
-        // §2.3: the protocol's own namespaces are not for storing.
-        if element.ns().is_empty() || element.ns() == NS_CLIENT || element.ns() == NS {
+/// What a request stores, by name; `None` where nothing is left of it.
+fn to_store(query: &Element) -> Result<BTreeMap<String, Option<String>>, StanzaError> {
+    let mut elements: BTreeMap<String, Vec<&Element>> = BTreeMap::new();
+    for element in query.children() {
+        elements.entry(name(element)).or_default().push(element);
+        // §2.3: "a proper namespace", which those of the protocol itself are not.
+        let is_proper = !["", NS_CLIENT, NS].contains(&element.ns());
+        if !is_proper {
             return Err(StanzaError::new(Condition::NotAcceptable));
         }
-        let value = element.to_string_in(&CLIENT_SCOPE);
-        if value.len() > BYTES_MAX {
-            return Err(StanzaError::new(Condition::ResourceConstraint));
+    }
+    if elements.is_empty() {
+        return Err(StanzaError::new(Condition::NotAcceptable)); // §2.3
+    }
+    let is_blank = |element: &Element| element.attrs().is_empty() && element.nodes().is_empty();
+    let stored = elements.into_iter().map(|(name, elements)| {
+        let text: String = elements.iter().map(|element| element.to_string_in(&CLIENT_SCOPE)).collect();
+        if text.len() > BYTES_MAX {
+            return Err(full("too much for one element"));
         }
-        let (kind, key) = (KIND.into(), key(element).into());
-        writes.push(Write::Document { account: account.id(), kind, key, value: Some(value) });
+        let nothing = matches!(elements.as_slice(), [one] if is_blank(one));
+        Ok((name, Some(text).filter(|_| !nothing)))
+    });
+    stored.collect()
+}
+
+fn full(text: &'static str) -> StanzaError {
+    StanzaError::new(Condition::ResourceConstraint).with_text(text)
+}
+
+/// §2.1: one element or more, each in a namespace of its own; several of one name are kept together.
+fn set(request: &Request) -> Answer {
+    let stored = to_store(&request.payload)?;
+    let mut account = request.account()?;
+    let old = account.state::<Sizes>().cloned().unwrap_or_default();
+    let mut sizes = old.clone();
+    let mut writes = Vec::new();
+    for (name, value) in stored {
+        match &value {
+            Some(value) => _ = sizes.0.insert(name.clone(), value.len()),
+            None => _ = sizes.0.remove(&name),
+        }
+        let (kind, key) = (KIND.into(), name.into());
+        writes.push(Write::Document { account: account.id(), kind, key, value });
+    }
+    if sizes.is_too_much() {
+        return Err(full("the private storage is full"));
+    }
+    if sizes != old {
+        account.set_state(sizes, &mut writes);
     }
     let ticket = request.hub.commit(&mut account, writes);
     Ok(Reply::empty().after(ticket))
@@ -68,13 +126,86 @@ fn set(request: &Request) -> Answer {
 /// §2.2: what was stored, or the empty element that was asked for.
 async fn get(request: Request) -> Answer {
     let mut children = request.payload.children();
+    // §2.3: "bad format" where nothing is asked for; and not more than one thing at a time.
     let (Some(wanted), None) = (children.next(), children.next()) else {
         return Err(StanzaError::new(Condition::BadRequest));
     };
     let ticket = request.account()?.last_ticket();
     request.hub.store.wait(ticket).await;
-    let stored = request.hub.store.document(request.account_id()?, KIND, &key(wanted)).await?;
-    let stored = stored.and_then(|text| Element::parse(&text, &CLIENT_SCOPE, &Limits::default()).ok());
-    let element = stored.unwrap_or_else(|| Element::new(wanted.name(), wanted.ns()));
-    Ok(Reply::with(Element::builder("query", NS).child(element).build()))
+    let stored = request.hub.store.document(request.account_id()?, KIND, &name(wanted)).await?;
+    let stored = stored.and_then(|text| Element::parse_fragment(&text, &CLIENT_SCOPE, &OUR_LIMITS).ok());
+    let stored = stored.unwrap_or_default().into_iter().filter_map(|node| match node {
+        Node::Element(element) => Some(element),
+        Node::Text(_) => None,
+    });
+    let mut elements: Vec<_> = stored.collect();
+    if elements.is_empty() {
+        elements.push(Element::new(wanted.name(), wanted.ns()));
+    }
+    Ok(Reply::with(Element::builder("query", NS).children(elements).build()))
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+    use crate::testing::element;
+
+    fn stored(query: &str) -> Result<Vec<(String, Option<String>)>, Condition> {
+        let query = element(&format!("<query xmlns='{NS}'>{query}</query>"));
+        to_store(&query).map(|stored| stored.into_iter().collect()).map_err(|error| error.condition)
+    }
+
+    #[test]
+    fn what_is_stored() {
+        let own = |name: &str, value: Option<&str>| (name.to_owned(), value.map(str::to_owned));
+        for (query, want) in [
+            ("<a xmlns='urn:x'>1</a>", vec![own("{urn:x}a", Some("<a xmlns='urn:x'>1</a>"))]),
+            ("<a xmlns='urn:x'/>", vec![own("{urn:x}a", None)]),
+            ("<a xmlns='urn:x' b='1'/>", vec![own("{urn:x}a", Some("<a xmlns='urn:x' b='1'/>"))]),
+            (
+                "<a xmlns='urn:x'/><a xmlns='urn:x'/>",
+                vec![own("{urn:x}a", Some("<a xmlns='urn:x'/><a xmlns='urn:x'/>"))],
+            ), // §2.3: several elements of one namespace
+            (
+                "<b xmlns='urn:x'/><a xmlns='urn:y'>1</a>",
+                vec![own("{urn:x}b", None), own("{urn:y}a", Some("<a xmlns='urn:y'>1</a>"))],
+            ),
+        ] {
+            assert_eq!(stored(query), Ok(want), "{query}");
+        }
+        let long = "x".repeat(BYTES_MAX);
+        for (query, want) in [
+            ("", Condition::NotAcceptable), // §2.3
+            ("text", Condition::NotAcceptable),
+            ("<a/>", Condition::NotAcceptable),
+            ("<a xmlns=''/>", Condition::NotAcceptable),
+            ("<a xmlns='jabber:client'/>", Condition::NotAcceptable),
+            ("<a xmlns='urn:x'>1</a><b/>", Condition::NotAcceptable),
+            (&format!("<a xmlns='urn:x'>{long}</a>"), Condition::ResourceConstraint),
+        ] {
+            assert_eq!(stored(query), Err(want), "{query:.60}");
+        }
+    }
+
+    #[test]
+    fn an_account_stores_so_much_and_no_more() {
+        let sizes = |names: usize, bytes: usize| {
+            Sizes((0..names).map(|n| (format!("{{urn:x}}{n:03}"), bytes)).collect())
+        };
+        for (sizes, too_much) in [
+            (sizes(0, 0), false),
+            (sizes(NAMES_MAX, 0), false),
+            (sizes(NAMES_MAX + 1, 0), true),
+            (sizes(8, BYTES_MAX), true), // the names count
+            (sizes(8, BYTES_MAX - 10), false),
+            (sizes(1, usize::MAX), true),
+        ] {
+            assert_eq!(sizes.is_too_much(), too_much, "{}", sizes.0.len());
+            assert_eq!(Sizes::decode(&sizes.encode()), sizes);
+        }
+        for broken in ["", "x", "x y", "-1 {urn:x}a"] {
+            assert_eq!(Sizes::decode(broken), Sizes::default(), "{broken}");
+        }
+    }
 }

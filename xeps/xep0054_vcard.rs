@@ -3,12 +3,14 @@
 //! Follows 1.3.0 (2024-06-27). What a user tells about himself.
 //!
 //! - State: one document. Everybody may read it (§3.3), only its owner may write it (§3.2).
+//! - Ours: who tries to write somebody else's learns no more than who tries to read one that is not there (§3.3), so that
+//!   nobody finds out which accounts there are. §3.2 would rather have `forbidden`.
 
 use unisono_core::error::{Condition, StanzaError};
 use unisono_core::extension::{Answer, Entity, Extension, Registry, Reply, Request, Spec};
-use unisono_core::stanza::{CLIENT_SCOPE, IqType};
+use unisono_core::stanza::{CLIENT_SCOPE, IqType, OUR_LIMITS};
 use unisono_core::storage::Write;
-use unisono_xml::{Element, Limits};
+use unisono_xml::Element;
 
 pub const NS: &str = "vcard-temp";
 const KIND: &str = "vcard";
@@ -27,10 +29,6 @@ impl Extension for VCards {
         on.iq_later(Entity::OwnAccount, IqType::Get, (NS, "vCard"), |request| Box::pin(get(request)));
         on.iq_later(Entity::OtherAccount, IqType::Get, (NS, "vCard"), |request| Box::pin(get(request)));
         on.iq(Entity::OwnAccount, IqType::Set, (NS, "vCard"), set);
-        // §3.2: somebody else's vCard is not to be written.
-        on.iq(Entity::OtherAccount, IqType::Set, (NS, "vCard"), |_| {
-            Err(StanzaError::new(Condition::Forbidden))
-        });
     }
 }
 
@@ -39,7 +37,7 @@ async fn get(request: Request) -> Answer {
     let ticket = request.account()?.last_ticket();
     request.hub.store.wait(ticket).await;
     let stored = request.hub.store.document(request.account_id()?, KIND, "").await?;
-    let card = stored.and_then(|text| Element::parse(&text, &CLIENT_SCOPE, &Limits::default()).ok());
+    let card = stored.and_then(|text| Element::parse(&text, &CLIENT_SCOPE, &OUR_LIMITS).ok());
     match (card, request.entity) {
         (Some(card), _) => Ok(Reply::with(card)),
         (None, Entity::OwnAccount) => Ok(Reply::with(Element::new("vCard", NS))),

@@ -8,6 +8,7 @@ mod contacts;
 mod edges;
 mod numbers;
 mod presence;
+mod private_xml;
 mod promises;
 mod requests;
 mod roster;
