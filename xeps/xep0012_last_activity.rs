@@ -74,7 +74,8 @@ fn last_seen(request: &Request) -> Answer {
     if !account.is_seen_by(&request.from().to_bare()) {
         return Err(StanzaError::new(Condition::Forbidden));
     }
-    if account.sessions().any(unisono_core::session::Session::is_available) {
+    // "connected or available": a device that sends no presence is there as well.
+    if account.sessions().any(|session| session.is_available() || session.is_connected()) {
         return Ok(Reply::with(query(Duration::ZERO).build()));
     }
     let Some(last) = account.state::<LastSeen>() else {
