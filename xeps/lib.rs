@@ -10,6 +10,7 @@ pub mod xep0059_result_sets;
 pub mod xep0085_chat_states;
 pub mod xep0092_version;
 pub mod xep0115_caps;
+pub mod xep0128_disco_extensions;
 pub mod xep0160_offline;
 pub mod xep0184_receipts;
 pub mod xep0191_blocking;
@@ -73,6 +74,7 @@ pub const ALL: &[&dyn Extension] = &[
     &xep0059_result_sets::ResultSets,
     &xep0092_version::Version,
     &xep0115_caps::Caps,
+    &xep0128_disco_extensions::DiscoExtensions,
     &xep0199_ping::Ping,
     &xep0202_time::EntityTime,
     &xep0297_forwarding::Forwarding,

@@ -3,15 +3,17 @@
 //! Follows 2.5.0 (2024-04-30). What the server and its accounts are, and what they can do.
 //!
 //! - The features stand beside their handlers, in the extensions; this module only tells them.
+//! - The items of an account are its resources, for those who may see them (§4.1, §8).
 //! - Left out: nodes other than those of entity capabilities (XEP-0115): there are none yet.
 
 use unisono_core::error::{Condition, StanzaError};
 use unisono_core::extension::{Answer, Entity, Extension, Registry, Reply, Request, Spec};
 use unisono_core::hub::Hub;
+use unisono_core::session::Session;
 use unisono_core::stanza::IqType;
-use unisono_xml::Element;
+use unisono_xml::{Element, XML_NS};
 
-use crate::xep0115_caps;
+use crate::{xep0092_version, xep0115_caps};
 
 pub const NS_INFO: &str = "http://jabber.org/protocol/disco#info";
 pub const NS_ITEMS: &str = "http://jabber.org/protocol/disco#items";
@@ -32,42 +34,65 @@ impl Extension for Disco {
     }
 }
 
-/// What an entity is.
+/// What an entity is (§3.1).
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Identity {
+    pub category: &'static str,
+    pub kind: &'static str,
+    /// Empty if the name is of no language.
+    pub lang: &'static str,
+    /// Empty if it has none.
+    pub name: &'static str,
+}
+
+impl Identity {
+    fn to_element(self) -> Element {
+        let element =
+            Element::builder("identity", NS_INFO).attr("category", self.category).attr("type", self.kind);
+        let element = match self.lang {
+            "" => element,
+            lang => element.attr_ns(XML_NS, "lang", lang),
+        };
+        element.attr_opt("name", Some(self.name).filter(|name| !name.is_empty())).build()
+    }
+}
+
+/// What there is to say about an entity.
 pub struct Info {
-    /// Category, type and name (XEP-0030 §3.1).
-    pub identities: Vec<(&'static str, &'static str, &'static str)>,
+    pub identities: Vec<Identity>,
     pub features: Vec<&'static str>,
+    /// XEP-0128.
     pub forms: Vec<Element>,
 }
 
 /// All there is to say about an entity.
 pub fn info_of(hub: &Hub, entity: Entity) -> Info {
-    let identities = match entity {
-        Entity::Server => vec![("server", "im", "Unisono")],
-        Entity::OwnAccount | Entity::OtherAccount => vec![("account", "registered", "")],
+    let identity = match entity {
+        Entity::Server => {
+            Identity { category: "server", kind: "im", name: xep0092_version::NAME, ..Identity::default() }
+        }
+        Entity::OwnAccount | Entity::OtherAccount => {
+            Identity { category: "account", kind: "registered", ..Identity::default() }
+        }
     };
     let mut features: Vec<_> = hub.registry.features_of(entity).collect();
     features.sort_unstable();
     features.dedup();
-    Info { identities, features, forms: hub.registry.forms_of(entity, hub) }
+    Info { identities: vec![identity], features, forms: hub.registry.forms_of(entity, hub) }
 }
 
 /// §3
 fn info(request: &Request) -> Answer {
-    may_ask(request)?;
+    if !may_see(request) {
+        // §8, rule 1: to a stranger, an account looks like one that does not exist.
+        return Err(StanzaError::new(Condition::ServiceUnavailable));
+    }
     let info = info_of(&request.hub, request.entity);
     let node = request.payload.attr("node");
     if node.is_some_and(|node| request.entity != Entity::Server || node != xep0115_caps::node(&info)) {
         return Err(StanzaError::new(Condition::ItemNotFound));
     }
-    let identities = info.identities.iter().map(|(category, kind, name)| {
-        let name = Some(*name).filter(|name| !name.is_empty());
-        Element::builder("identity", NS_INFO)
-            .attr("category", *category)
-            .attr("type", *kind)
-            .attr_opt("name", name)
-            .build()
-    });
+    let identities = info.identities.iter().map(|identity| identity.to_element());
     let features =
         info.features.iter().map(|ns| Element::builder("feature", NS_INFO).attr("var", *ns).build());
     let query =
@@ -75,19 +100,38 @@ fn info(request: &Request) -> Answer {
     Ok(Reply::with(query.children(info.forms).build()))
 }
 
-/// §4: neither the server nor an account has items of its own yet.
+/// §4: the server has no items of its own yet, and a resource is none with a node.
 fn items(request: &Request) -> Answer {
-    may_ask(request)?;
-    if request.payload.attr("node").is_some() {
+    let node = request.payload.attr("node");
+    let query = Element::builder("query", NS_ITEMS).attr_opt("node", node);
+    if !may_see(request) {
+        // §8, rule 2: nor does a stranger find anything, whatever the account is asked for.
+        return Ok(Reply::with(query.build()));
+    }
+    if node.is_some() {
         return Err(StanzaError::new(Condition::ItemNotFound));
     }
-    Ok(Reply::with(Element::new("query", NS_ITEMS)))
+    let resources = match request.entity {
+        Entity::Server => Vec::new(),
+        Entity::OwnAccount | Entity::OtherAccount => resources(request)?,
+    };
+    Ok(Reply::with(query.children(resources).build()))
 }
 
-/// §8: to a stranger, an account looks like one that does not exist.
-fn may_ask(request: &Request) -> Result<(), StanzaError> {
-    if request.entity == Entity::OtherAccount && !request.account()?.is_seen_by(&request.from().to_bare()) {
-        return Err(StanzaError::new(Condition::ServiceUnavailable));
-    }
-    Ok(())
+/// §4.1: the available resources of an account; to itself, those that are merely connected, too.
+fn resources(request: &Request) -> Result<Vec<Element>, StanzaError> {
+    let is_own = request.entity == Entity::OwnAccount;
+    let account = request.account()?;
+    let shown = account
+        .sessions()
+        .filter(|session: &&Session| session.is_available() || (is_own && session.is_connected()));
+    Ok(shown
+        .map(|session| Element::builder("item", NS_ITEMS).attr("jid", session.jid().as_str()).build())
+        .collect())
+}
+
+/// §8: whether the one who asks may know that the account exists, and what it has.
+fn may_see(request: &Request) -> bool {
+    request.entity != Entity::OtherAccount
+        || request.account().is_ok_and(|account| account.is_seen_by(&request.from().to_bare()))
 }

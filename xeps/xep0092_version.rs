@@ -7,6 +7,9 @@ use unisono_core::stanza::IqType;
 use unisono_xml::Element;
 
 pub const NS: &str = "jabber:iq:version";
+/// What this software is called.
+pub const NAME: &str = "Unisono";
+pub const VERSION: &str = env!("CARGO_PKG_VERSION");
 
 pub struct Version;
 
@@ -18,8 +21,8 @@ impl Extension for Version {
     fn register(&self, on: &mut Registry) {
         on.feature(Entity::Server, NS);
         on.iq(Entity::Server, IqType::Get, (NS, "query"), |_| {
-            let name = Element::builder("name", NS).text("Unisono").build();
-            let version = Element::builder("version", NS).text(env!("CARGO_PKG_VERSION")).build();
+            let name = Element::builder("name", NS).text(NAME).build();
+            let version = Element::builder("version", NS).text(VERSION).build();
             Ok(Reply::with(Element::builder("query", NS).child(name).child(version).build()))
         });
     }

@@ -12,11 +12,11 @@ use unisono_core::extension::{Entity, Extension, Registry, Spec};
 use unisono_xml::Element;
 
 use crate::xep0004_forms;
-use crate::xep0030_disco::{Info, info_of};
+use crate::xep0030_disco::{Identity, Info, info_of};
 
 pub const NS: &str = "http://jabber.org/protocol/caps";
-/// Names the software (§4).
-const NODE: &str = "https://unisono.example/caps";
+/// Names the software (§4), wherever it is found.
+const NODE: &str = "urn:uuid:9de49a42-b3bf-47d2-9e0c-22a1425164cd";
 
 pub struct Caps;
 
@@ -40,24 +40,30 @@ pub(crate) fn node(info: &Info) -> String {
     format!("{NODE}#{}", verification(info))
 }
 
-/// §5.1
+/// §5.1: all is sorted by its octets.
 fn verification(info: &Info) -> String {
     let mut text = String::new();
-    let mut identities: Vec<_> =
-        info.identities.iter().map(|(category, kind, name)| format!("{category}/{kind}//{name}")).collect();
-    identities.sort_unstable();
-    let features = info.features.iter().copied();
-    for part in identities.iter().map(String::as_str).chain(features) {
+    let mut add = |part: &str| {
         text.push_str(part);
         text.push('<');
+    };
+    let mut identities = info.identities.clone();
+    identities.sort_unstable_by_key(|identity| (identity.category, identity.kind, identity.lang));
+    for Identity { category, kind, lang, name } in identities {
+        add(&format!("{category}/{kind}/{lang}/{name}"));
     }
+    let mut features = info.features.clone();
+    features.sort_unstable();
+    features.into_iter().for_each(&mut add);
     let mut forms: Vec<_> = info.forms.iter().map(fields).collect();
     forms.sort_unstable();
     for (form_type, fields) in forms {
-        let fields = fields.iter().flat_map(|(name, values)| std::iter::once(name).chain(values));
-        for part in std::iter::once(&form_type).chain(fields) {
-            text.push_str(part);
-            text.push('<');
+        add(&form_type);
+        for (name, values) in fields {
+            add(&name);
+            for value in values {
+                add(&value);
+            }
         }
     }
     STANDARD.encode(Sha1::digest(text.as_bytes()))
@@ -87,36 +93,61 @@ mod tests {
     use super::*;
     use crate::testing::element;
 
+    const FEATURES: [&str; 4] = [
+        "http://jabber.org/protocol/muc",
+        "http://jabber.org/protocol/disco#items",
+        "http://jabber.org/protocol/caps",
+        "http://jabber.org/protocol/disco#info",
+    ];
+
+    fn identity(lang: &'static str, name: &'static str) -> Identity {
+        Identity { category: "client", kind: "pc", lang, name }
+    }
+
+    /// The form of §5.3, in another order than the one that counts.
+    const SOFTWARE: &str = "<x xmlns='jabber:x:data' type='result'>\
+        <field var='software_version'><value>0.11</value></field>\
+        <field var='os_version'><value>10.5.1</value></field>\
+        <field var='ip_version' type='text-multi'><value>ipv6</value><value>ipv4</value></field>\
+        <field var='FORM_TYPE' type='hidden'><value>urn:xmpp:dataforms:softwareinfo</value></field>\
+        <field var='os'><value>Mac</value></field>\
+        <field var='software'><value>Psi</value></field></x>";
+
     #[test]
     fn the_examples_of_the_specification() {
         let simple = Info {
-            identities: vec![("client", "pc", "Exodus 0.9.1")],
-            features: vec![
-                "http://jabber.org/protocol/caps",
-                "http://jabber.org/protocol/disco#info",
-                "http://jabber.org/protocol/disco#items",
-                "http://jabber.org/protocol/muc",
-            ],
+            identities: vec![identity("", "Exodus 0.9.1")],
+            features: FEATURES.to_vec(),
             forms: Vec::new(),
         };
         assert_eq!(verification(&simple), "QgayPKawpkPSDYmwT/WM94uAlu0="); // §5.2
+        let complex = Info {
+            identities: vec![identity("en", "Psi 0.11"), identity("el", "Ψ 0.11")],
+            features: FEATURES.to_vec(),
+            forms: vec![element(SOFTWARE)],
+        };
+        assert_eq!(verification(&complex), "q07IKJEyjvHSyhy//CH0CxmKi8w="); // §5.3
     }
 
     #[test]
-    fn forms_count_in_their_sorted_order() {
-        let form = element(
-            "<x xmlns='jabber:x:data' type='result'><field var='os'><value>Mac</value></field>\
-             <field var='FORM_TYPE' type='hidden'><value>urn:xmpp:dataforms:softwareinfo</value></field>\
-             <field var='ip_version'><value>ipv6</value><value>ipv4</value></field></x>",
-        );
-        let (form_type, fields) = fields(&form);
-        assert_eq!(form_type, "urn:xmpp:dataforms:softwareinfo");
-        assert_eq!(
-            fields,
-            [
-                ("ip_version".to_owned(), vec!["ipv4".to_owned(), "ipv6".to_owned()]),
-                ("os".to_owned(), vec!["Mac".to_owned()])
-            ]
-        );
+    fn whatever_changes_changes_the_hash() {
+        let info = |identity, features: &[&'static str], forms: &[&str]| {
+            let forms = forms.iter().map(|form| element(form)).collect();
+            verification(&Info { identities: vec![identity], features: features.to_vec(), forms })
+        };
+        let other = SOFTWARE.replace("0.11", "0.12");
+        let further = SOFTWARE.replace("softwareinfo", "other");
+        let hashes = [
+            info(identity("", "a"), &FEATURES, &[SOFTWARE]),
+            info(identity("", "b"), &FEATURES, &[SOFTWARE]),
+            info(identity("en", "a"), &FEATURES, &[SOFTWARE]),
+            info(identity("", "a"), &FEATURES[1..], &[SOFTWARE]),
+            info(identity("", "a"), &FEATURES, &[]),
+            info(identity("", "a"), &FEATURES, &[&other]),
+            info(identity("", "a"), &FEATURES, &[SOFTWARE, &further]),
+        ];
+        let different: std::collections::BTreeSet<_> = hashes.iter().collect();
+        assert_eq!(different.len(), hashes.len());
+        assert_eq!(info(identity("", "a"), &FEATURES, &[&further, SOFTWARE]), hashes[6], "in any order");
     }
 }
