@@ -5,7 +5,8 @@
 //! - Counting, the queue of what was not acknowledged, and resumption are the core's (`outbox`, `binding`): they are what
 //!   the promises P2 and P4 stand on. This module is their protocol.
 //! - Ours: `<a/>` goes out when everything that the stanzas caused is durable; a session survives a restart of the server;
-//!   `h` of `<failed/>` is right even after a crash.
+//!   `h` of `<failed/>` is right even after a crash. A device is asked what it has at once, and then four times in a second
+//!   at most while little is unacknowledged: a burst costs a telephone one answer.
 //! - Left out: `location` (§3): there is one node.
 
 use std::time::Duration;

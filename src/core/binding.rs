@@ -261,9 +261,12 @@ impl Hub {
         let mut account = session.cell.lock();
         let Some(found) = account.session_mut(session.id) else { return Ok(()) };
         if let Some(management) = &mut found.management {
-            management.asked = false;
+            management.is_asked = false;
         }
         let covers = found.outbox.acknowledge(handled)?;
+        if found.outbox.unacknowledged() > 0 {
+            found.wake(); // It is asked about the rest in its time.
+        }
         let device = found.device;
         self.cursor_moved(&session.cell, &mut account, device, covers);
         Ok(())
@@ -396,7 +399,7 @@ impl Hub {
         session.release();
         session.closing = None;
         if let Some(management) = &mut session.management {
-            management.asked = false;
+            management.is_asked = false;
             management.answers.clear();
         }
         let (device, jid) = (session.device, session.jid.clone());

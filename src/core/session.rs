@@ -49,8 +49,10 @@ pub(crate) struct Management {
     pub(crate) journaled: u32,
     /// Answers that are due.
     pub(crate) answers: VecDeque<AnswerDue>,
-    /// We asked for an acknowledgement and have none yet.
-    pub(crate) asked: bool,
+    /// When we asked for an acknowledgement.
+    pub(crate) asked: Option<Duration>,
+    /// We have none since.
+    pub(crate) is_asked: bool,
 }
 
 /// An answer to a device that asked what was handled.

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::time::Duration;
 
 use crate::account::Account;
 use crate::error::StreamCondition;
@@ -13,11 +14,16 @@ use crate::session::Session;
 use crate::stanza::CLIENT_SCOPE;
 use crate::storage::{LogQuery, StoreError};
 
+/// A device is not asked for acknowledgements more often than this,
+const ASK_EVERY: Duration = Duration::from_millis(250);
+/// unless so many stanzas are unacknowledged.
+const ASK_AFTER: usize = 16;
+
 /// What a connection does after it took what there was to write.
 #[derive(Debug)]
 pub enum Drained {
-    /// Nothing more at the moment; the wake says when.
-    Idle,
+    /// Nothing more at the moment; the wake says when, or this time says it.
+    Idle(Option<Duration>),
     /// The buffer is full; there is more.
     More,
     /// The content of these entries has to be read first: [`Hub::refill`].
@@ -36,26 +42,41 @@ impl Hub {
         if let Some(condition) = self.is_gone(&account, session) {
             return Drained::Gone(condition);
         }
-        let Some(found) = account.session_mut(session.id) else { return Drained::Idle };
+        let Some(found) = account.session_mut(session.id) else { return Drained::Idle(None) };
         self.answer_due(found, durable, out);
         let renderer = self.renderer(&session.cell);
         let device = found.device;
         let (drained, covers, count) = write_entries(found, &renderer, durable, out, bytes_max);
         self.counters.written.fetch_add(count, Ordering::Relaxed);
-        if let Some(write) = self.registry.request_writer
-            && let Some(management) = &mut found.management
-            && !management.asked
-            && found.outbox.unacknowledged() > 0
-        {
-            management.asked = true;
-            write(out);
-        }
+        let ask_in = self.ask_when_due(found, out);
         let drained = match drained {
-            Drained::Idle if found.wants_log(durable) => Drained::CatchUp,
+            Drained::Idle(_) if found.wants_log(durable) => Drained::CatchUp,
+            Drained::Idle(_) => Drained::Idle(ask_in),
             drained => drained,
         };
         self.cursor_moved(&session.cell, &mut account, device, covers);
         drained
+    }
+
+    /// Asks for an acknowledgement of what was written (XEP-0198 §4): at once if that is the first for a while, or else
+    /// when much is unacknowledged or the time has come, which is returned.
+    fn ask_when_due(&self, session: &mut Session, out: &mut Vec<u8>) -> Option<Duration> {
+        let unacknowledged = session.outbox.unacknowledged();
+        let write = self.registry.request_writer?;
+        let management = session.management.as_mut().filter(|management| !management.is_asked)?;
+        if unacknowledged == 0 {
+            return None;
+        }
+        let now = self.clock.elapsed();
+        let rest = management
+            .asked
+            .map_or(Duration::ZERO, |asked| ASK_EVERY.saturating_sub(now.saturating_sub(asked)));
+        if !rest.is_zero() && unacknowledged < ASK_AFTER {
+            return Some(rest);
+        }
+        (management.asked, management.is_asked) = (Some(now), true);
+        write(out);
+        None
     }
 
     /// Whether a connection has lost its session, and the error that its stream ends by.
@@ -78,7 +99,7 @@ impl Hub {
         let found = account.session_mut(session.id);
         let Some(management) = found.and_then(|found| found.management.as_mut()) else { return false };
         let Some(write) = self.registry.request_writer else { return false };
-        management.asked = true;
+        (management.asked, management.is_asked) = (Some(self.clock.elapsed()), true);
         write(out);
         true
     }
@@ -137,13 +158,13 @@ fn write_entries(
             return (Drained::More, covers, count);
         }
         match session.outbox.next(durable) {
-            Next::Wait => return (Drained::Idle, covers, count),
+            Next::Wait => return (Drained::Idle(None), covers, count),
             Next::Read(positions) => return (Drained::Read(positions), covers, count),
             Next::Write(entry) => match &entry.item {
                 Item::Logged { record: Some(record), form, late, .. } => {
                     renderer.copy(out, record, *form, &session.jid, *late);
                 }
-                Item::Logged { record: None, .. } => return (Drained::Idle, covers, count),
+                Item::Logged { record: None, .. } => return (Drained::Idle(None), covers, count),
                 Item::Stanza { element, to: None } => element.write_into(out, &CLIENT_SCOPE),
                 Item::Stanza { element, to: Some(to) } => {
                     element.to_builder().attr("to", to.as_str()).build().write_into(out, &CLIENT_SCOPE);

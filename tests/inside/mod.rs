@@ -203,7 +203,7 @@ impl Device {
                 Drained::Read(positions) => self.hub.refill(&self.session, positions).await.unwrap(),
                 Drained::CatchUp => self.hub.read_on(&self.session).await.unwrap(),
                 Drained::More => {}
-                Drained::Idle | Drained::Gone(_) => break,
+                Drained::Idle(_) | Drained::Gone(_) => break,
             }
         }
         let text = String::from_utf8(out).unwrap();

@@ -67,3 +67,35 @@ async fn a_device_lags_by_the_age_of_what_it_has_not_acknowledged() {
     world.step_clock(second);
     assert_eq!(lag(), Duration::from_secs(1)); // a quiet day is no lag
 }
+
+#[tokio::test]
+async fn a_burst_is_asked_about_once_and_the_rest_in_its_time() {
+    let world = World::with(&["alice", "bob"]).await;
+    let (phone, _) = world.managed("alice", "phone").await;
+    let bob = world.online("bob", "phone").await;
+    let asks = async || {
+        let mut out = Vec::new();
+        let drained = phone.hub.drain(&phone.session, &mut out, usize::MAX);
+        let Drained::Idle(again) = drained else { panic!("there is more: {drained:?}") };
+        (String::from_utf8(out).unwrap().matches("<r ").count(), again)
+    };
+    bob.say("alice@example.org", "1").await;
+    assert_eq!(asks().await, (1, None), "at once");
+    bob.say("alice@example.org", "2").await;
+    assert_eq!(asks().await, (0, None), "an answer is awaited");
+    phone.acknowledge(1).await;
+    assert_eq!(asks().await, (0, Some(Duration::from_millis(250))));
+    world.pass(Duration::from_millis(100));
+    bob.say("alice@example.org", "3").await;
+    assert_eq!(asks().await, (0, Some(Duration::from_millis(150))));
+    world.pass(Duration::from_millis(150));
+    assert_eq!(asks().await, (1, None), "the time has come");
+    phone.acknowledge(3).await;
+    assert_eq!(asks().await, (0, None), "nothing is open");
+    for number in 4..=18 {
+        bob.say("alice@example.org", &number.to_string()).await;
+    }
+    assert_eq!(asks().await.0, 0);
+    bob.say("alice@example.org", "19").await;
+    assert_eq!(asks().await, (1, None), "much is open");
+}

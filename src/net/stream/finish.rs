@@ -75,7 +75,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Stream<S> {
         loop {
             self.write_all().await?;
             match self.held.hub.drain(&self.held.session, &mut self.outgoing.bytes, WRITE_BYTES) {
-                Drained::Idle => return self.write_all().await,
+                Drained::Idle(_) => return self.write_all().await,
                 Drained::More => {}
                 Drained::Read(positions) => {
                     let read = self.held.hub.refill(&self.held.session, positions).await;

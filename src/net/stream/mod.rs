@@ -86,6 +86,8 @@ pub(crate) struct Stream<S> {
     due: bool,
     closed_by_client: bool,
     silence: Silence,
+    /// When to see whether the device is to be asked what it has.
+    ask_at: Option<Instant>,
 }
 
 enum Pending {
@@ -179,6 +181,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Stream<S> {
             due: true,
             closed_by_client: false,
             silence: Silence { since: Instant::now(), answer_until: None, took: true },
+            ask_at: None,
         }
     }
 
@@ -215,6 +218,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Stream<S> {
             };
             if let Err(end) = went_on {
                 return end;
+            }
+            if let Some(at) = self.ask_at.filter(|at| *at < timer.deadline()) {
+                timer.as_mut().reset(at);
             }
         }
     }
@@ -381,7 +387,12 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Stream<S> {
                 .map_or(Ok(()), |reason| Err(StreamError::SessionEnded(reason)));
         }
         match self.held.hub.drain(&self.held.session, &mut self.outgoing.bytes, WRITE_BYTES) {
-            Drained::Idle => self.due = false,
+            Drained::Idle(again) => {
+                self.due = false;
+                if let (Some(after), None) = (again, self.ask_at) {
+                    self.ask_at = Instant::now().checked_add(after);
+                }
+            }
             Drained::More => {}
             Drained::Read(positions) => {
                 let (hub, session) = (Arc::clone(&self.held.hub), self.held.session.clone());
@@ -415,6 +426,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Stream<S> {
     /// answers nor takes what is written is gone.
     fn look_at_silence(&mut self, mut timer: Pin<&mut Sleep>) -> Result<(), StreamError> {
         let now = Instant::now();
+        if self.ask_at.take_if(|at| *at <= now).is_some() {
+            self.due = true;
+        }
         if now >= self.next_look() {
             let stuck = !self.outgoing.is_empty() && !self.silence.took;
             if self.silence.answer_until.is_some() || stuck {

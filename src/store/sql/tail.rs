@@ -72,8 +72,12 @@ impl Tail {
             for (account, row) in message.columns.entries() {
                 let rows = self.accounts.entry(account).or_default();
                 // The owner of a log submits its entries in order, so this is the end.
-                let place = rows.partition_point(|other| other.position < row.position);
-                rows.insert(place, row);
+                if rows.last().is_none_or(|last| last.position < row.position) {
+                    rows.push(row);
+                } else {
+                    let place = rows.partition_point(|other| other.position < row.position);
+                    rows.insert(place, row);
+                }
             }
             if let Some((session, handled)) = message.columns.session() {
                 let known = self.handled.entry(session).or_default();
