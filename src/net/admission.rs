@@ -1,10 +1,17 @@
-//! How many strangers there may be at a time.
+//! How many connections that are not done with logging in there may be at a time, and how many may begin.
 
 use std::collections::HashMap;
+use std::collections::hash_map::RandomState;
+use std::hash::BuildHasher;
 use std::net::IpAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-/// Counts connections that have not authenticated.
+use tokio::time::Instant;
+
+use crate::generations::Generations;
+use crate::rate::Rate;
+
+/// Counts connections that have not authenticated, or that have not bound a resource.
 pub(crate) struct Admission {
     total_max: usize,
     per_address_max: usize,
@@ -59,6 +66,35 @@ impl Drop for Place {
     }
 }
 
+/// How often somebody connects.
+pub(crate) struct Frequency {
+    rate: Rate,
+    hasher: RandomState,
+    networks: Mutex<Generations<Instant>>,
+}
+
+impl Frequency {
+    pub(crate) fn new(rate: Rate) -> Self {
+        Self { rate, hasher: RandomState::new(), networks: Mutex::default() }
+    }
+
+    /// Whether `address` may connect once more.
+    pub(crate) fn admits(&self, now: Instant, address: IpAddr) -> bool {
+        if self.rate.units == 0 {
+            return true;
+        }
+        let key = self.hasher.hash_one(network(address));
+        let mut networks = self.networks.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(even) = networks.entry(key) {
+            return self.rate.allows(even, now);
+        }
+        let mut even = now;
+        let is_allowed = self.rate.allows(&mut even, now);
+        networks.insert(key, even);
+        is_allowed
+    }
+}
+
 /// What one customer has: an IPv4 address, or an IPv6 network of 64 bits.
 pub(crate) fn network(address: IpAddr) -> IpAddr {
     match address.to_canonical() {
@@ -72,7 +108,9 @@ pub(crate) fn network(address: IpAddr) -> IpAddr {
 
 #[cfg(test)]
 mod tests {
-    #![allow(clippy::unwrap_used)]
+    #![allow(clippy::unwrap_used, clippy::arithmetic_side_effects)]
+    use std::time::Duration;
+
     use super::*;
 
     #[test]
@@ -91,5 +129,20 @@ mod tests {
         drop(first);
         assert!(admit("192.0.2.1").is_some());
         assert_eq!(admission.strangers().by_network.len(), 2);
+    }
+
+    #[test]
+    fn each_network_may_come_so_often() {
+        let second = Duration::from_secs(1);
+        let frequency = Frequency::new(Rate { units: 3, every: second });
+        let now = Instant::now();
+        let admits = |now, address: &str| frequency.admits(now, address.parse().unwrap());
+        for address in ["2001:db8::1", "2001:db8::2", "2001:db8::3"] {
+            assert!(admits(now, address));
+        }
+        assert!(!admits(now, "2001:db8::4"));
+        assert!(admits(now, "2001:db8:0:1::1"));
+        assert!(admits(now + second / 3, "2001:db8::4"));
+        assert!(!admits(now + second / 3, "2001:db8::4"));
     }
 }

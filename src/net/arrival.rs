@@ -3,6 +3,7 @@
 use std::future::poll_fn;
 use std::io;
 use std::net::SocketAddr;
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -11,7 +12,7 @@ use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::time::{Instant, sleep_until, timeout, timeout_at};
 use tokio_rustls::server::TlsStream;
 use unisono_core::extension::{NonzaReply, NonzaRequest, StreamState};
-use unisono_core::hub::{Connection, SessionRef};
+use unisono_core::hub::{Connection, Hub, SessionRef};
 use unisono_core::jid::{BareJid, FullJid};
 use unisono_core::session::ConnectionInfo;
 use unisono_core::storage::{AccountState, Wake};
@@ -23,20 +24,21 @@ use crate::guessing::Attempt;
 use crate::incoming::poll_read_sparingly;
 use crate::negotiation::{Action, Answer, Input, Negotiation, Security, Unreadable};
 use crate::ration::Rationed;
+use crate::sampling::{Line, Sampling};
 use crate::sasl::{Authenticated, Cost, Credentials, Hash, Standing};
 use crate::server::{C2s, Registered};
 use crate::signal::Notice;
 use crate::stream::{Held, Peer, Stream};
 use crate::tls;
 
-/// Bytes that are read at a time; a whole negotiation is a few of these.
+/// Bytes that are read at a time; a whole negotiation is a few of these. So many are read ahead of an answer, too.
 const READ_BYTES: usize = 512;
 /// Bytes of a client's part in a TLS handshake: about 2 KiB with a post-quantum key, and we ask for no certificate.
 const HANDSHAKE_BYTES_MAX: usize = 16 * 1024;
 /// Bytes that are thrown away, and the time in which they may come, before a connection with an error is closed. Closed
 /// at once, it would be reset, and the error might never be seen.
 const LINGER_BYTES: usize = 64 * 1024;
-const LINGER: Duration = Duration::from_secs(2);
+pub(crate) const LINGER: Duration = Duration::from_secs(2);
 
 /// A connection inside of TLS.
 pub(crate) type Tls<IO> = TlsStream<Rationed<IO>>;
@@ -45,7 +47,9 @@ pub(crate) struct Arrival {
     c2s: Arc<C2s>,
     registered: Registered,
     peer: SocketAddr,
+    /// Among the strangers; once the client is known, among those that have no resource yet.
     place: Option<Place>,
+    is_known: bool,
     /// `None` only while a thread that may block has it.
     negotiation: Option<Box<Negotiation>>,
     incoming: BytesMut,
@@ -91,6 +95,7 @@ impl Arrival {
             registered,
             peer,
             place: Some(place),
+            is_known: false,
             negotiation: Some(negotiation),
             incoming: BytesMut::new(),
             tls: String::new(),
@@ -198,52 +203,67 @@ impl Arrival {
         let _entered = span.enter();
         let negotiation = self.negotiation.as_mut().ok_or(StreamError::Internal)?;
         let result = negotiation.handle(Instant::now(), input);
-        self.judge();
-        result
+        result.and(self.judge())
     }
 
     /// Takes notice of how an attempt to authenticate went.
-    fn judge(&mut self) {
-        let Some(negotiation) = &self.negotiation else { return };
+    fn judge(&mut self) -> Result<(), StreamError> {
+        let Some(negotiation) = &self.negotiation else { return Ok(()) };
         if negotiation.is_authenticated() {
-            self.place = None;
             self.attempt.take().into_iter().for_each(Attempt::succeeded);
+            if !self.is_known {
+                self.is_known = true;
+                self.place = self.c2s.newcomers.admit(self.peer.ip());
+                self.place.as_ref().ok_or(StreamError::Overloaded("too many clients without a resource"))?;
+            }
         } else if negotiation.failures() > self.failures {
             self.failures = negotiation.failures();
             // Dropped, it has failed.
             self.attempt = None;
+            self.note_failure();
+        }
+        Ok(())
+    }
+
+    /// Logs why the client cannot authenticate.
+    fn note_failure(&self) {
+        let reason = self.negotiation.as_ref().and_then(|negotiation| negotiation.refusal());
+        let Some(reason) = reason else { return };
+        let line = self.c2s.sampling.line(Instant::now(), self.peer.ip(), reason);
+        let Some(Line { left_out, is_last }) = line else { return };
+        let connection = self.registered.number();
+        tracing::info!(connection, peer = %self.peer, reason, left_out, "a client cannot authenticate");
+        if is_last {
+            tracing::info!(peer = %self.peer.ip(), reason, "the next ones are counted, and not told for a minute");
         }
     }
 
     async fn act<S>(&mut self, stream: &mut S, action: Action) -> Result<Option<Reached>, Stopped>
     where
-        S: AsyncWrite + Unpin,
+        S: AsyncRead + AsyncWrite + Unpin,
     {
         match action {
-            Action::Send(bytes) => {
-                let sending = async {
-                    stream.write_all(&bytes).await?;
-                    stream.flush().await
-                };
-                timeout_at(self.deadline(), sending).await.map_err(|_| StreamError::TooSlow("read"))??;
-            }
+            Action::Send(bytes) => self.send(stream, &bytes).await?,
             Action::StartTls { domain } => return Ok(Some(Reached::StartTls { domain })),
             Action::Ask { account, hash, cost } => {
-                self.begin_attempt(&account).await?;
-                let found = self.credentials(&account, hash).await;
+                self.begin_attempt(stream, &account).await?;
+                let reading = credentials(Arc::clone(&self.c2s.hub), account, hash);
+                let found = self.wait_for(stream, reading).await?;
                 if found.is_err() {
-                    self.attempt.take().into_iter().for_each(Attempt::withdraw);
+                    self.withdraw();
                 }
-                self.verify(found, cost).await?;
+                self.verify(stream, found, cost).await?;
             }
             Action::Bind { peer, resource } => {
-                let connection = self.connection();
-                let bound = self.c2s.hub.bind(peer.account(), resource.as_deref(), connection).await;
+                let (hub, connection) = (Arc::clone(&self.c2s.hub), self.connection());
+                let account = peer.into_account();
+                let binding = async move { hub.bind(&account, resource.as_deref(), connection).await };
+                let bound = self.wait_for(stream, binding).await?;
                 let bound = bound.map(|session| self.hold(session));
                 self.handle(Input::Bound(bound))?;
             }
             Action::Nonza { peer, element } => {
-                let answer = self.answer(peer.as_ref(), element).await;
+                let answer = self.answer(stream, peer.as_ref(), element).await?;
                 self.handle(Input::Answered(answer))?;
             }
             Action::Proceed => return Ok(Some(Reached::Bound)),
@@ -254,8 +274,57 @@ impl Arrival {
         Ok(None)
     }
 
+    /// Writes to a client that takes it in time.
+    async fn send<S>(&mut self, stream: &mut S, bytes: &[u8]) -> Result<(), Stopped>
+    where
+        S: AsyncWrite + Unpin,
+    {
+        let sending = async {
+            stream.write_all(bytes).await?;
+            stream.flush().await
+        };
+        tokio::select! {
+            biased;
+            // After half an element there is nothing that could be said.
+            () = self.registered.signal.stopped() => Err(io::Error::from(io::ErrorKind::Interrupted).into()),
+            sent = timeout_at(self.deadline(), sending) => {
+                sent.map_err(|_| StreamError::TooSlow("read"))?.map_err(Stopped::from)
+            }
+        }
+    }
+
+    /// Waits for what others do for this client: until its deadline, while the server runs and the client is there.
+    /// What it sends meanwhile is read, as far as it is little. The work is dropped where it waits, so it must leave
+    /// nothing half-done there.
+    async fn wait_for<S, T>(&mut self, stream: &mut S, work: impl Future<Output = T>) -> Result<T, Stopped>
+    where
+        S: AsyncRead + Unpin,
+    {
+        let mut work = pin!(work);
+        let deadline = self.deadline();
+        let error = loop {
+            let has_room = self.incoming.len() < READ_BYTES;
+            tokio::select! {
+                biased;
+                () = self.registered.signal.stopped() => break StreamError::Shutdown,
+                () = sleep_until(deadline) => break StreamError::Overloaded("no answer in time"),
+                done = &mut work => return Ok(done),
+                count = poll_fn(|cx| poll_read_sparingly(stream, cx, &mut self.incoming, READ_BYTES)), if has_room => {
+                    if count? == 0 {
+                        return Err(io::Error::from(io::ErrorKind::UnexpectedEof).into());
+                    }
+                }
+            }
+        };
+        self.withdraw();
+        Err(error.into())
+    }
+
     /// Where many attempts have failed, the next one waits.
-    async fn begin_attempt(&mut self, account: &BareJid) -> Result<(), StreamError> {
+    async fn begin_attempt<S>(&mut self, stream: &mut S, account: &BareJid) -> Result<(), Stopped>
+    where
+        S: AsyncRead + Unpin,
+    {
         let now = Instant::now();
         // One that was given up for this one has failed.
         self.attempt = None;
@@ -265,49 +334,31 @@ impl Arrival {
             return Ok(());
         }
         self.c2s.counts.delayed.increment(1);
-        let until = now.checked_add(delay).unwrap_or(now).min(self.deadline());
-        tokio::select! {
-            biased;
-            () = self.registered.signal.stopped() => Err(StreamError::Shutdown),
-            () = sleep_until(until) => Ok(()),
-        }
+        self.wait_for(stream, sleep_until(now.checked_add(delay).unwrap_or(now))).await
     }
 
-    /// Reads a credential. One that cannot be understood is an account without it.
-    async fn credentials(&self, account: &BareJid, hash: Hash) -> Result<Option<Credentials>, Unreadable> {
-        let found = match self.c2s.hub.store.credential(account, hash.family()).await {
-            Ok(found) => found,
-            Err(error) => {
-                tracing::error!(%account, %error, "cannot read a credential");
-                return Err(Unreadable);
-            }
-        };
-        let Some((text, state)) = found else { return Ok(None) };
-        let standing = match state {
-            AccountState::Enabled => Standing::Active,
-            AccountState::Disabled => Standing::Disabled,
-        };
-        match text.parse() {
-            Ok(keys) => Ok(Some(Credentials { keys, standing })),
-            Err(error) => {
-                tracing::error!(%account, %error, "cannot understand a stored credential");
-                Ok(None)
-            }
-        }
+    /// The attempt cannot be judged, and the client is not to blame.
+    fn withdraw(&mut self) {
+        self.attempt.take().into_iter().for_each(Attempt::withdraw);
     }
 
     /// Hands a credential in. Where that means to hash a password, it happens on a thread that may block, and only as
     /// many at a time as there are processors.
-    async fn verify(
+    async fn verify<S>(
         &mut self,
+        stream: &mut S,
         found: Result<Option<Credentials>, Unreadable>,
         cost: Cost,
-    ) -> Result<(), StreamError> {
+    ) -> Result<(), Stopped>
+    where
+        S: AsyncRead + Unpin,
+    {
         if cost == Cost::Cheap {
-            return self.handle(Input::Credentials(found));
+            return Ok(self.handle(Input::Credentials(found))?);
         }
         let c2s = Arc::clone(&self.c2s);
-        let _permit = c2s.hashing.acquire().await.map_err(|_| StreamError::Internal)?;
+        let permit = self.wait_for(stream, c2s.hashing.acquire()).await?;
+        let _permit = permit.map_err(|_| StreamError::Internal)?;
         let mut negotiation = self.negotiation.take().ok_or(StreamError::Internal)?;
         let span = self.span();
         let hashing = tokio::task::spawn_blocking(move || {
@@ -317,28 +368,36 @@ impl Arrival {
         });
         let (negotiation, result) = hashing.await.map_err(|_| StreamError::Internal)?;
         self.negotiation = Some(negotiation);
-        self.judge();
-        result
+        Ok(result.and(self.judge())?)
     }
 
     /// What an extension says to an element, or that there is none.
-    async fn answer(&mut self, peer: Option<&Authenticated<BareJid>>, element: Element) -> Answer {
+    async fn answer<S>(
+        &mut self,
+        stream: &mut S,
+        peer: Option<&Authenticated<BareJid>>,
+        element: Element,
+    ) -> Result<Answer, Stopped>
+    where
+        S: AsyncRead + Unpin,
+    {
         let hub = Arc::clone(&self.c2s.hub);
         let Some(handler) = hub.registry.nonza_handler(&element) else {
             let error = Some(StreamError::UnknownElement(Said::new(element.name())));
-            return Answer { write: Vec::new(), resumed: false, error };
+            return Ok(Answer { write: Vec::new(), resumed: false, error });
         };
-        let stream = peer.map_or(StreamState::Unauthenticated, |peer| {
+        let state = peer.map_or(StreamState::Unauthenticated, |peer| {
             let account = peer.account().clone();
             StreamState::Authenticated { account, connection: self.connection() }
         });
-        let NonzaReply { write, session, error, .. } = handler(NonzaRequest { hub, element, stream }).await;
+        let answering = handler(NonzaRequest { hub, element, stream: state });
+        let NonzaReply { write, session, error, .. } = self.wait_for(stream, answering).await?;
         let resumed = session.is_some();
         if let Some(session) = session {
             self.hold(session);
         }
         let error = error.map(|(condition, detail)| StreamError::Extension(condition, detail));
-        Answer { write, resumed, error }
+        Ok(Answer { write, resumed, error })
     }
 
     fn connection(&self) -> Connection {
@@ -388,7 +447,7 @@ impl Arrival {
             }
             Stopped::Closed => Vec::new(),
             Stopped::Error(error) => {
-                note(error, number, self.peer, None);
+                note(&self.c2s.sampling, error, number, self.peer, None);
                 self.negotiation.as_mut().map(|negotiation| negotiation.last_words(error)).unwrap_or_default()
             }
         };
@@ -397,16 +456,51 @@ impl Arrival {
     }
 }
 
+/// Reads a credential. One that cannot be understood is an account without it.
+async fn credentials(hub: Arc<Hub>, account: BareJid, hash: Hash) -> Result<Option<Credentials>, Unreadable> {
+    let found = match hub.store.credential(&account, hash.family()).await {
+        Ok(found) => found,
+        Err(error) => {
+            tracing::error!(%account, %error, "cannot read a credential");
+            return Err(Unreadable);
+        }
+    };
+    let Some((text, state)) = found else { return Ok(None) };
+    let standing = match state {
+        AccountState::Enabled => Standing::Active,
+        AccountState::Disabled => Standing::Disabled,
+    };
+    match text.parse() {
+        Ok(keys) => Ok(Some(Credentials { keys, standing })),
+        Err(error) => {
+            tracing::error!(%account, %error, "cannot understand a stored credential");
+            Ok(None)
+        }
+    }
+}
+
 /// Logs and counts the error that a stream ends by.
-pub(crate) fn note(error: &StreamError, connection: u64, peer: SocketAddr, jid: Option<&FullJid>) {
+pub(crate) fn note(
+    sampling: &Sampling,
+    error: &StreamError,
+    connection: u64,
+    peer: SocketAddr,
+    jid: Option<&FullJid>,
+) {
     let condition = error.condition();
     let condition = condition.as_str();
     metrics::counter!("unisono_client_stream_errors_total", "condition" => condition).increment(1);
     let jid = jid.map(tracing::field::display);
-    if error.is_theirs() {
-        tracing::info!(connection, %peer, jid, condition, %error, "stream ends by an error");
-    } else {
+    if !error.is_theirs() {
         tracing::debug!(connection, %peer, jid, condition, %error, "stream ends");
+        return;
+    }
+    let Some(Line { left_out, is_last }) = sampling.line(Instant::now(), peer.ip(), condition) else {
+        return;
+    };
+    tracing::info!(connection, %peer, jid, condition, %error, left_out, "stream ends by an error");
+    if is_last {
+        tracing::info!(peer = %peer.ip(), condition, "the next ones are counted, and not told for a minute");
     }
 }
 

@@ -63,6 +63,8 @@ pub enum StreamError {
     TooSlow(&'static str),
     #[error("no sign of life")]
     Silent,
+    #[error("{0}")]
+    Overloaded(&'static str),
     #[error("the session has ended: {}", .0.as_str())]
     SessionEnded(StreamCondition),
     #[error("ended by an extension: {}", .0.as_str())]
@@ -78,10 +80,10 @@ impl StreamError {
     pub fn condition(&self) -> StreamCondition {
         match self {
             Self::Xml(error) => match error {
-                XmlError::NotWellFormed(_) => StreamCondition::NotWellFormed,
+                // RFC 6120 §11.3, rule 4
+                XmlError::NotWellFormed(_) | XmlError::UndeclaredPrefix(_) => StreamCondition::NotWellFormed,
                 XmlError::RestrictedXml(_) => StreamCondition::RestrictedXml,
                 XmlError::UnsupportedEncoding => StreamCondition::UnsupportedEncoding,
-                XmlError::BadNamespacePrefix(_) => StreamCondition::BadNamespacePrefix,
                 XmlError::InvalidXml(_) => StreamCondition::InvalidXml,
                 XmlError::TooBig { .. } | XmlError::TooDeep { .. } | XmlError::TooMany { .. } => {
                     StreamCondition::PolicyViolation
@@ -98,6 +100,7 @@ impl StreamError {
                 StreamCondition::PolicyViolation
             }
             Self::Silent => StreamCondition::ConnectionTimeout,
+            Self::Overloaded(_) => StreamCondition::ResourceConstraint,
             Self::SessionEnded(condition) | Self::Extension(condition, _) => condition.clone(),
             Self::Shutdown => StreamCondition::SystemShutdown,
             Self::Internal => StreamCondition::InternalServerError,
@@ -107,7 +110,9 @@ impl StreamError {
     /// Whether it is the client that did wrong.
     pub(crate) fn is_theirs(&self) -> bool {
         match self {
-            Self::SessionEnded(_) | Self::Shutdown | Self::Internal | Self::Silent => false,
+            Self::SessionEnded(_) | Self::Shutdown | Self::Internal | Self::Silent | Self::Overloaded(_) => {
+                false
+            }
             Self::Xml(_)
             | Self::StreamNamespace(_)
             | Self::Root(_)

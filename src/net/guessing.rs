@@ -11,7 +11,6 @@
 //! - Failures are forgotten one by one as time passes, and by the thousand when there are too many to remember.
 //! - An account that does not exist counts as one that does.
 
-use std::collections::HashMap;
 use std::collections::hash_map::RandomState;
 use std::hash::BuildHasher;
 use std::net::IpAddr;
@@ -22,6 +21,7 @@ use tokio::time::Instant;
 use unisono_core::jid::BareJid;
 
 use crate::admission::network;
+use crate::generations::Generations;
 
 /// In this time one failure is forgotten.
 const FORGET_AFTER: Duration = Duration::from_secs(20);
@@ -33,9 +33,6 @@ const FREE_OF_ACCOUNT: u32 = 10;
 const STEP: Duration = Duration::from_millis(100);
 /// Failures that are remembered of one network or account.
 const FAILURES_MAX: u32 = 100;
-/// Networks or accounts that are remembered at least; at most twice as many are.
-const ENTRIES: usize = 8192;
-
 /// All failures that are remembered.
 pub(crate) struct Guessing {
     delay_max: Duration,
@@ -147,34 +144,6 @@ fn failures(now: Instant, until: Option<&Instant>) -> u32 {
     u32::try_from(count).unwrap_or(u32::MAX)
 }
 
-/// Entries by their hashes. What was not asked for since as many others came is forgotten.
-struct Generations<V> {
-    recent: HashMap<u64, V>,
-    older: HashMap<u64, V>,
-}
-
-impl<V> Default for Generations<V> {
-    fn default() -> Self {
-        Self { recent: HashMap::new(), older: HashMap::new() }
-    }
-}
-
-impl<V> Generations<V> {
-    fn entry(&mut self, key: u64) -> Option<&mut V> {
-        if let Some(value) = self.older.remove(&key) {
-            self.insert(key, value);
-        }
-        self.recent.get_mut(&key)
-    }
-
-    fn insert(&mut self, key: u64, value: V) {
-        if self.recent.len() >= ENTRIES && !self.recent.contains_key(&key) {
-            self.older = std::mem::take(&mut self.recent);
-        }
-        self.recent.insert(key, value);
-    }
-}
-
 impl Generations<Instant> {
     /// Adds a failure, and returns how many there are now.
     fn fail(&mut self, now: Instant, key: u64) -> u32 {
@@ -278,7 +247,7 @@ mod tests {
         let guessing = Guessing::new(MAX);
         let network = |n: usize| format!("2001:db8:{:x}:{:x}::1", n / 0x1_0000, n % 0x1_0000);
         fail(&guessing, &network(0), "victim", 30);
-        for n in 1..=5 * ENTRIES {
+        for n in 1..=5 * Generations::<Instant>::ENTRIES {
             fail(&guessing, &network(n), &format!("user{n}"), 1);
             if n % 1000 == 0 {
                 assert_eq!(wait(&guessing, &network(0), "somebody"), STEP * 10); // is asked for all the time
@@ -286,11 +255,10 @@ mod tests {
         }
         let memory = guessing.memory();
         for entries in [&memory.networks, &memory.accounts] {
-            assert!(entries.recent.len() + entries.older.len() <= 2 * ENTRIES);
+            assert!(entries.len() <= 2 * Generations::<Instant>::ENTRIES);
         }
         drop(memory);
         assert_eq!(wait(&guessing, "203.0.113.1", "victim"), Duration::ZERO);
-        assert_eq!(failures(Instant::now(), guessing.memory().networks.recent.values().next()), 1);
     }
 
     #[tokio::test(start_paused = true)]

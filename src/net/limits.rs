@@ -4,6 +4,8 @@ use std::time::Duration;
 
 use unisono_xml::Limits as XmlLimits;
 
+use crate::rate::Rate;
+
 /// Bytes of one element before authentication, from `<` to `>`: a stream header, or a message of SASL, such as PLAIN with
 /// the longest name and password. Stanzas, for which RFC 6120 §13.12 forbids a limit below 10 000, come later.
 pub const STRANGER_ELEMENT_BYTES_MAX: usize = 3 * 1024;
@@ -22,7 +24,8 @@ pub struct Limits {
     pub authenticate_within: Duration,
     /// From there until a resource is bound or a session resumed.
     pub bind_within: Duration,
-    /// Connections before authentication, of all addresses together. More are closed at once.
+    /// Connections before authentication, of all addresses together. More are closed at once. There may be as many
+    /// again between authentication and the binding of a resource.
     pub unauthenticated_max: usize,
     /// The same for one IPv4 address or one IPv6 network of 64 bits.
     pub unauthenticated_per_address_max: usize,
@@ -37,6 +40,12 @@ pub struct Limits {
     pub bind_attempts_max: u32,
     /// Requests to extensions before a resource is bound, such as to resume a stream (XEP-0198 §5), that may fail.
     pub early_requests_max: u32,
+    /// Connections that begin, of one IPv4 address or one IPv6 network of 64 bits. More are closed at once.
+    pub connection_rate: Rate,
+    /// Stanzas of a bound stream. What is more is read later.
+    pub stanza_rate: Rate,
+    /// Bytes of a bound stream. What is more is read later.
+    pub byte_rate: Rate,
     /// Stanzas that are not durable yet, above which nothing more is read.
     pub window: usize,
     /// Silence of the client after which the server asks for a sign of life, and asks again; announced by XEP-0478.
@@ -64,6 +73,9 @@ impl Default for Limits {
             sasl_delay_max: Duration::from_secs(3),
             bind_attempts_max: 5,
             early_requests_max: 3,
+            connection_rate: Rate { units: 1200, every: Duration::from_secs(60) },
+            stanza_rate: Rate { units: 5_000, every: Duration::from_secs(10) },
+            byte_rate: Rate { units: 10 * 1024 * 1024, every: Duration::from_secs(10) },
             window: 64,
             idle_after: Duration::from_secs(300),
             answer_within: Duration::from_secs(60),

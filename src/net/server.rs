@@ -8,16 +8,18 @@ use std::time::Duration;
 use metrics::{Counter, Gauge};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::Semaphore;
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use unisono_core::hub::Hub;
 use unisono_core::storage::StoreError;
 
-use crate::admission::Admission;
+use crate::admission::{Admission, Frequency};
 use crate::connection;
 use crate::guessing::Guessing;
 use crate::limits::Limits;
 use crate::negotiation::{Security, Terms};
+use crate::sampling::Sampling;
 use crate::sasl::{Decoys, Policy};
 use crate::signal::Signal;
 use crate::tls::CertStore;
@@ -28,7 +30,11 @@ pub struct C2s {
     pub(crate) certs: Arc<CertStore>,
     pub(crate) terms: Arc<Terms>,
     pub(crate) admission: Arc<Admission>,
+    /// Clients that have authenticated and not bound a resource; there may be as many as strangers.
+    pub(crate) newcomers: Arc<Admission>,
+    frequency: Frequency,
     pub(crate) guessing: Arc<Guessing>,
+    pub(crate) sampling: Sampling,
     /// Passwords that are hashed at a time (PLAIN); each takes a thread for some milliseconds.
     pub(crate) hashing: Semaphore,
     pub(crate) counts: Counts,
@@ -89,11 +95,15 @@ impl C2s {
         };
         let delay_max = terms.limits.authenticate_within.checked_div(3).unwrap_or_default();
         let threads = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+        let admission = || {
+            let Limits { unauthenticated_max, unauthenticated_per_address_max, .. } = terms.limits;
+            Admission::new(unauthenticated_max, unauthenticated_per_address_max)
+        };
         Ok(Arc::new(Self {
-            admission: Admission::new(
-                terms.limits.unauthenticated_max,
-                terms.limits.unauthenticated_per_address_max,
-            ),
+            admission: admission(),
+            newcomers: admission(),
+            frequency: Frequency::new(terms.limits.connection_rate),
+            sampling: Sampling::default(),
             guessing: Guessing::new(terms.limits.sasl_delay_max.min(delay_max)),
             hub,
             certs,
@@ -107,14 +117,18 @@ impl C2s {
     }
 
     /// Serves one connection, on a task of its own. It is dropped at once if there are too many that have not
-    /// authenticated, or the server stops.
+    /// authenticated, if too many came from there of late, or if the server stops.
     pub fn serve<IO>(self: &Arc<Self>, io: IO, peer: SocketAddr, security: Security)
     where
         IO: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     {
-        let Some(place) = self.admission.admit(peer.ip()) else {
+        let is_welcome = self.frequency.admits(Instant::now(), peer.ip());
+        let Some(place) = is_welcome.then(|| self.admission.admit(peer.ip())).flatten() else {
             self.counts.refused.increment(1);
-            tracing::debug!(%peer, "too many connections before authentication, one is refused");
+            if let Some(line) = self.sampling.line(Instant::now(), peer.ip(), "refused") {
+                let left_out = line.left_out;
+                tracing::info!(%peer, is_welcome, left_out, "too many connections, one is refused");
+            }
             return;
         };
         if let Some(registered) = self.register() {

@@ -329,7 +329,7 @@ fn a_prefix_has_to_be_declared() {
         ("<b xmlns:a='u'><c xmlns:d='v'/><d:e/>", "d"),
         ("<b xmlns:a='u'><A:c/>", "A"),
     ] {
-        assert_eq!(error(text), XmlError::BadNamespacePrefix(prefix.into()), "{text}");
+        assert_eq!(error(text), XmlError::UndeclaredPrefix(prefix.into()), "{text}");
     }
 }
 
@@ -525,7 +525,7 @@ fn a_reader_can_begin_anew() {
     let mut input = BytesMut::from("<?xml version='1.0'?><r xmlns='u'><stream:a/>");
     let Ok(Some(StreamEvent::Open(header))) = reader.next(&mut input) else { panic!("no header") };
     assert_eq!((header.prefix(), header.default_ns(), header.prefixes().count()), (None, "u", 0));
-    assert_eq!(reader.next(&mut input), Err(XmlError::BadNamespacePrefix("stream".into())));
+    assert_eq!(reader.next(&mut input), Err(XmlError::UndeclaredPrefix("stream".into())));
     reader.restart();
     assert!(matches!(reader.next(&mut BytesMut::from("<r>")), Ok(Some(StreamEvent::Open(_)))));
 }

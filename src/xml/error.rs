@@ -16,9 +16,9 @@ pub enum XmlError {
     /// Another encoding than UTF-8 is declared or used. RFC 6120 §11.6: `unsupported-encoding`.
     #[error("xml in another encoding than UTF-8")]
     UnsupportedEncoding,
-    /// A prefix that nothing declares; it is held as it was sent. RFC 6120 §4.9.3.2: `bad-namespace-prefix`.
+    /// A prefix that nothing declares; it is held as it was sent. RFC 6120 §11.3: `not-well-formed`.
     #[error("xml with the undeclared prefix {0:?}")]
-    BadNamespacePrefix(CompactString),
+    UndeclaredPrefix(CompactString),
     /// Well-formed, but nothing that a stream can contain, such as text between first-level elements.
     /// RFC 6120 §4.9.3.8: `invalid-xml`.
     #[error("xml is not a stream: {0}")]

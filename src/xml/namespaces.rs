@@ -123,7 +123,7 @@ impl<'a> Bindings<'a> {
                 .and_then(|at| self.declared.get(at))
                 .map(|binding| binding.ns.clone())
                 .or_else(|| self.outer.ns_of(prefix))
-                .ok_or_else(|| XmlError::BadNamespacePrefix(prefix.into())),
+                .ok_or_else(|| XmlError::UndeclaredPrefix(prefix.into())),
         }
     }
 
@@ -211,7 +211,7 @@ mod tests {
             assert_eq!(all.default_ns().as_str(), "inner");
             all.truncate(len);
             assert_eq!(ns(&all, "p").unwrap(), "outer-p");
-            assert_eq!(ns(&all, "r"), Err(XmlError::BadNamespacePrefix("r".into())));
+            assert_eq!(ns(&all, "r"), Err(XmlError::UndeclaredPrefix("r".into())));
             assert_eq!(all.default_ns().as_str(), "outer");
             for n in 0..more {
                 assert_eq!(ns(&all, &format!("n{n}")).unwrap(), "urn:n");

@@ -389,9 +389,9 @@ mod tests {
         ] {
             assert!(matches!(parse(text), Err(XmlError::NotWellFormed(_))), "{text:?} is {:?}", parse(text));
         }
-        assert_eq!(parse("<q:a/>"), Err(XmlError::BadNamespacePrefix("q".into())));
-        assert_eq!(parse("<a q:b=''/>"), Err(XmlError::BadNamespacePrefix("q".into())));
-        assert_eq!(parse("<a><b xmlns:q='q'/><q:c/></a>"), Err(XmlError::BadNamespacePrefix("q".into())));
+        assert_eq!(parse("<q:a/>"), Err(XmlError::UndeclaredPrefix("q".into())));
+        assert_eq!(parse("<a q:b=''/>"), Err(XmlError::UndeclaredPrefix("q".into())));
+        assert_eq!(parse("<a><b xmlns:q='q'/><q:c/></a>"), Err(XmlError::UndeclaredPrefix("q".into())));
         assert_eq!(
             parse("<?xml version='1.0'?><a/>"),
             Err(XmlError::RestrictedXml(Restricted::ProcessingInstruction))

@@ -78,7 +78,7 @@ async fn what_breaks_a_stream_ends_it_and_no_other(database: Database) {
         ("<message><!-- comment --></message>".to_owned(), "restricted-xml"),
         ("<?instruction?>".to_owned(), "restricted-xml"),
         ("<message xmlns='jabber:server'/>".to_owned(), "invalid-namespace"),
-        ("<x:message/>".to_owned(), "bad-namespace-prefix"),
+        ("<x:message/>".to_owned(), "not-well-formed"),
         ("<nothing xmlns='urn:example:nothing'/>".to_owned(), "unsupported-stanza-type"),
         (format!("<message><body>{large}</body></message>"), "policy-violation"),
         (format!("<message to='alice@{DOMAIN}'>{deep}"), "policy-violation"),

@@ -70,6 +70,10 @@ impl Negotiation {
                 Ok(())
             }
             Ok(Step::Success { peer, data }) => {
+                // §6.4.6: who says to be somebody else than it can prove is told no more than that.
+                if let Some(claimed) = self.from.as_ref().filter(|claimed| *claimed != peer.account()) {
+                    return Err(StreamError::WrongFrom(Said::new(claimed.as_str())));
+                }
                 exchange::write_success(&mut self.out, data.as_deref());
                 self.deadline = now.checked_add(self.terms.limits.bind_within).unwrap_or(now);
                 self.reader.set_limits(self.terms.limits.early_xml());
@@ -77,8 +81,9 @@ impl Negotiation {
                 Ok(())
             }
             Err(refusal) => {
-                tracing::info!(reason = refusal.reason, "a client cannot authenticate");
-                self.refuse(now, sasl, refusal.failure)
+                let told = self.refuse(now, sasl, refusal.failure);
+                self.refusal = Some(refusal.reason);
+                told
             }
         }
     }
@@ -92,6 +97,7 @@ impl Negotiation {
     ) -> Result<(), StreamError> {
         metrics::counter!("unisono_sasl_failures_total", "condition" => failure.as_str()).increment(1);
         self.failures = self.failures.saturating_add(1);
+        self.refusal = None;
         let delay = match failure {
             SaslFailure::Aborted => Duration::ZERO,
             _ => self.terms.limits.sasl_failure_delay,

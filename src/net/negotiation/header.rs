@@ -12,12 +12,17 @@ use crate::error::{Said, StreamError};
 /// What a client's header says.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Header {
-    /// The domain that the stream is for.
-    pub(super) to: BareJid,
+    /// The domain that the stream is for; none if the header does not say.
+    pub(super) to: Option<BareJid>,
     /// The account that the client says it will use.
     pub(super) from: Option<BareJid>,
     /// The language of what the client sends, where it does not say otherwise.
     pub(super) lang: Option<CompactString>,
+}
+
+/// The account that a header names, whatever else is wrong with it.
+pub(super) fn sender(header: &StreamHeader) -> Option<BareJid> {
+    header.element().attr("from").and_then(|from| read_from(from).ok())
 }
 
 impl Header {
@@ -38,7 +43,7 @@ impl Header {
         check_version(root.attr("version").unwrap_or_default())?;
         let lang = root.attr_ns(XML_NS, "lang").filter(|lang| is_language(lang));
         Ok(Self {
-            to: read_to(root.attr("to").unwrap_or_default(), domains)?,
+            to: root.attr("to").map(|to| read_to(to, domains)).transpose()?,
             from: root.attr("from").map(read_from).transpose()?,
             lang: lang.map(CompactString::from),
         })

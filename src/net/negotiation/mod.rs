@@ -129,11 +129,14 @@ pub(crate) struct Negotiation {
     state: State,
     /// From the first header, for good.
     to: Option<BareJid>,
+    /// From the present header.
     from: Option<BareJid>,
     lang: Option<CompactString>,
     /// Whether our header of the present stream is out.
     opened: bool,
     failures: u32,
+    /// Why the last attempt to authenticate failed, for the log.
+    refusal: Option<&'static str>,
     bindings: u32,
     /// What extensions answered without that a session was taken up.
     answers: u32,
@@ -203,6 +206,7 @@ impl Negotiation {
             lang: None,
             opened: false,
             failures: 0,
+            refusal: None,
             bindings: 0,
             answers: 0,
             deadline,
@@ -267,6 +271,11 @@ impl Negotiation {
         self.failures
     }
 
+    /// Why the last of them failed, as far as the log should say.
+    pub(crate) fn refusal(&self) -> Option<&'static str> {
+        self.refusal
+    }
+
     /// The end of the stream by an error, with a header before it if there was none (RFC 6120 §4.9.1.2).
     pub(crate) fn last_words(&mut self, error: &StreamError) -> Vec<u8> {
         self.state = State::Closed;
@@ -298,23 +307,24 @@ impl Negotiation {
     }
 
     fn header(&mut self, header: &StreamHeader) -> Result<(), StreamError> {
+        // An answer names who asked, an error as well (RFC 6120 §4.9.1.3).
+        self.from = header::sender(header);
         let Header { to, from, lang } = Header::read(header, &self.terms.domains)?;
-        // The host is fixed: what was authenticated for one is not for another.
-        if self.to.as_ref().is_some_and(|first| *first != to) {
-            return Err(StreamError::ChangedHost);
-        }
-        if let (Some(first), Some(now)) = (&self.from, &from)
-            && first != now
-        {
-            return Err(StreamError::WrongFrom(Said::new(now.as_str())));
-        }
+        // The host is fixed: what was authenticated for one is not for another. Nor need it be said again (§4.7.2).
+        let to = match (self.to.take(), to) {
+            (None, None) => return Err(StreamError::UnknownHost(Said::new(""))),
+            (Some(first), Some(now)) if first != now => {
+                self.to = Some(first);
+                return Err(StreamError::ChangedHost);
+            }
+            (Some(to), _) | (None, Some(to)) => to,
+        };
+        let to = self.to.insert(to);
         let state = match mem::replace(&mut self.state, State::Closed) {
-            State::Opening(stage) => self.stage(stage, &to, from.as_ref())?,
+            State::Opening(stage) => Self::stage(&self.terms, stage, to, from.as_ref())?,
             other => other,
         };
-        self.to = Some(to);
         self.lang = lang;
-        self.from = from.or(self.from.take());
         self.open();
         match &state {
             State::Authenticating(sasl) => features::write_authenticating(&mut self.out, sasl.offer()),
@@ -328,12 +338,17 @@ impl Negotiation {
     }
 
     /// What a header opens, if it fits.
-    fn stage(&self, stage: Stage, to: &BareJid, from: Option<&BareJid>) -> Result<State, StreamError> {
+    fn stage(
+        terms: &Terms,
+        stage: Stage,
+        to: &BareJid,
+        from: Option<&BareJid>,
+    ) -> Result<State, StreamError> {
         Ok(match stage {
             Stage::Clear => State::Securing,
             Stage::Secured(bindings) => {
-                let offer = Offer::new(&self.terms.policy, Channel::Tls(bindings));
-                let decoys = Arc::clone(&self.terms.decoys);
+                let offer = Offer::new(&terms.policy, Channel::Tls(bindings));
+                let decoys = Arc::clone(&terms.decoys);
                 State::Authenticating(Box::new(Authenticator::new(to.as_str(), offer, decoys)))
             }
             Stage::Authenticated(peer) => match from {
@@ -394,14 +409,14 @@ impl Negotiation {
         Ok(())
     }
 
+    /// RFC 6120 §5.4.3.3: what came in the clear is forgotten, but for the host, which cannot change.
     fn secured(&mut self, bindings: ChannelBindings) {
         self.restart(Stage::Secured(bindings));
-        // RFC 6120 §5.4.3.3: what came in the clear is forgotten, but for the host, which cannot change.
-        self.from = None;
     }
 
     fn restart(&mut self, stage: Stage) {
         self.reader.restart();
+        self.from = None;
         self.opened = false;
         self.state = State::Opening(stage);
     }

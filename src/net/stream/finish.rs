@@ -1,14 +1,16 @@
 //! How a bound stream ends (RFC 6120 §4.4, XEP-0190).
 
+use std::future::poll_fn;
 use std::io;
 
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt};
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout_at};
 use unisono_core::writing::Drained;
 
-use super::{End, Finished, Outgoing, Pending, Stream, WRITE_BYTES};
-use crate::arrival::{close, note};
+use super::{Closed, End, Finished, Outgoing, Pending, READ_BYTES, Stream, WRITE_BYTES};
+use crate::arrival::{LINGER, close, note};
 use crate::error::{CLOSE, StreamError};
+use crate::incoming::poll_read;
 
 impl<S: AsyncRead + AsyncWrite + Unpin> Stream<S> {
     /// Says what there is left to say. A session that the client did not close outlives this if it can be resumed.
@@ -16,22 +18,28 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Stream<S> {
         let number = self.peer.registered.number();
         let address = self.peer.address;
         let within = self.peer.c2s.terms.limits.close_within;
+        let jid = &self.held.session.jid;
         let mut last_words = Vec::new();
         match end {
             End::Lost(error) => {
-                tracing::info!(connection = number, jid = %self.held.session.jid, %error, "connection lost");
+                tracing::info!(connection = number, %jid, %error, "connection lost");
                 return;
             }
-            End::Closed => {
-                tracing::info!(connection = number, jid = %self.held.session.jid, "stream closed by the client");
-                self.pass_on_in_time().await;
+            End::Closed(Closed::Properly) => {
+                tracing::info!(connection = number, %jid, "stream closed by the client");
+                self.pass_on_in_time(self.close_until()).await;
                 self.held.hub.close(&self.held.session);
                 last_words.extend_from_slice(CLOSE);
             }
+            End::Closed(Closed::ByError(condition)) => {
+                tracing::info!(connection = number, %jid, ?condition, "stream ended by an error of the client");
+                self.held.hub.detach(&self.held.session);
+                last_words.extend_from_slice(CLOSE);
+            }
             End::Error(error) => {
-                note(&error, number, address, Some(&self.held.session.jid));
+                note(&self.peer.c2s.sampling, &error, number, address, Some(jid));
                 if error == StreamError::Shutdown {
-                    self.pass_on_in_time().await;
+                    return self.take_leave().await;
                 }
                 self.held.hub.detach(&self.held.session);
                 error.write_into(&mut last_words);
@@ -42,10 +50,79 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Stream<S> {
         close(&mut *self.io, &rest, within).await;
     }
 
+    /// The server stops, and the client has done nothing wrong: what it sent before it learns of that is handled (§4.4,
+    /// second rule). Answers to what comes after our last word wait for the next stream.
+    async fn take_leave(&mut self) {
+        let until = self.close_until();
+        // What is wrong with it matters to nobody any more: the stream has its error already.
+        let _heard = timeout_at(until, self.handle_received()).await;
+        self.pass_on_in_time(until).await;
+        let mut rest = std::mem::take(&mut self.outgoing).into_rest();
+        StreamError::Shutdown.write_into(&mut rest);
+        let closing = async {
+            self.io.write_all(&rest).await?;
+            self.io.shutdown().await
+        };
+        if matches!(timeout_at(until.max(in_a_moment()), closing).await, Ok(Ok(()))) {
+            let _heard = timeout_at(until.max(in_a_moment()), self.hear_out()).await;
+        }
+        self.held.hub.detach(&self.held.session);
+    }
+
+    fn close_until(&self) -> Instant {
+        let now = Instant::now();
+        now.checked_add(self.peer.c2s.terms.limits.close_within).unwrap_or(now)
+    }
+
+    /// Handles what has been read.
+    async fn handle_received(&mut self) -> Result<(), StreamError> {
+        loop {
+            self.finish_pending().await?;
+            if let Some(full) = &mut self.full {
+                full.as_mut().await;
+                self.full = None;
+            }
+            // What has been read is bounded, and there is no time to rest.
+            self.pace.end_pause();
+            self.take_in()?;
+            if self.pending.is_none() && self.full.is_none() && !self.pace.is_paused() {
+                return Ok(());
+            }
+        }
+    }
+
+    /// Handles what still comes, until the client closes its stream or the connection ends.
+    async fn hear_out(&mut self) -> Result<(), StreamError> {
+        loop {
+            self.handle_received().await?;
+            if self.closed.is_some() {
+                return Ok(());
+            }
+            let reading = poll_fn(|cx| poll_read(&mut *self.io, cx, &mut self.incoming, READ_BYTES));
+            if !matches!(reading.await, Ok(1..)) {
+                return Ok(());
+            }
+        }
+    }
+
+    /// Finishes the stanza that is being handled.
+    async fn finish_pending(&mut self) -> Result<(), StreamError> {
+        let finished = match &mut self.pending {
+            Some(Pending::Stanza(future)) => Finished::Stanza(future.as_mut().await),
+            Some(Pending::Nonza(future)) => Finished::Nonza(future.as_mut().await),
+            None => return Ok(()),
+        };
+        self.pending = None;
+        match finished {
+            Finished::Stanza(ticket) => self.wait_for(ticket),
+            Finished::Nonza(reply) => self.reply(reply)?,
+        }
+        Ok(())
+    }
+
     /// Writes what is due to the client, as far as there is time.
-    async fn pass_on_in_time(&mut self) {
-        let within = self.peer.c2s.terms.limits.close_within;
-        match timeout(within, self.pass_on()).await {
+    async fn pass_on_in_time(&mut self, until: Instant) {
+        match timeout_at(until, self.pass_on()).await {
             Ok(Ok(())) => {}
             Ok(Err(error)) => tracing::debug!(%error, "cannot write what is due"),
             Err(_elapsed) => tracing::debug!("no time left to write what is due"),
@@ -55,17 +132,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Stream<S> {
     /// Finishes the stanza that is being handled, waits until all that the client sent is durable, and writes the
     /// answers.
     async fn pass_on(&mut self) -> io::Result<()> {
-        let finished = match &mut self.pending {
-            Some(Pending::Stanza(future)) => Some(Finished::Stanza(future.as_mut().await)),
-            Some(Pending::Nonza(future)) => Some(Finished::Nonza(future.as_mut().await)),
-            None => None,
-        };
-        self.pending = None;
-        match finished {
-            Some(Finished::Stanza(ticket)) => self.wait_for(ticket),
-            Some(Finished::Nonza(reply)) => self.reply(reply).map_err(|_| io::ErrorKind::InvalidData)?,
-            None => {}
-        }
+        self.finish_pending().await.map_err(|_| io::ErrorKind::InvalidData)?;
         if let Some(last) = self.window.iter().max().copied() {
             self.held.hub.store.wait(last).await;
         }
@@ -96,4 +163,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Stream<S> {
         self.outgoing = Outgoing::default();
         self.io.flush().await
     }
+}
+
+/// However long the rest took, there is so much time for what comes next.
+fn in_a_moment() -> Instant {
+    let now = Instant::now();
+    now.checked_add(LINGER).unwrap_or(now)
 }

@@ -3,6 +3,7 @@
 mod finish;
 mod intake;
 mod outgoing;
+mod pace;
 
 use std::collections::VecDeque;
 use std::future::poll_fn;
@@ -27,6 +28,7 @@ use unisono_xml::{Element, StreamEvent, StreamReader};
 
 use self::intake::{Kind, classify, in_language};
 use self::outgoing::Outgoing;
+use self::pace::Pace;
 use crate::error::{Said, StreamError};
 use crate::incoming::poll_read;
 use crate::panic::{Panicked, caught};
@@ -82,12 +84,22 @@ pub(crate) struct Stream<S> {
     refill: Option<BoxFuture<'static, Result<(), StoreError>>>,
     /// The window is full: until its oldest ticket is durable, nothing is read.
     full: Option<BoxFuture<'static, ()>>,
+    pace: Pace,
     /// Whether the session may have something to write.
     due: bool,
-    closed_by_client: bool,
+    /// The client will send nothing more.
+    closed: Option<Closed>,
     silence: Silence,
     /// When to see whether the device is to be asked what it has.
     ask_at: Option<Instant>,
+}
+
+/// How a client ends its stream.
+enum Closed {
+    /// By `</stream:stream>`.
+    Properly,
+    /// By a stream error of its own, with this condition.
+    ByError(Said),
 }
 
 enum Pending {
@@ -126,6 +138,8 @@ enum Event {
     Finished(Finished),
     Refilled(Result<(), StoreError>),
     Durable,
+    /// A client that was too fast may go on.
+    Rested,
     Wrote(usize),
     Read(usize),
 }
@@ -135,7 +149,7 @@ enum End {
     /// The connection broke.
     Lost(io::Error),
     /// The client closed its stream.
-    Closed,
+    Closed(Closed),
     Error(StreamError),
 }
 
@@ -178,8 +192,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Stream<S> {
             pending: None,
             refill: None,
             full: None,
+            pace: Pace::new(),
             due: true,
-            closed_by_client: false,
+            closed: None,
             silence: Silence { since: Instant::now(), answer_until: None, took: true },
             ask_at: None,
         }
@@ -187,21 +202,16 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Stream<S> {
 
     /// Serves the stream to its end.
     pub(crate) async fn run(mut self: Box<Self>) {
+        let number = self.peer.registered.number();
         let ended = caught(pin!(self.serve())).await;
-        let end = match ended {
-            Ok(end) => end,
-            Err(Panicked(message)) => {
-                tracing::error!(
-                    connection = self.peer.registered.number(),
-                    jid = %self.held.session.jid,
-                    %message,
-                    "a handler has failed"
-                );
-                End::Error(StreamError::Internal)
-            }
-        };
+        let end = ended.unwrap_or_else(|Panicked(message)| {
+            tracing::error!(connection = number, jid = %self.held.session.jid, %message, "a handler has failed");
+            End::Error(StreamError::Internal)
+        });
         // Rarely used and large: it has no place in what an idle stream keeps.
-        Box::pin(self.finish(end)).await;
+        if let Err(Panicked(message)) = caught(Box::pin(self.finish(end))).await {
+            tracing::error!(connection = number, %message, "a handler has failed at the end of a stream");
+        }
     }
 
     async fn serve(&mut self) -> End {
@@ -251,6 +261,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Stream<S> {
             self.full = None;
             return Poll::Ready(Ok(Event::Durable));
         }
+        if self.pace.poll_over(cx).is_ready() {
+            return Poll::Ready(Ok(Event::Rested));
+        }
         if let Poll::Ready(count) = self.outgoing.poll_write(&mut *self.io, cx) {
             return Poll::Ready(count.map(Event::Wrote));
         }
@@ -268,7 +281,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Stream<S> {
             Event::Finished(Finished::Stanza(ticket)) => self.wait_for(ticket),
             Event::Finished(Finished::Nonza(reply)) => self.reply(reply)?,
             Event::Refilled(result) => self.refilled(result)?,
-            Event::Durable => {}
+            Event::Durable | Event::Rested => {}
             Event::Wrote(count) => {
                 self.silence.took = true;
                 self.peer.c2s.counts.bytes_out.increment(count as u64);
@@ -277,6 +290,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Stream<S> {
             Event::Read(count) => {
                 self.silence.since = Instant::now();
                 self.silence.answer_until = None;
+                self.pace.bytes(&self.peer.c2s.terms.limits, self.silence.since, count);
                 self.peer.c2s.counts.bytes_in.increment(count as u64);
             }
         }
@@ -287,7 +301,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Stream<S> {
     fn go_on(&mut self) -> Result<(), End> {
         self.take_in()?;
         self.fill()?;
-        if self.closed_by_client { Err(End::Closed) } else { Ok(()) }
+        self.closed.take().map_or(Ok(()), |closed| Err(End::Closed(closed)))
     }
 
     /// Reads elements as long as they may be handled.
@@ -296,7 +310,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Stream<S> {
             match self.reader.next(&mut self.incoming)? {
                 None => break,
                 Some(StreamEvent::Element(element)) => self.element(element)?,
-                Some(StreamEvent::Close) => self.closed_by_client = true,
+                Some(StreamEvent::Close) => self.closed = Some(Closed::Properly),
                 Some(StreamEvent::Open(header)) => {
                     return Err(StreamError::UnknownElement(Said::new(header.element().name())));
                 }
@@ -310,10 +324,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Stream<S> {
 
     /// Whether another stanza may be taken.
     fn wants_input(&self) -> bool {
-        self.pending.is_none() && self.full.is_none() && !self.closed_by_client
+        self.pending.is_none() && self.full.is_none() && self.closed.is_none() && !self.pace.is_paused()
     }
 
     fn element(&mut self, element: Element) -> Result<(), StreamError> {
+        self.pace.stanza(&self.peer.c2s.terms.limits);
         let hub = &self.held.hub;
         let session = &self.held.session;
         match classify(&element, &session.jid)? {
@@ -333,9 +348,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Stream<S> {
                 let request = NonzaRequest { hub: Arc::clone(hub), element, stream };
                 self.pending = Some(Pending::Nonza(handler(request)));
             }
-            // The client says why it is about to close; what it does then decides.
+            // RFC 6120 §4.9.1.1: whatever follows, this stream is over.
             Kind::Error => {
-                tracing::debug!(connection = self.peer.registered.number(), "stream error of the client");
+                let condition = element.first_child().map_or("", Element::name);
+                self.closed = Some(Closed::ByError(Said::new(condition)));
             }
         }
         Ok(())

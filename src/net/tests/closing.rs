@@ -96,3 +96,77 @@ async fn a_server_that_stops_says_so_and_keeps_the_sessions() {
     let resumed = bob.until("/>").await;
     assert!(resumed.starts_with("<resumed "), "{resumed}");
 }
+
+/// RFC 6120 §4.4: who closes first goes on to take what comes until the other side has closed, too.
+#[tokio::test(start_paused = true)]
+async fn what_is_sent_before_a_client_learns_of_the_stop_is_handled() {
+    for has_management in [true, false] {
+        let server = Server::start().await;
+        server.user("alice").await;
+        server.user("bob").await;
+        let mut alice = server.device("alice", "phone").await;
+        let mut bob = server.device("bob", "laptop").await;
+        bob.be_available().await;
+        let bob_id = bob.enable_management().await;
+        let id = if has_management { alice.enable_management().await } else { String::new() };
+        let hello =
+            |n| format!("<message to='bob@example.org' type='chat' id='m{n}'><body>{n}</body></message>");
+        // Both are in the hands of the server before it looks at the first.
+        alice.send(&(hello(1) + &hello(2))).await;
+        let c2s = server.c2s.clone();
+        let stopping = tokio::spawn(async move { c2s.stop(Duration::from_secs(10)).await });
+        let farewell = alice.until("</stream:stream>").await;
+        assert!(farewell.contains("<system-shutdown "), "{farewell}");
+        alice.send(&(hello(3) + "</stream:stream>")).await;
+        assert_eq!(alice.rest().await, "");
+        drop((alice, bob));
+        assert_eq!(stopping.await.unwrap(), 0);
+
+        server.hub.save().await;
+        let server = server.restarted().await;
+        let mut bob = server.client().await;
+        bob.log_in("bob").await;
+        bob.send(&format!("<resume xmlns='urn:xmpp:sm:3' previd='{bob_id}' h='0'/>")).await;
+        for n in 1..=3 {
+            let message = bob.until("</message>").await;
+            assert!(message.contains(&format!("<body>{n}</body>")), "{message}");
+        }
+        if has_management {
+            let mut alice = server.client().await;
+            alice.log_in("alice").await;
+            alice.send(&format!("<resume xmlns='urn:xmpp:sm:3' previd='{id}' h='0'/>")).await;
+            alice.until("<resumed ").await;
+            assert!(alice.until("/>").await.contains(" h='3'"));
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_client_that_says_nothing_does_not_keep_the_server() {
+    let server = Server::start().await;
+    server.user("alice").await;
+    let _alice = server.device("alice", "phone").await;
+    let began = tokio::time::Instant::now();
+    assert_eq!(server.c2s.stop(Duration::from_secs(10)).await, 0);
+    assert_eq!(began.elapsed().as_secs(), 5);
+}
+
+/// §4.9.1.1: who receives a stream error closes the stream. What comes behind it is not looked at.
+#[tokio::test]
+async fn an_error_of_the_client_ends_its_stream_and_not_its_session() {
+    let server = Server::start().await;
+    server.user("alice").await;
+    let mut alice = server.device("alice", "phone").await;
+    let id = alice.enable_management().await;
+    let ping = "<iq type='get' id='last'><none xmlns='urn:example:none'/></iq>";
+    let error =
+        "<stream:error><undefined-condition xmlns='urn:ietf:params:xml:ns:xmpp-streams'/></stream:error>";
+    alice.send(&format!("{error}{ping}</stream:stream>")).await;
+    assert_eq!(alice.rest().await, "</stream:stream>");
+    assert_eq!(sessions(&server.hub, "alice").await, 1);
+    let mut alice = server.client().await;
+    alice.log_in("alice").await;
+    alice.send(&format!("<resume xmlns='urn:xmpp:sm:3' previd='{id}' h='0'/>")).await;
+    alice.until("<resumed ").await;
+    assert!(alice.until("/>").await.contains(" h='0'"));
+}

@@ -10,3 +10,4 @@ mod scram;
 mod server;
 mod traffic;
 mod trouble;
+mod waiting;

@@ -5,7 +5,7 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use tokio::time::{Instant, sleep};
-use unisono_net::Limits;
+use unisono_net::{Limits, Rate};
 
 use crate::server::Server;
 
@@ -98,6 +98,47 @@ async fn nothing_is_read_while_too_much_is_not_durable() {
     server.store.release();
     for number in 0..10 {
         assert!(bob.until("</message>").await.contains(&format!("<body>{number}</body>")));
+    }
+}
+
+/// RFC 6120 §13.12: who sends too fast is read later, and told nothing wrong.
+#[tokio::test(start_paused = true)]
+async fn nothing_is_read_faster_than_it_may_be_sent() {
+    let second = Duration::from_secs(1);
+    let stanzas = Limits { stanza_rate: Rate { units: 10, every: second }, ..Limits::default() };
+    let bytes = Limits { byte_rate: Rate { units: 6_000, every: second }, ..Limits::default() };
+    for (limits, at_most) in [(stanzas, 10), (bytes, 11)] {
+        let server = Server::with(limits).await;
+        server.user("alice").await;
+        let mut alice = server.device("alice", "phone").await;
+        let mut other = server.device("alice", "laptop").await;
+        sleep(second).await;
+        let taken = || server.hub.counters.stanzas.load(Ordering::Relaxed);
+        let before = taken();
+        let began = Instant::now();
+        let filler = "x".repeat(500);
+        for _ in 0..50 {
+            alice.send(&format!("<iq type='get' id='1'><none xmlns='urn:x'>{filler}</none></iq>")).await;
+        }
+        sleep(Duration::from_millis(10)).await;
+        let at_once = taken() - before;
+        assert!((at_most - 5..=at_most + 1).contains(&at_once), "{at_once}");
+        // Nobody else waits for that.
+        other.ping().await;
+        assert!(began.elapsed() < second);
+        for _ in 0..50 {
+            alice.until("id='1'").await;
+        }
+        let took = began.elapsed();
+        assert!((3 * second..=6 * second).contains(&took), "{took:?}");
+        assert_eq!(taken() - before, 51);
+        // A pause gives back what one such time allows.
+        sleep(60 * second).await;
+        let began = Instant::now();
+        for _ in 0..8 {
+            alice.ping().await;
+        }
+        assert!(began.elapsed() < second);
     }
 }
 

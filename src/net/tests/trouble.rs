@@ -6,7 +6,7 @@ use std::time::Duration;
 use tokio::time::{Instant, sleep};
 use unisono_core::extension::{Entity, Registry};
 use unisono_core::stanza::IqType;
-use unisono_net::{Limits, Security};
+use unisono_net::{Limits, Rate, Security};
 use unisono_store::MemoryStore;
 
 use crate::client::Client;
@@ -31,8 +31,9 @@ async fn each_mistake_ends_its_stream_and_no_other() {
         ("<message a='1' a='2'/>", "not-well-formed"),
         ("<message><!-- x --></message>", "restricted-xml"), // §4.9.3.18
         ("<message>&nbsp;</message>", "restricted-xml"),
-        ("<a:message/>", "bad-namespace-prefix"), // §4.9.3.2
-        ("text", "invalid-xml"),                  // §4.9.3.11
+        ("<a:message/>", "not-well-formed"), // §11.3, rule 4
+        ("<message><foo:body>What is this foo?</foo:body></message>", "not-well-formed"), // §4.9.3.13
+        ("text", "invalid-xml"),             // §4.9.3.11
         (&format!("<message><body>{}</body></message>", "x".repeat(300_000)), "policy-violation"),
         (&format!("<message>{deep}"), "policy-violation"), // §13.12
     ] {
@@ -175,6 +176,25 @@ async fn strangers_from_one_place_are_counted_until_they_are_known() {
         tokio::task::yield_now().await;
     }
     Client::new(server.connect(Security::StartTls)).open().await;
+}
+
+/// RFC 6120 §13.12: attempts to connect are counted, too.
+#[tokio::test(start_paused = true)]
+async fn who_connects_too_often_is_turned_away() {
+    let rate = Rate { units: 6, every: Duration::from_secs(60) };
+    let server = Server::with(Limits { connection_rate: rate, ..Limits::default() }).await;
+    let knock = async || {
+        let mut stranger = Client::new(server.connect(Security::StartTls));
+        stranger.try_send("</stream:stream>").await;
+        !stranger.rest().await.is_empty()
+    };
+    for number in 0..8 {
+        assert_eq!(knock().await, number < 6, "{number}");
+    }
+    Client::new(server.connect_from("198.51.100.1:1", Security::StartTls)).open().await;
+    sleep(Duration::from_secs(10)).await;
+    assert!(knock().await);
+    assert!(!knock().await);
 }
 
 /// DESIGN.md §7: a panic in one handler ends one stream.
