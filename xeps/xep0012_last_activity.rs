@@ -16,6 +16,8 @@ use unisono_core::stanza::{IqType, NS_CLIENT, Stanza};
 use unisono_xml::Element;
 
 pub const NS: &str = "jabber:iq:last";
+/// Bytes of what a device said when it left; the rest of a longer text is not kept.
+const STATUS_BYTES_MAX: usize = 1_024;
 
 pub struct LastActivity;
 
@@ -31,8 +33,8 @@ impl Extension for LastActivity {
         on.iq(Entity::OtherAccount, IqType::Get, (NS, "query"), last_seen);
         on.account_state::<LastSeen>();
         on.left(|account, presence, now, writes| {
-            let status = presence.child_text("status", NS_CLIENT).unwrap_or_default().into_owned();
-            account.set_state(LastSeen { at: now, status }, writes);
+            let status = presence.child_text("status", NS_CLIENT).unwrap_or_default();
+            account.set_state(LastSeen::new(now, &status), writes);
         });
         on.last_seen(|account| account.state::<LastSeen>().map(|last| last.at));
         on.admit(refuse_strangers);
@@ -44,6 +46,15 @@ impl Extension for LastActivity {
 struct LastSeen {
     at: i64,
     status: String,
+}
+
+impl LastSeen {
+    fn new(at: i64, status: &str) -> Self {
+        let ends = status.char_indices().map(|(at, char)| at.saturating_add(char.len_utf8()));
+        let end = ends.take_while(|end| *end <= STATUS_BYTES_MAX).last().unwrap_or(0);
+        let kept = status.get(..end).unwrap_or_default();
+        Self { at, status: kept.to_owned() }
+    }
 }
 
 impl AccountState for LastSeen {
@@ -99,6 +110,17 @@ fn refuse_strangers(stanza: &Stanza, account: &Account, side: Side) -> Result<()
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn long_last_words_are_cut_between_two_characters() {
+        let long = "ö".repeat(600);
+        for (status, kept) in
+            [("", ""), ("bye", "bye"), (&long[..1_024], &long[..1_024]), (&long, &long[..1_024])]
+        {
+            assert_eq!(LastSeen::new(1, status).status, kept);
+        }
+        assert_eq!(LastSeen::new(1, &format!("x{long}")).status.len(), 1_023);
+    }
 
     #[test]
     fn what_is_kept_is_read_back() {
