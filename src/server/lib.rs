@@ -12,6 +12,7 @@ pub mod config;
 mod logging;
 mod metrics;
 pub mod serve;
+mod settings;
 mod system;
 pub mod tls_default;
 pub mod wiring;

@@ -14,19 +14,18 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use unisono_core::extension::Registry;
-use unisono_core::hub::{Hub, Settings};
+use unisono_core::hub::Hub;
 use unisono_core::ids::LogPosition;
-use unisono_core::jid::BareJid;
 use unisono_core::storage::Store;
-use unisono_net::sasl::Policy;
 use unisono_net::tls::CertStore;
-use unisono_net::{C2s, Limits, Security};
+use unisono_net::{C2s, Security};
 
 use crate::api::guard::{Token, guarded};
 use crate::api::local::{LocalAdmin, Running};
 use crate::api::router::router;
 use crate::cli::{Admin, Failure};
-use crate::config::{ArchivePolicy, Config, Loaded, WhenInactive};
+use crate::config::{Config, Loaded};
+use crate::settings::{limits, policy, settings};
 use crate::system::{SystemClock, SystemRandom};
 use crate::{logging, metrics, tls_default};
 
@@ -65,25 +64,6 @@ async fn open_store(config: &Config) -> Result<Arc<dyn Store>, Failure> {
         .map_err(|error| Failure::unreachable(format!("cannot open the store {}: {error}", config.store.url)))
 }
 
-fn settings(config: &Config) -> Settings {
-    Settings {
-        domains: config.server.domains.iter().map(|domain| BareJid::from(domain.clone())).collect(),
-        resume_for: config.limits.resume_timeout,
-        devices_max: config.limits.devices_per_account as usize,
-        outbox_bytes_max: usize::try_from(config.limits.outbox_bytes.get()).unwrap_or(usize::MAX),
-        archive: match config.archive.policy {
-            ArchivePolicy::Always => unisono_core::hub::ArchivePolicy::Always,
-            ArchivePolicy::Roster => unisono_core::hub::ArchivePolicy::Roster,
-            ArchivePolicy::Never => unisono_core::hub::ArchivePolicy::Never,
-        },
-        spares_inactive: match config.clients.when_inactive {
-            WhenInactive::Important => true,
-            WhenInactive::Everything => false,
-        },
-        ..Settings::default()
-    }
-}
-
 async fn run(config: &Config) -> Result<(), Failure> {
     let signals = Signals::take().map_err(|error| Failure::failed(format!("cannot start: {error}")))?;
     let handle = metrics::install().map_err(|error| Failure::failed(format!("cannot count: {error}")))?;
@@ -103,7 +83,7 @@ async fn run_on(
     handle: PrometheusHandle,
     mut signals: Signals,
 ) -> Result<(), Failure> {
-    let c2s = C2s::new(hub.clone(), certs.clone(), limits(config), Policy::default()).await;
+    let c2s = C2s::new(hub.clone(), certs.clone(), limits(config), policy(config)).await;
     let c2s = c2s.map_err(|error| Failure::unreachable(format!("cannot use the store: {error}")))?;
     let stop = CancellationToken::new();
     let tasks = TaskTracker::new();
@@ -138,7 +118,7 @@ async fn run_on(
     stop.cancel();
     tasks.close();
     tasks.wait().await;
-    let _ = std::fs::remove_file(&config.admin.socket);
+    let _ = remove_socket(&config.admin.socket);
     tracing::info!("stopped");
     Ok(())
 }
@@ -208,23 +188,6 @@ fn announce_ready(listening: &[String]) {
     let mut out = io::stdout().lock();
     // Who does not read it does not need it.
     let _ = writeln!(out, "ready: {}", listening.join(", ")).and_then(|()| out.flush());
-}
-
-fn limits(config: &Config) -> Limits {
-    let limits = &config.limits;
-    let bytes = |size: crate::config::Size| usize::try_from(size.get()).unwrap_or(usize::MAX);
-    let unlimited = |count: u32| if count == 0 { usize::MAX } else { count as usize };
-    Limits {
-        early_stanza_bytes_max: bytes(limits.stanza_bytes_before_auth),
-        stanza_bytes_max: bytes(limits.stanza_bytes),
-        authenticate_within: limits.auth_timeout,
-        sasl_delay_max: limits.auth_delay_max,
-        unauthenticated_max: unlimited(limits.connections_before_auth),
-        unauthenticated_per_address_max: unlimited(limits.connections_per_ip_before_auth),
-        window: limits.unfinished_stanzas as usize,
-        idle_after: limits.idle_timeout,
-        ..Limits::default()
-    }
 }
 
 /// The configured certificates, or the one that the server makes itself.
@@ -344,12 +307,18 @@ fn bind_socket(path: &Path) -> io::Result<UnixListener> {
     if std::os::unix::net::UnixStream::connect(path).is_ok() {
         return Err(io::Error::new(io::ErrorKind::AddrInUse, "a server answers there already"));
     }
-    if std::fs::symlink_metadata(path).is_ok_and(|found| found.file_type().is_socket()) {
-        std::fs::remove_file(path)?;
-    }
+    remove_socket(path)?;
     let listener = UnixListener::bind(path)?;
     std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o600))?;
     Ok(listener)
+}
+
+/// Removes a socket, and nothing else.
+fn remove_socket(path: &Path) -> io::Result<()> {
+    if std::fs::symlink_metadata(path).is_ok_and(|found| found.file_type().is_socket()) {
+        std::fs::remove_file(path)?;
+    }
+    Ok(())
 }
 
 /// A task that ends when the server stops.

@@ -333,8 +333,10 @@ async fn boot(folder: &Path, database: &Database, set: &[&str]) -> (Child, watch
     words.push("/bin/sh".to_owned());
     let mut command = Command::new(&words[0]);
     command.args(&words[1..]);
-    // A file that grows beyond a limit is an error then, not the end (setrlimit(2)).
-    command.args(["-c", "trap '' XFSZ; exec \"$@\"", "sh", env!("CARGO_BIN_EXE_unisono")]);
+    // A file that grows beyond a limit is an error then, not the end (setrlimit(2)). Of descriptors it is given few, and
+    // takes what it may have.
+    let script = "trap '' XFSZ; ulimit -S -n 256; exec \"$@\"";
+    command.args(["-c", script, "sh", env!("CARGO_BIN_EXE_unisono")]);
     command.current_dir(folder).env_remove("UNISONO_CONFIG").env_remove("RUST_LOG").kill_on_drop(true);
     command.arg("--config").arg(folder.join("unisono.toml")).arg("serve");
     command.args(set.iter().flat_map(|set| ["--set", set]));

@@ -120,6 +120,7 @@ async fn strangers_take_little_memory_for_a_short_time_and_nobody_notices() {
     let (count, seconds) = scale();
     let set = vec![
         "limits.connections_per_ip_before_auth=0",
+        "limits.connections_per_ip_per_minute=0",
         "limits.connections_before_auth=100000",
         format!("limits.auth_timeout={seconds}s").leak(),
     ];

@@ -10,6 +10,7 @@ mod command_line;
 mod configuration;
 mod convergence;
 mod crash;
+mod defences;
 mod discovery;
 mod disk;
 mod guessing;

@@ -2,12 +2,14 @@
 
 use std::collections::BTreeSet;
 use std::net::SocketAddr;
+use std::path::Path;
 use std::time::Duration;
 
 use super::keys::Config;
 use super::load::Places;
 use super::problem::Problem;
 use super::setting::Text;
+use super::store_url::StoreUrl;
 use super::units::Size;
 
 /// RFC 6120 §13.12: a server must accept stanzas of this size.
@@ -16,6 +18,9 @@ const STANZA_BYTES_MIN: Size = Size::bytes(10_000);
 /// (`unisono_xml::Limits::WRITTEN_FACTOR`), and some more for prefixes; SQLite stores values of up to 10^9.
 const STANZA_BYTES_MAX: Size = Size::kib(64 * 1024);
 
+/// With less, a stanza that is as large as it must be allowed to be would take more than a second.
+const BYTES_PER_SECOND_MIN: Size = STANZA_BYTES_MIN;
+
 /// All problems that need no look at the machine.
 pub(crate) fn problems(config: &Config, places: &Places) -> Vec<Problem> {
     let mut checks = Checks { places, problems: Vec::new() };
@@ -23,7 +28,8 @@ pub(crate) fn problems(config: &Config, places: &Places) -> Vec<Problem> {
     checks.listeners(config);
     checks.certificates(config);
     checks.limits(config);
-    checks.admins(config);
+    checks.login(config);
+    checks.places(config);
     checks.problems
 }
 
@@ -111,6 +117,19 @@ impl Checks<'_> {
         self.range("limits.outbox_bytes", limits.outbox_bytes, limits.stanza_bytes, Size::kib(u32::MAX));
         self.range("limits.auth_timeout", limits.auth_timeout, seconds(1), seconds(300));
         self.range("limits.auth_delay_max", limits.auth_delay_max, seconds(0), seconds(60));
+        self.range("limits.auth_attempts", limits.auth_attempts, 3, 6);
+        self.range("limits.bind_timeout", limits.bind_timeout, seconds(1), seconds(300));
+        self.range("limits.sessions_per_account", limits.sessions_per_account, 1, 100_000);
+        self.require(
+            limits.bytes_per_second == Size::bytes(0) || limits.bytes_per_second >= BYTES_PER_SECOND_MIN,
+            "limits.bytes_per_second",
+            || {
+                format!(
+                    "\"{}\" is out of range: from \"{BYTES_PER_SECOND_MIN}\", or 0",
+                    limits.bytes_per_second
+                )
+            },
+        );
         self.range("limits.idle_timeout", limits.idle_timeout, seconds(10), seconds(86_400));
         self.range("limits.resume_timeout", limits.resume_timeout, seconds(0), seconds(30 * 86_400));
         self.range("limits.connections_before_auth", limits.connections_before_auth, 1, u32::MAX);
@@ -125,17 +144,35 @@ impl Checks<'_> {
         });
     }
 
-    fn admins(&mut self, config: &Config) {
-        for jid in &config.accounts.admins {
-            let ours = config.server.domains.iter().any(|domain| domain.as_str() == jid.domain());
-            self.require(ours, "accounts.admins", || {
-                format!(
-                    "\"{jid}\" is not an account of this server: \"{}\" is not in server.domains",
-                    jid.domain()
-                )
-            });
+    fn login(&mut self, config: &Config) {
+        let mechanisms = &config.login.mechanisms;
+        self.require(!mechanisms.is_empty(), "login.mechanisms", || {
+            "without a mechanism no client can log in".to_owned()
+        });
+        self.unique(mechanisms, "login.mechanisms");
+    }
+
+    /// The server makes its socket and its files anew: none of them may take the place of another.
+    fn places(&mut self, config: &Config) {
+        let data_dir = &config.server.data_dir;
+        let mut taken = vec![(data_dir.clone(), "server.data_dir")];
+        if let StoreUrl::Sqlite(file) = &config.store.url {
+            taken.push((data_dir.join(file), "store.url"));
         }
-        self.unique(&config.accounts.admins, "accounts.admins");
+        for certificate in &config.tls.certificate {
+            taken.push((certificate.cert.clone(), "tls.certificate"));
+            taken.push((certificate.key.clone(), "tls.certificate"));
+        }
+        for (file, key) in
+            [(&config.admin.token_file, "admin.token_file"), (&config.admin.socket, "admin.socket")]
+        {
+            let path = data_dir.join(&**file);
+            let other = taken.iter().find(|(other, _)| same(other, &path)).map(|(_, other)| *other);
+            self.require(other.is_none(), key, || {
+                format!("{} is what {} names", path.display(), other.unwrap_or_default())
+            });
+            taken.push((path, key));
+        }
     }
 
     fn unique<T: Ord + std::fmt::Display>(&mut self, values: &[T], key: &str) {
@@ -144,6 +181,12 @@ impl Checks<'_> {
             self.require(seen.insert(value), key, || format!("\"{value}\" is listed twice"));
         }
     }
+}
+
+/// Whether two paths lead to one place, as far as their words tell.
+fn same(one: &Path, other: &Path) -> bool {
+    let absolute = |path: &Path| std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
+    absolute(one) == absolute(other)
 }
 
 /// How a message shows a limit: as it would be written.

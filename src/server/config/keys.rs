@@ -7,8 +7,8 @@ use std::time::Duration;
 
 use toml::Spanned;
 use toml::de::DeValue;
-use unisono_core::jid::BareJid;
 
+use super::data_file::DataFile;
 use super::domain::Domain;
 use super::read::Reader;
 use super::sample;
@@ -24,13 +24,13 @@ configuration! {
         store: Store,
         listen: Listen,
         tls: Tls,
+        login: Login,
         limits: Limits,
         clients: Clients,
         archive: Archive,
         log: Log,
         metrics: Metrics,
         admin: Admin,
-        accounts: Accounts,
     }
 }
 
@@ -87,6 +87,15 @@ section! {
 }
 
 section! {
+    /// How clients prove who they are.
+    Login {
+        /// What they may use. Each SCRAM comes with its variant that is bound to the TLS connection (-PLUS).
+        /// Without PLAIN, which shows the password to the server, some old clients cannot log in.
+        mechanisms: Vec<LoginMechanism> = LoginMechanism::ALL.into();
+    }
+}
+
+section! {
     /// What one client, or all of them together, may use.
     Limits {
         /// The largest stanza before a resource is bound. At least "10KB" (RFC 6120). Before the login, when
@@ -98,11 +107,24 @@ section! {
         connections_per_ip_before_auth: u32 = 64;
         /// All connections that have not logged in yet.
         connections_before_auth: u32 = 10_000;
+        /// Connections that one address may begin in a minute. 0: no limit.
+        connections_per_ip_per_minute: u32 = 1200;
         /// The time from the connection to a finished login.
         auth_timeout: Duration = Duration::from_secs(10);
+        /// Logins that may fail on one connection: from 3 to 6 (RFC 6120).
+        auth_attempts: u32 = 4;
         /// How long a login waits at most where many have failed before: from the same address, or to the same
         /// account. Never more than a third of auth_timeout. "0s": it does not wait.
         auth_delay_max: Duration = Duration::from_secs(3);
+        /// The time from the login until a client has its resource, or its old session.
+        bind_timeout: Duration = Duration::from_secs(30);
+        /// The sessions that an account can have at a time, connected or waiting to be resumed.
+        sessions_per_account: u32 = 64;
+        /// What one client may send in a second, on average over ten seconds. What it sends faster is read later
+        /// and not refused. 0: no limit.
+        stanzas_per_second: u32 = 500;
+        /// The same in bytes. 0: no limit.
+        bytes_per_second: Size = Size::kib(1024);
         /// A client that is silent for so long is asked for a sign of life; without one its connection
         /// ends at most two minutes later, and its session waits to be resumed.
         idle_timeout: Duration = Duration::from_secs(900);
@@ -161,22 +183,27 @@ section! {
     /// Administration. The commands of `unisono` reach a running server through its socket.
     Admin {
         /// The Unix socket. A relative path is in data_dir.
-        socket: PathBuf = PathBuf::from("unisono.sock");
+        socket: DataFile = DataFile::named("unisono.sock");
         /// A loopback address to offer the same HTTP API at, or "off". There, a request must show the
         /// token: "Authorization: Bearer TOKEN".
         listen: Option<SocketAddr> = None;
         /// The file of that token, open to the server's own user alone. Made at the first start that needs
         /// it. A relative path is in data_dir.
-        token_file: PathBuf = PathBuf::from("admin.token");
+        token_file: DataFile = DataFile::named("admin.token");
     }
 }
 
-section! {
-    /// Accounts with special rights.
-    Accounts {
-        /// Who may administer this server with an XMPP client, as a list of addresses such as
-        /// "admin@example.org".
-        admins: Vec<BareJid> = Vec::new();
+words! {
+    /// A mechanism of SASL that can be switched off.
+    LoginMechanism {
+        /// RFC 5802 with SHA-512.
+        ScramSha512 = "SCRAM-SHA-512",
+        /// RFC 7677.
+        ScramSha256 = "SCRAM-SHA-256",
+        /// RFC 5802.
+        ScramSha1 = "SCRAM-SHA-1",
+        /// RFC 4616; never outside of TLS.
+        Plain = "PLAIN",
     }
 }
 
@@ -228,13 +255,24 @@ words! {
     }
 }
 
+impl LoginMechanism {
+    /// All of them, the strongest first.
+    pub const ALL: [Self; 4] = [Self::ScramSha512, Self::ScramSha256, Self::ScramSha1, Self::Plain];
+}
+
+impl std::fmt::Display for LoginMechanism {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
 impl Config {
     /// Puts what lives in `data_dir` there.
     pub(crate) fn settle(&mut self) {
         let data_dir = &self.server.data_dir;
         self.store.url.settle(data_dir);
-        self.admin.socket = data_dir.join(&self.admin.socket);
-        self.admin.token_file = data_dir.join(&self.admin.token_file);
+        self.admin.socket.settle(data_dir);
+        self.admin.token_file.settle(data_dir);
     }
 
     /// The directory of the certificate that the server makes itself.

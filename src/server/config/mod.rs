@@ -8,6 +8,7 @@
 
 mod bind;
 mod check;
+mod data_file;
 mod domain;
 mod files;
 mod keys;
@@ -24,10 +25,11 @@ mod tests;
 mod units;
 
 pub use bind::bind;
+pub use data_file::DataFile;
 pub use domain::Domain;
 pub use keys::{
-    Accounts, Admin, Archive, ArchivePolicy, Certificate, Clients, Config, Limits, Listen, Log, LogFormat,
-    LogLevel, Metrics, Server, Store, Tls, WhenInactive,
+    Admin, Archive, ArchivePolicy, Certificate, Clients, Config, Limits, Listen, Log, LogFormat, LogLevel,
+    Login, LoginMechanism, Metrics, Server, Store, Tls, WhenInactive,
 };
 pub(crate) use load::defaults_with;
 pub use load::{DEFAULT_FILE, Loaded, SYSTEM_FILE, load};

@@ -6,7 +6,6 @@ use std::time::Duration;
 
 use toml::Spanned;
 use toml::de::DeValue;
-use unisono_core::jid::BareJid;
 
 use super::domain::Domain;
 use super::read::Reader;
@@ -214,22 +213,6 @@ impl Text for Domain {
     }
 }
 
-impl Text for BareJid {
-    const WHAT: &'static str = "an address such as \"admin@example.org\"";
-
-    fn parse(text: &str, _: &Path) -> Result<Self, String> {
-        let jid: BareJid = text.parse().map_err(|error| format!(": {error}"))?;
-        if jid.local().is_none() {
-            return Err(format!("; did you mean \"admin@{jid}\"?"));
-        }
-        Ok(jid)
-    }
-
-    fn text(&self) -> String {
-        self.to_string()
-    }
-}
-
 impl Text for StoreUrl {
     const WHAT: &'static str = "\"sqlite:FILE\" or \"postgres://USER@HOST/DATABASE\"";
     const MAY_SHOW: bool = false; // a password may stand in it
@@ -247,7 +230,7 @@ impl Text for StoreUrl {
 macro_rules! words {
     ($(#[$about:meta])* $name:ident { $($(#[$doc:meta])* $variant:ident = $word:literal,)+ }) => {
         $(#[$about])*
-        #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
         pub enum $name { $($(#[$doc])* $variant,)+ }
 
         impl $name {

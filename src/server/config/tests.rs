@@ -6,7 +6,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use super::load::read_text;
-use super::{ArchivePolicy, Config, Domain, LogFormat, Size, StoreUrl, load};
+use super::{ArchivePolicy, Config, Domain, LogFormat, LoginMechanism, Size, StoreUrl, load};
 
 /// Loads a text as `/etc/x/unisono.toml`, with `--set` arguments.
 fn load_text(text: &str, sets: &[&str]) -> Result<Config, String> {
@@ -19,7 +19,7 @@ fn an_empty_file_gives_the_defaults() {
     assert_eq!(config, Config::default());
     assert_eq!(config.server.domains[0].as_str(), "localhost");
     assert_eq!(config.store.url, StoreUrl::Sqlite("unisono-data/unisono.db".into()));
-    assert_eq!(config.admin.socket, Path::new("unisono-data/unisono.sock"));
+    assert_eq!(&*config.admin.socket, Path::new("unisono-data/unisono.sock"));
     config.server.data_dir = "/elsewhere".into();
     assert_eq!(config.own_tls_dir(), Path::new("/elsewhere/tls"));
 }
@@ -47,8 +47,8 @@ fn every_kind_of_value_is_read() {
         listen = "off"
         [admin]
         socket = "/run/unisono.sock"
-        [accounts]
-        admins = ["admin@example.org"]
+        [login]
+        mechanisms = ["SCRAM-SHA-256", "PLAIN"]
         [[tls.certificate]]
         domains = ["example.org"]
         cert = "a.pem"
@@ -74,8 +74,8 @@ fn every_kind_of_value_is_read() {
     assert_eq!(config.archive.policy, ArchivePolicy::Roster);
     assert_eq!(config.log.format, LogFormat::Json);
     assert_eq!(config.metrics.listen, None);
-    assert_eq!(config.admin.socket, Path::new("/run/unisono.sock"));
-    assert_eq!(config.accounts.admins[0].as_str(), "admin@example.org");
+    assert_eq!(&*config.admin.socket, Path::new("/run/unisono.sock"));
+    assert_eq!(config.login.mechanisms, [LoginMechanism::ScramSha256, LoginMechanism::Plain]);
     assert_eq!(config.tls.certificate[0].cert, Path::new("/etc/x/a.pem"));
     assert_eq!(config.tls.certificate[0].key, Path::new("/keys/a.key"));
     assert!(config.tls.certificate[1].is_for(&config.server.domains[1]));
@@ -170,9 +170,9 @@ fn each_mistake_is_named_with_its_line() {
              \"postgres://USER@HOST/DATABASE\"",
         ),
         (
-            "[accounts]\nadmins = [\"localhost\"]",
-            "unisono.toml:2: accounts.admins: \"localhost\" is not an address such as \
-             \"admin@example.org\"; did you mean \"admin@localhost\"?",
+            "[login]\nmechanisms = [\"SCRAM-SHA-256-PLUS\"]",
+            "unisono.toml:2: login.mechanisms: \"SCRAM-SHA-256-PLUS\" is not one of SCRAM-SHA-512 \
+             SCRAM-SHA-256 SCRAM-SHA-1 PLAIN",
         ),
         ("\n[[tls.certificate]]\ncert = \"a\"", "unisono.toml:2: tls.certificate: \"key\" is missing"),
         // Values that do not go together, or are out of range.
@@ -208,9 +208,32 @@ fn each_mistake_is_named_with_its_line() {
             "unisono.toml:2: limits.auth_timeout: \"0s\" is out of range: from \"1s\" to \"5m\"",
         ),
         (
-            "[accounts]\nadmins = [\"a@b.org\"]",
-            "unisono.toml:2: accounts.admins: \"a@b.org\" is not an account of this server: \"b.org\" \
-             is not in server.domains",
+            "[login]\nmechanisms = []",
+            "unisono.toml:2: login.mechanisms: without a mechanism no client can log in",
+        ),
+        (
+            "[login]\nmechanisms = [\"PLAIN\", \"PLAIN\"]",
+            "unisono.toml:2: login.mechanisms: \"PLAIN\" is listed twice",
+        ),
+        (
+            "[limits]\nauth_attempts = 2",
+            "unisono.toml:2: limits.auth_attempts: 2 is out of range: from 3 to 6",
+        ),
+        (
+            "[limits]\nbytes_per_second = 9999",
+            "unisono.toml:2: limits.bytes_per_second: \"9999B\" is out of range: from \"10KB\", or 0",
+        ),
+        (
+            "[admin]\nsocket = \"unisono.db\"",
+            "unisono.toml:2: admin.socket: unisono-data/unisono.db is what store.url names",
+        ),
+        (
+            "[admin]\ntoken_file = \"unisono.sock\"",
+            "unisono.toml: admin.socket: unisono-data/unisono.sock is what admin.token_file names",
+        ),
+        (
+            "[admin]\nsocket = \"/etc/x/a.key\"\n[[tls.certificate]]\ncert = \"a.pem\"\nkey = \"a.key\"",
+            "unisono.toml:2: admin.socket: /etc/x/a.key is what tls.certificate names",
         ),
         (
             "[[tls.certificate]]\ndomains = [\"x.org\"]\ncert = \"a\"\nkey = \"b\"",
@@ -310,9 +333,14 @@ fn paths_start_at_the_directory_of_the_file() {
     std::fs::write(&file, "").unwrap();
     let config = load(Some(&file), &[]).unwrap().config;
     assert_eq!(config.server.data_dir, folder.path().join("unisono-data"));
-    assert_eq!(config.admin.socket, folder.path().join("unisono-data/unisono.sock"));
+    assert_eq!(&*config.admin.socket, folder.path().join("unisono-data/unisono.sock"));
+    // What lives in data_dir is there, whether the file names it or not.
+    std::fs::write(&file, "[admin]\nsocket = \"unisono.sock\"\ntoken_file = \"t\"").unwrap();
+    let config = load(Some(&file), &[]).unwrap().config;
+    assert_eq!(&*config.admin.socket, folder.path().join("unisono-data/unisono.sock"));
+    assert_eq!(&*config.admin.token_file, folder.path().join("unisono-data/t"));
     let config = load(Some(&file), &["server.data_dir=here".to_owned()]).unwrap().config;
-    assert_eq!(config.admin.socket, Path::new("here/unisono.sock"));
+    assert_eq!(&*config.admin.socket, Path::new("here/unisono.sock"));
 }
 
 #[test]
