@@ -6,7 +6,7 @@
 //! are one order, and nothing is written to a device that is not durable.
 
 use std::any::{Any, TypeId};
-use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -16,9 +16,10 @@ use crate::extension::{AccountState as Kept, Registry};
 use crate::hub::{SessionRef, Settings};
 use crate::ids::{AccountId, DeviceId, LogPosition, SessionId, Ticket};
 use crate::jid::BareJid;
+use crate::repetition::Recent;
 use crate::roster::RosterItem;
 use crate::session::{CatchUp, Session};
-use crate::storage::{AccountData, AccountState, DeviceRecord, RECENT_FINGERPRINTS, Wake, Write};
+use crate::storage::{AccountData, AccountState, DeviceRecord, Wake, Write};
 use crate::subscription::SubscriptionState;
 
 /// Documents of this kind keep requests to subscribe, by the contact who asks.
@@ -82,8 +83,8 @@ pub struct Account {
     pub(crate) sessions: Vec<Session>,
     /// Sessions that are over, kept to tell their clients what arrived (XEP-0198 §5, `h` of `<failed/>`).
     pub(crate) over: Vec<(DeviceId, SessionId)>,
-    /// Fingerprints of what the account sent, each with the connection it came by (0: an earlier run).
-    recent: VecDeque<(i64, u64)>,
+    /// What the account sent last.
+    pub(crate) recent: Recent,
     states: HashMap<TypeId, Box<dyn Any + Send>>,
     /// The last commit that concerns the account.
     pub(crate) last_ticket: Ticket,
@@ -133,7 +134,7 @@ impl Account {
             devices: data.devices,
             sessions: Vec::new(),
             over: data.sessions.iter().filter(|s| s.snapshot.is_none()).map(|s| (s.device, s.id)).collect(),
-            recent: data.recent.into_iter().map(|fingerprint| (fingerprint, 0)).collect(),
+            recent: Recent::of_earlier_runs(data.recent),
             states,
             last_ticket: Ticket::NONE,
             woken: Ticket::NONE,
@@ -243,30 +244,6 @@ impl Account {
     pub(crate) fn advance(&mut self, now_micros: i64) -> LogPosition {
         self.head = self.head.next(now_micros);
         self.head
-    }
-
-    /// Whether a message with this fingerprint was recorded on another connection: then this one is a repetition by a
-    /// client that never saw its acknowledgement (promise P3). On one connection nothing is repeated, so equal
-    /// messages are meant.
-    pub(crate) fn is_repetition(&self, fingerprint: i64, connection: u64) -> bool {
-        fingerprint != 0
-            && self.recent.iter().rev().any(|(known, by)| *known == fingerprint && *by != connection)
-    }
-
-    /// A message was taken that may be sent again.
-    pub(crate) fn remember_sent(&mut self, fingerprint: i64, connection: u64) {
-        if fingerprint == 0 {
-            return;
-        }
-        if self.recent.len() >= RECENT_FINGERPRINTS {
-            self.recent.pop_front();
-        }
-        self.recent.push_back((fingerprint, connection));
-    }
-
-    /// A client that closed its stream knows what arrived; what it sends on another connection is meant.
-    pub(crate) fn forget_sent_by(&mut self, connection: u64) {
-        self.recent.retain(|(_, by)| *by != connection);
     }
 
     /// A commit that concerns the account was submitted, with all its sessions to be woken.

@@ -320,7 +320,7 @@ impl Hub {
             self.end(&session.cell, session.id);
             let mut account = session.cell.lock();
             account.over.retain(|(_, id)| *id != session.id);
-            account.forget_sent_by(session.connection);
+            account.recent.closed(session.connection);
             let forgotten = numbers_write(account.id, session.id, None);
             self.commit(&mut account, vec![forgotten, Write::SessionEnded { session: session.id }]);
         }

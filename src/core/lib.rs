@@ -32,6 +32,7 @@ mod catch_up;
 pub mod doctor;
 mod housekeeping;
 mod presence;
+mod repetition;
 mod snapshot;
 
 // What others plug in.

@@ -17,6 +17,7 @@ use crate::outbox::{Entry, Form, Item};
 use crate::receive::error_reply;
 use crate::record::{Direction, Keep, MessageRecord, Origin, Payload, Place};
 use crate::render::Renderer;
+use crate::repetition::fingerprint;
 use crate::session::Session;
 use crate::stanza::{
     CLIENT_SCOPE, Message, MessageType, NS_CLIENT, NS_DELAY, NS_STANZA_IDS, OUR_LIMITS, Stanza,
@@ -163,7 +164,7 @@ impl Road<'_> {
     fn between_accounts(&mut self, sender: &mut Account, mut other: Option<&mut Account>) -> Ticket {
         let sent_keep = self.keep(sender, Side::Sender);
         let fingerprint = self.fingerprint();
-        if sent_keep != Keep::Nothing && sender.is_repetition(fingerprint, self.origin.connection) {
+        if sent_keep != Keep::Nothing && sender.recent.repeats(fingerprint, self.origin.connection) {
             return self.repetition(sender);
         }
         if other.as_deref().is_some_and(|account| account.is_gone) {
@@ -191,7 +192,7 @@ impl Road<'_> {
         // What came back to its sender may be sent again, and is no repetition then.
         let fingerprint = if self.error.is_none() { fingerprint } else { 0 };
         if sent_keep != Keep::Nothing {
-            sender.remember_sent(fingerprint, self.origin.connection);
+            sender.recent.add(fingerprint, self.origin.connection);
         }
         let now = self.hub.clock.now_micros();
         let sent = place(sender, sent_keep, &reflected, now);
@@ -228,10 +229,10 @@ impl Road<'_> {
         let keep = self.keep(account, Side::Recipient);
         let fingerprint = self.fingerprint();
         if keep != Keep::Nothing {
-            if account.is_repetition(fingerprint, self.origin.connection) {
+            if account.recent.repeats(fingerprint, self.origin.connection) {
                 return self.repetition(account);
             }
-            account.remember_sent(fingerprint, self.origin.connection);
+            account.recent.add(fingerprint, self.origin.connection);
         }
         let delivered = self.delivered(account, keep);
         let received = place(account, keep, &delivered, self.hub.clock.now_micros());
@@ -409,9 +410,7 @@ impl Road<'_> {
         } else {
             hash.update(message.payload.text().as_bytes());
         }
-        let digest = hash.finalize();
-        let first = digest.first_chunk::<8>().map_or(1, |bytes| i64::from_be_bytes(*bytes));
-        if first == 0 { 1 } else { first }
+        fingerprint(*hash.finalize().first_chunk().unwrap_or(&[1; 8]), origin_id.is_some())
     }
 }
 

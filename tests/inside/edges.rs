@@ -200,6 +200,20 @@ async fn who_closed_the_stream_may_begin_again_with_the_same_ids() {
 }
 
 #[tokio::test]
+async fn an_origin_id_is_known_again_after_a_closed_stream() {
+    let world = World::with(&["alice", "bob"]).await;
+    let bob = world.online("bob", "phone").await;
+    for bodies in [vec!["1"], vec![]] {
+        let alice = world.online("alice", "script").await;
+        let once = "<message to='bob@example.org' type='chat' id='1'><body>1</body>\
+                    <origin-id xmlns='urn:xmpp:sid:0' id='o1'/></message>";
+        alice.send(once).await;
+        world.hub.close(&alice.session);
+        assert_eq!(bob.bodies().await, bodies);
+    }
+}
+
+#[tokio::test]
 async fn what_no_log_has_comes_back_when_its_session_ends() {
     let world = World::with(&["alice", "bob"]).await;
     let alice = world.online("alice", "desk").await;

@@ -122,14 +122,14 @@ fn message(number: i64, sender: i64, recipient: i64) -> MessageRecord {
     }
 }
 
-/// A log of one account, with 100 contacts.
+/// A log of one account, with 20 contacts.
 async fn filled(url: &str, length: i64) -> SqlStore {
     let store = SqlStore::open(url).await.unwrap();
     let jid = "user1@example.org".parse().unwrap();
     store.create(&jid, &[], 0).await.unwrap();
     let mut last = store.durable();
     for number in 1..=length {
-        let record = message(number, number % 100 + 2, 1);
+        let record = message(number, number % 20 + 2, 1);
         let record = MessageRecord { sent: None, ..record };
         last = store.submit(Commit { writes: vec![Write::Message(Arc::new(record))], wake: Vec::new() });
         if number % 2_000 == 0 {
