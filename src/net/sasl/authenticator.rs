@@ -101,7 +101,6 @@ pub struct Authenticator<A> {
     offer: Offer,
     decoys: Arc<Decoys>,
     state: State<A>,
-    failures: u32,
 }
 
 #[derive(Debug)]
@@ -122,7 +121,7 @@ enum Evidence {
 impl<A: Account> Authenticator<A> {
     /// `domain` is the one to which the stream was opened; it completes user names.
     pub fn new(domain: &str, offer: Offer, decoys: Arc<Decoys>) -> Self {
-        Self { domain: domain.into(), offer, decoys, state: State::Idle, failures: 0 }
+        Self { domain: domain.into(), offer, decoys, state: State::Idle }
     }
 
     /// `<auth/>` or `<authenticate/>`: `message` is the initial response if there was one. An exchange
@@ -134,20 +133,18 @@ impl<A: Account> Authenticator<A> {
         nonce: ServerNonce,
     ) -> Result<Step<A>, Refusal> {
         self.state = State::Idle;
-        let result = self.offer.select(mechanism).and_then(|mechanism| {
-            if let Some(message) = message {
-                return self.read(mechanism, nonce, message);
-            }
-            // Every mechanism here is client-first: the empty challenge asks for its message.
-            self.state = State::Initial(mechanism, nonce);
-            Ok(Step::Challenge(Vec::new()))
-        });
-        self.counted(result)
+        let mechanism = self.offer.select(mechanism)?;
+        if let Some(message) = message {
+            return self.read(mechanism, nonce, message);
+        }
+        // Every mechanism here is client-first: the empty challenge asks for its message.
+        self.state = State::Initial(mechanism, nonce);
+        Ok(Step::Challenge(Vec::new()))
     }
 
     /// `<response/>`.
     pub fn respond(&mut self, message: &[u8]) -> Result<Step<A>, Refusal> {
-        let result = match mem::replace(&mut self.state, State::Idle) {
+        match mem::replace(&mut self.state, State::Idle) {
             State::Initial(mechanism, nonce) => self.read(mechanism, nonce, message),
             State::Proof(mechanism, account, standing, challenged) => {
                 challenged.verify(message).and_then(|data| succeed(account, mechanism, standing, Some(data)))
@@ -155,14 +152,13 @@ impl<A: Account> Authenticator<A> {
             State::Idle | State::Credentials(..) => {
                 Err(SaslFailure::MalformedRequest.because("response without a challenge"))
             }
-        };
-        self.counted(result)
+        }
     }
 
     /// The answer to [`Step::NeedCredentials`]: `None` if there is no such account, or none with a
     /// credential for this hash. Both take the same way as a wrong password.
     pub fn provide(&mut self, credentials: Option<Credentials>) -> Result<Step<A>, Refusal> {
-        let result = match mem::replace(&mut self.state, State::Idle) {
+        match mem::replace(&mut self.state, State::Idle) {
             State::Credentials(mechanism, account, Evidence::Plain(password)) => {
                 let (keys, standing, owner) = self.keys(&account, PLAIN_HASH, credentials);
                 check_password(&keys, &password, owner)
@@ -177,26 +173,18 @@ impl<A: Account> Authenticator<A> {
             State::Idle | State::Initial(..) | State::Proof(..) => {
                 Err(SaslFailure::MalformedRequest.because("nobody asked for credentials"))
             }
-        };
-        self.counted(result)
+        }
     }
 
     /// `<abort/>` (RFC 6120 §6.4.4).
     pub fn abort(&mut self) -> Refusal {
         self.state = State::Idle;
-        self.failures = self.failures.saturating_add(1);
         SaslFailure::Aborted.because("client gave up")
     }
 
     /// What to announce.
     pub fn offer(&self) -> &Offer {
         &self.offer
-    }
-
-    /// Exchanges on this stream that failed. RFC 6120 §6.4.5 wants two to five of them allowed, and then
-    /// the stream closed with `policy-violation`.
-    pub fn failures(&self) -> u32 {
-        self.failures
     }
 
     /// The client's first message, of either kind.
@@ -244,13 +232,6 @@ impl<A: Account> Authenticator<A> {
             Some(found) if found.keys.hash() == hash => (found.keys, found.standing, Owner::Account),
             _ => (decoy, Standing::Active, Owner::Nobody),
         }
-    }
-
-    fn counted(&mut self, result: Result<Step<A>, Refusal>) -> Result<Step<A>, Refusal> {
-        if result.is_err() {
-            self.failures = self.failures.saturating_add(1);
-        }
-        result
     }
 }
 

@@ -473,13 +473,12 @@ fn without_an_initial_response_an_empty_challenge_asks_for_it() {
 }
 
 #[test]
-fn steps_out_of_order_are_refused_and_counted() {
+fn steps_out_of_order_are_refused() {
     let server = server();
     let mut stream = server.open();
     assert_eq!(failure(stream.respond(b"n,,n=alice,r=abc")), SaslFailure::MalformedRequest);
     assert_eq!(failure(stream.provide(None)), SaslFailure::MalformedRequest);
     assert_eq!(stream.abort().failure, SaslFailure::Aborted);
-    assert_eq!(stream.failures(), 3);
 
     // A response while credentials are being read ends the exchange; they come too late.
     let message = Some(&b"\0alice\0pencil"[..]);
@@ -500,7 +499,6 @@ fn steps_out_of_order_are_refused_and_counted() {
     let (last, _) = client.last(&message);
     assert!(stream.respond(last.as_bytes()).is_ok());
     assert_eq!(failure(stream.respond(last.as_bytes())), SaslFailure::MalformedRequest);
-    assert_eq!(stream.failures(), 8);
 }
 
 /// RFC 6120 §6.4.2: a second `<auth/>` discards the exchange under way, RFC 6120 §6.4.4: `<abort/>` too.
