@@ -107,6 +107,8 @@ pub struct AccountSummary {
     pub state: AccountState,
     /// Microseconds since 1970.
     pub created_at: i64,
+    /// How many devices it has, connected or not.
+    pub devices: u32,
 }
 
 /// What an account holds in memory while somebody needs it.

@@ -13,6 +13,7 @@ use super::{Subject, contract, jid, message};
 contract! {
     an_account_has_credentials_and_a_state,
     accounts_are_listed_in_the_order_of_their_addresses,
+    devices_are_counted,
     a_secret_stays_what_it_was_first,
     an_account_is_loaded_whole,
     texts_come_back_as_they_were,
@@ -73,6 +74,20 @@ async fn accounts_are_listed_in_the_order_of_their_addresses(subject: Subject) {
         listed.extend(some.into_iter().map(|summary| summary.jid));
     }
     assert_eq!(listed, expected);
+}
+
+async fn devices_are_counted(subject: Subject) {
+    let (alice, bob) = (subject.account("alice").await, subject.account("bob").await);
+    subject.account("carol").await;
+    let device = |account, id| Write::Device { account, device: device(id, 0) };
+    subject
+        .write([device(alice, 1), device(alice, 2), device(bob, 3), device(alice, 4), device(alice, 2)])
+        .await;
+    subject.write([Write::DeviceRemoved { device: DeviceId(1) }]).await;
+    let store = subject.store();
+    let counts: Vec<_> = store.list(None, 9).await.unwrap().iter().map(|summary| summary.devices).collect();
+    assert_eq!(counts, [2, 1, 0]);
+    assert_eq!(store.summary(&jid("alice")).await.unwrap().unwrap().devices, 2);
 }
 
 async fn a_secret_stays_what_it_was_first(subject: Subject) {

@@ -43,7 +43,7 @@ impl Accounts for MemoryStore {
     }
 
     fn summary<'a>(&'a self, jid: &'a BareJid) -> BoxFuture<'a, Result<Option<AccountSummary>, StoreError>> {
-        self.read(|content| Ok(content.accounts.get(jid).map(|account| account.summary(jid))))
+        self.read(|content| Ok(content.accounts.get(jid).map(|account| content.summary(jid, account))))
     }
 
     fn list<'a>(
@@ -54,7 +54,7 @@ impl Accounts for MemoryStore {
         self.read(|content| {
             let range = (after.map_or(Bound::Unbounded, Bound::Excluded), Bound::Unbounded);
             let accounts = content.accounts.range::<BareJid, _>(range);
-            Ok(accounts.take(limit).map(|(jid, account)| account.summary(jid)).collect())
+            Ok(accounts.take(limit).map(|(jid, account)| content.summary(jid, account)).collect())
         })
     }
 
@@ -149,13 +149,18 @@ impl Sessions for MemoryStore {
     }
 }
 
-impl Account {
-    fn summary(&self, jid: &BareJid) -> AccountSummary {
-        AccountSummary { id: self.id, jid: jid.clone(), state: self.state, created_at: self.created_at }
-    }
-}
-
 impl Content {
+    fn summary(&self, jid: &BareJid, account: &Account) -> AccountSummary {
+        let devices = self.holdings.get(&account.id).map_or(0, |holdings| holdings.devices.len());
+        AccountSummary {
+            id: account.id,
+            jid: jid.clone(),
+            state: account.state,
+            created_at: account.created_at,
+            devices: u32::try_from(devices).unwrap_or(u32::MAX),
+        }
+    }
+
     fn data(&self, jid: &BareJid, account: &Account, kinds: &[&'static str]) -> AccountData {
         let empty = Holdings::default();
         let holdings = self.holdings.get(&account.id).unwrap_or(&empty);

@@ -47,7 +47,8 @@ impl Accounts for SqlStore {
     }
 
     fn summary<'a>(&'a self, jid: &'a BareJid) -> BoxFuture<'a, Result<Option<AccountSummary>, StoreError>> {
-        const SUMMARY: &str = "SELECT id, jid, state, created_at FROM account WHERE jid = $1";
+        const SUMMARY: &str = "SELECT id, jid, state, created_at, \
+            (SELECT count(*) FROM device WHERE device.account = account.id) FROM account WHERE jid = $1";
         Box::pin(async move {
             let mut reader = self.shared.database.reader().await?;
             let query = sqlx::query_as::<_, SummaryRow>(SUMMARY).bind(jid.as_str());
@@ -61,8 +62,9 @@ impl Accounts for SqlStore {
         after: Option<&'a BareJid>,
         limit: usize,
     ) -> BoxFuture<'a, Result<Vec<AccountSummary>, StoreError>> {
-        const LIST: &str =
-            "SELECT id, jid, state, created_at FROM account WHERE jid > $1 ORDER BY jid LIMIT $2";
+        const LIST: &str = "SELECT id, jid, state, created_at, \
+            (SELECT count(*) FROM device WHERE device.account = account.id) \
+            FROM account WHERE jid > $1 ORDER BY jid LIMIT $2";
         Box::pin(async move {
             let mut reader = self.shared.database.reader().await?;
             let query = sqlx::query_as::<_, SummaryRow>(LIST)
@@ -128,10 +130,11 @@ impl Accounts for SqlStore {
     }
 }
 
-type SummaryRow = (i64, String, i64, i64);
+type SummaryRow = (i64, String, i64, i64, i64);
 
-fn summary((id, name, state, created_at): SummaryRow) -> Result<AccountSummary, StoreError> {
-    Ok(AccountSummary { id: AccountId(id), jid: jid(&name)?, state: account_state(state)?, created_at })
+fn summary((id, name, state, created_at, devices): SummaryRow) -> Result<AccountSummary, StoreError> {
+    let (id, jid, state) = (AccountId(id), jid(&name)?, account_state(state)?);
+    Ok(AccountSummary { id, jid, state, created_at, devices: u32::try_from(devices).unwrap_or(u32::MAX) })
 }
 
 fn account_state(state: i64) -> Result<AccountState, StoreError> {
