@@ -90,7 +90,9 @@ async fn run_on(
     let mut others = Vec::new();
     if let Some(address) = config.metrics.listen {
         let listener = metrics::listen(address).await.map_err(|error| cannot_listen(address, &error))?;
-        others.push(format!("metrics {}", listener.local_addr().unwrap_or(address)));
+        let address = listener.local_addr().unwrap_or(address);
+        tracing::info!(%address, "listening for requests for metrics");
+        others.push(format!("metrics {address}"));
         spawn_until(&tasks, &stop, metrics::serve(listener, handle, hub.clone()));
     }
     let guarded = admin_port(config).await?;
@@ -275,6 +277,7 @@ async fn admin_port(config: &Config) -> Result<Option<AdminPort>, Failure> {
     }
     let listener = metrics::listen(address).await.map_err(|error| cannot_listen(address, &error))?;
     let address = listener.local_addr().unwrap_or(address);
+    tracing::info!(%address, "listening for administration");
     Ok(Some((listener, token, address)))
 }
 

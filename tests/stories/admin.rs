@@ -94,3 +94,34 @@ async fn a_token_that_others_can_read_stops_the_start() {
     assert!(!check.status.success());
     assert!(String::from_utf8(check.stdout).unwrap().contains("admin token"));
 }
+
+#[tokio::test]
+async fn a_page_of_accounts_is_as_long_as_asked() {
+    let server = start().await;
+    for name in ["alice", "bob", "carol"] {
+        server.account(name).await;
+    }
+    let [_phone, _laptop] = server.devices("bob").await;
+    let at = server.address("admin");
+    let token = std::fs::read_to_string(server.path("data/admin.token")).unwrap();
+    let (host, shown) = (format!("Host: {at}"), format!("Authorization: Bearer {}", token.trim()));
+    let page = async |query: &str| {
+        let line = format!("GET /v1/users{query}");
+        let (status, _, body) = ask(at, &line, &[&host, &shown], "").await;
+        let body: serde_json::Value = serde_json::from_str(&body).unwrap();
+        let users: Vec<_> = body["users"].as_array().into_iter().flatten().cloned().collect();
+        let names: Vec<_> = users.iter().map(|user| user["jid"].as_str().unwrap().to_owned()).collect();
+        let devices: u64 = users.iter().map(|user| user["devices"].as_u64().unwrap()).sum();
+        (status, names.join(" "), devices, body["next"].as_str().unwrap_or_default().to_owned())
+    };
+    let own = str::to_owned;
+    let (ab, b) = (own("alice@example.org bob@example.org"), own("bob@example.org"));
+    assert_eq!(page("?limit=2").await, (200, ab, 2, b));
+    let carol = own("carol@example.org");
+    assert_eq!(page("?limit=2&after=bob%40example.org").await, (200, carol.clone(), 0, own("")));
+    assert_eq!(page("?limit=1000").await.0, 200);
+    assert_eq!(page("").await.1, format!("alice@example.org bob@example.org {carol}"));
+    for wrong in ["?limit=0", "?limit=-1", "?limit=x", "?limit="] {
+        assert_eq!(page(wrong).await.0, 400, "{wrong}");
+    }
+}

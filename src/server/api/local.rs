@@ -1,5 +1,6 @@
 //! Administration, done: on the hub of the running server, or on one that was opened on the store for a command.
 
+use std::num::NonZeroU32;
 use std::pin::Pin;
 use std::sync::Arc;
 
@@ -15,12 +16,9 @@ use unisono_net::sasl::{Password, fresh_keys};
 
 use super::types::{
     ApiError, ClientState, DeviceKind, DeviceReport, DeviceState, DoctorReport, ErrorCode, Kicked, Secret,
-    SessionInfo, SessionList, StreamManagement, UserInfo, UserPage, UserState, VersionInfo,
+    SessionInfo, SessionList, StreamManagement, USERS_MAX, UserInfo, UserPage, UserState, VersionInfo,
 };
 use crate::cli::{Admin, Answer};
-
-/// Accounts of one page.
-const PAGE: usize = 200;
 
 /// What a running server says of itself.
 #[derive(Clone, Debug, Default)]
@@ -53,18 +51,18 @@ impl LocalAdmin {
         self.hub.store.summary(jid).await.map_err(refused)?.ok_or_else(|| unknown(jid))
     }
 
-    async fn info(&self, summary: AccountSummary) -> Result<UserInfo, ApiError> {
-        let cell = self.cell(&summary.jid).await?;
-        let devices = cell.lock().devices().len();
-        Ok(UserInfo {
+    /// An account is not loaded to be shown: there may be very many.
+    fn info(&self, summary: &AccountSummary) -> UserInfo {
+        let loaded = self.hub.resident(&summary.jid).map(|cell| cell.lock().devices().len());
+        UserInfo {
             jid: summary.jid.to_string(),
             state: match summary.state {
                 AccountState::Enabled => UserState::Enabled,
                 AccountState::Disabled => UserState::Disabled,
             },
             created_at: format_utc(summary.created_at).into(),
-            devices: u32::try_from(devices).unwrap_or(u32::MAX),
-        })
+            devices: loaded.map_or(summary.devices, |count| u32::try_from(count).unwrap_or(u32::MAX)),
+        }
     }
 
     async fn cell(&self, jid: &BareJid) -> Result<Arc<Cell>, ApiError> {
@@ -97,21 +95,18 @@ impl Admin for LocalAdmin {
         })
     }
 
-    fn users<'a>(&'a self, after: Option<&'a str>) -> Answer<'a, UserPage> {
+    fn users<'a>(&'a self, after: Option<&'a str>, limit: Option<NonZeroU32>) -> Answer<'a, UserPage> {
         Box::pin(async move {
             let after = after.map(parse_bare).transpose()?;
-            let page = self.hub.store.list(after.as_ref(), PAGE).await.map_err(refused)?;
-            let next = (page.len() == PAGE).then(|| page.last().map(|user| user.jid.to_string())).flatten();
-            let mut users = Vec::with_capacity(page.len());
-            for summary in page {
-                users.push(self.info(summary).await?);
-            }
-            Ok(UserPage { users, next })
+            let limit = limit.map_or(USERS_MAX, |limit| limit.get().min(USERS_MAX)) as usize;
+            let page = self.hub.store.list(after.as_ref(), limit).await.map_err(refused)?;
+            let next = (page.len() == limit).then(|| page.last().map(|user| user.jid.to_string())).flatten();
+            Ok(UserPage { users: page.iter().map(|summary| self.info(summary)).collect(), next })
         })
     }
 
     fn user<'a>(&'a self, jid: &'a BareJid) -> Answer<'a, UserInfo> {
-        Box::pin(async move { self.info(self.summary(jid).await?).await })
+        Box::pin(async move { Ok(self.info(&self.summary(jid).await?)) })
     }
 
     fn add_user<'a>(&'a self, jid: &'a BareJid, password: &'a Secret) -> Answer<'a, UserInfo> {

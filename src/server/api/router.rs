@@ -29,8 +29,9 @@ pub fn router(admin: Shared) -> Router {
 }
 
 #[derive(Deserialize)]
-struct After {
+struct Page {
     after: Option<String>,
+    limit: Option<String>,
 }
 
 #[derive(Deserialize)]
@@ -38,8 +39,14 @@ struct Whose {
     jid: Option<String>,
 }
 
-async fn users(State(admin): State<Shared>, Query(query): Query<After>) -> Response {
-    ok(admin.users(query.after.as_deref()).await)
+async fn users(State(admin): State<Shared>, Query(query): Query<Page>) -> Response {
+    let result = async {
+        let limit = query.limit.map(|limit| limit.parse()).transpose();
+        let limit =
+            limit.map_err(|_| ApiError::new(ErrorCode::InvalidRequest, "limit is no number above 0"))?;
+        admin.users(query.after.as_deref(), limit).await
+    };
+    ok(result.await)
 }
 
 async fn add_user(State(admin): State<Shared>, body: axum::body::Bytes) -> Response {

@@ -14,12 +14,16 @@
 //! | `GET /v1/sync/{jid}` | | [`DoctorReport`] |
 //!
 //! On a port, every request shows the token of the server (`Authorization: Bearer TOKEN`); see `guard.rs`.
+//! A page of users has as many as `limit` says, and never more than [`USERS_MAX`].
 //! JIDs in a path or query are percent-encoded. Any other outcome is an [`ErrorBody`] with the status
 //! of its code. Times are RFC 3339 in UTC. Readers ignore fields that they do not know.
 
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
+
+/// Accounts of one page, unless fewer are asked for.
+pub const USERS_MAX: u32 = 200;
 
 /// A server that runs.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

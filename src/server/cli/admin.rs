@@ -1,5 +1,6 @@
 //! What can be asked of a server, running or not.
 
+use std::num::NonZeroU32;
 use std::pin::Pin;
 
 use unisono_core::jid::{BareJid, Jid};
@@ -17,8 +18,8 @@ pub trait Admin: Send + Sync {
     /// Which server this is. `NotFound` on a store without a server.
     fn version(&self) -> Answer<'_, VersionInfo>;
 
-    /// Accounts in the order of their JIDs, after `after`, at most as many as the other side likes.
-    fn users<'a>(&'a self, after: Option<&'a str>) -> Answer<'a, UserPage>;
+    /// Accounts in the order of their JIDs, after `after`, at most `limit`, and at most as many as the other side likes.
+    fn users<'a>(&'a self, after: Option<&'a str>, limit: Option<NonZeroU32>) -> Answer<'a, UserPage>;
 
     /// One account. `NotFound` if there is none.
     fn user<'a>(&'a self, jid: &'a BareJid) -> Answer<'a, UserInfo>;

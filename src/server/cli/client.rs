@@ -1,6 +1,7 @@
 //! The HTTP API over the Unix socket of a running server.
 
 use std::io;
+use std::num::NonZeroU32;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -127,9 +128,12 @@ impl Admin for ApiClient {
         Box::pin(self.get("/v1/version".to_owned()))
     }
 
-    fn users<'a>(&'a self, after: Option<&'a str>) -> Answer<'a, UserPage> {
-        let query = after.map(|after| format!("?after={}", encode(after))).unwrap_or_default();
-        Box::pin(self.get(format!("/v1/users{query}")))
+    fn users<'a>(&'a self, after: Option<&'a str>, limit: Option<NonZeroU32>) -> Answer<'a, UserPage> {
+        let after = after.map(|after| format!("after={}", encode(after)));
+        let limit = limit.map(|limit| format!("limit={limit}"));
+        let query: Vec<_> = after.into_iter().chain(limit).collect();
+        let mark = if query.is_empty() { "" } else { "?" };
+        Box::pin(self.get(format!("/v1/users{mark}{}", query.join("&"))))
     }
 
     fn user<'a>(&'a self, jid: &'a BareJid) -> Answer<'a, UserInfo> {
@@ -297,14 +301,14 @@ mod tests {
     async fn lists_are_asked_for_with_a_query() {
         let server = Server::start(200, r#"{"users":[],"next":"b@c","sessions":[]}"#);
         let client = server.client().await;
-        assert_eq!(client.users(None).await.unwrap().next.as_deref(), Some("b@c"));
-        client.users(Some("ä&b@c")).await.unwrap();
+        assert_eq!(client.users(None, None).await.unwrap().next.as_deref(), Some("b@c"));
+        client.users(Some("ä&b@c"), NonZeroU32::new(7)).await.unwrap();
         client.sessions(None).await.unwrap();
         client.sessions(Some(&alice())).await.unwrap();
         let paths: Vec<_> = server.asked().into_iter().map(|(line, _)| line).collect();
         let want = [
             "GET /v1/users",
-            "GET /v1/users?after=%C3%A4%26b%40c",
+            "GET /v1/users?after=%C3%A4%26b%40c&limit=7",
             "GET /v1/sessions",
             "GET /v1/sessions?jid=alice%40example.org",
         ];

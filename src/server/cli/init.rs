@@ -1,7 +1,8 @@
 //! `unisono init`
 
-use std::fs::{self, OpenOptions};
+use std::fs::{self, OpenOptions, Permissions};
 use std::io::{self, Write};
+use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
 use clap::Args;
@@ -10,7 +11,7 @@ use serde_json::json;
 use super::failure::Failure;
 use super::output::Report;
 use super::run::Context;
-use crate::config::{DEFAULT_FILE, Domain, defaults_with, sample};
+use crate::config::{DEFAULT_FILE, Domain, StoreUrl, defaults_with, sample};
 
 /// Write a configuration that documents every key
 ///
@@ -37,7 +38,9 @@ impl Init {
         sets.extend(self.domain.as_ref().map(|domain| format!("server.domains={domain}")));
         let config = defaults_with(&sets)?;
         let file = context.global.config.clone().unwrap_or_else(|| PathBuf::from(DEFAULT_FILE));
-        self.write(&file, &sample(&config)).map_err(|error| {
+        // A password may stand in the address of a database.
+        let mode = if matches!(config.store.url, StoreUrl::Postgres(_)) { 0o600 } else { 0o644 };
+        self.write(&file, &sample(&config), mode).map_err(|error| {
             let shown = file.display();
             if error.kind() == io::ErrorKind::AlreadyExists {
                 Failure::already_exists(format!("{shown} is already there; to replace it, add --force"))
@@ -57,16 +60,21 @@ impl Init {
         Ok(Report::done(json!({ "file": file, "domain": name }), text))
     }
 
-    fn write(&self, file: &Path, text: &str) -> io::Result<()> {
+    fn write(&self, file: &Path, text: &str, mode: u32) -> io::Result<()> {
         if let Some(directory) = file.parent() {
             fs::create_dir_all(directory)?;
         }
         let mut options = OpenOptions::new();
+        options.write(true).mode(mode);
         if self.force {
-            options.write(true).create(true).truncate(true);
+            options.create(true).truncate(true);
         } else {
-            options.write(true).create_new(true);
+            options.create_new(true);
         }
-        options.open(file)?.write_all(text.as_bytes())
+        let mut file = options.open(file)?;
+        // One that was there may be open to more people.
+        let before = file.metadata()?.permissions().mode();
+        file.set_permissions(Permissions::from_mode(before & mode))?;
+        file.write_all(text.as_bytes())
     }
 }

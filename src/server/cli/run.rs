@@ -4,6 +4,7 @@ use std::ffi::OsString;
 use std::fs::DirBuilder;
 use std::io::{self, Write};
 use std::os::unix::fs::{DirBuilderExt, MetadataExt};
+use std::path::PathBuf;
 
 use clap::Parser;
 use clap::error::ErrorKind;
@@ -102,20 +103,26 @@ impl Context<'_> {
         result
     }
 
-    async fn admin(&self, missing: Missing) -> Result<Box<dyn Admin>, Failure> {
+    /// The running server, or nothing where none runs and this user may work on its store.
+    pub(crate) async fn reach(&self) -> Result<Option<ApiClient>, Failure> {
         let config = self.load()?.config;
         match ApiClient::connect(&config.admin.socket).await {
-            Ok(client) => Ok(Box::new(client)),
-            Err(ConnectError::NoServer) => {
-                owner_of_store(&config)?;
-                match missing {
-                    Missing::Create => create_data_dir(&config)?,
-                    Missing::Tell => store_is_there(&config)?,
-                }
-                self.backend.open(&config).await
-            }
+            Ok(client) => Ok(Some(client)),
+            Err(ConnectError::NoServer) => owner_of_store(&config).map(|()| None),
             Err(error) => Err(Failure::unreachable(error.to_string())),
         }
+    }
+
+    async fn admin(&self, missing: Missing) -> Result<Box<dyn Admin>, Failure> {
+        if let Some(client) = self.reach().await? {
+            return Ok(Box::new(client));
+        }
+        let config = self.load()?.config;
+        match missing {
+            Missing::Create => create_data_dir(&config)?,
+            Missing::Tell => store_is_there(&config)?,
+        }
+        self.backend.open(&config).await
     }
 }
 
@@ -149,16 +156,25 @@ pub(crate) fn create_data_dir(config: &Config) -> Result<(), Failure> {
 
 /// The superuser would leave files behind that the server's own user cannot write.
 fn owner_of_store(config: &Config) -> Result<(), Failure> {
-    let StoreUrl::Sqlite(file) = &config.store.url else { return Ok(()) };
-    let Ok(owner) = std::fs::metadata(file).map(|metadata| metadata.uid()) else { return Ok(()) };
-    if owner != 0 && rustix::process::geteuid().is_root() {
-        let file = file.display();
-        return Err(Failure::failed(format!(
-            "no server runs, and {file} belongs to another user; start the server, or run this command \
-             as that user: sudo -u '#{owner}' unisono …"
-        )));
+    match other_owner(config) {
+        Some((place, owner)) => Err(Failure::failed(format!(
+            "no server runs, and {} belongs to another user; start the server, or run this command \
+             as that user: sudo -u '#{owner}' unisono …",
+            place.display()
+        ))),
+        None => Ok(()),
     }
-    Ok(())
+}
+
+/// Where this is the superuser, and the database or the place where it will be is another's: that place, and whose.
+pub(crate) fn other_owner(config: &Config) -> Option<(PathBuf, u32)> {
+    let StoreUrl::Sqlite(file) = &config.store.url else { return None };
+    if !rustix::process::geteuid().is_root() {
+        return None;
+    }
+    let file = std::path::absolute(file).unwrap_or_else(|_| file.clone());
+    let (place, found) = file.ancestors().find_map(|place| Some((place, std::fs::metadata(place).ok()?)))?;
+    (found.uid() != 0).then(|| (place.to_owned(), found.uid()))
 }
 
 /// Asks a question on the terminal.

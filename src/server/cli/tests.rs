@@ -4,6 +4,7 @@
 
 use std::collections::BTreeMap;
 use std::fs;
+use std::num::NonZeroU32;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::sync::{Arc, Mutex};
 
@@ -42,7 +43,7 @@ impl Admin for Memory {
         Box::pin(async { Err(ApiError::new(ErrorCode::NotFound, "no server is running")) })
     }
 
-    fn users<'a>(&'a self, after: Option<&'a str>) -> Answer<'a, UserPage> {
+    fn users<'a>(&'a self, after: Option<&'a str>, _: Option<NonZeroU32>) -> Answer<'a, UserPage> {
         Box::pin(async move {
             let users = self.0.lock().unwrap();
             let rest = users.values().filter(|user| after.is_none_or(|after| user.jid.as_str() > after));
@@ -266,7 +267,8 @@ fn check_tells_of_everything_at_once() {
         let checks = report.json["checks"].as_array().unwrap();
         checks.iter().map(|check| check["check"].as_str().unwrap().to_owned()).collect()
     };
-    assert_eq!(names(&report), ["configuration", "disk space", "server", "port", "certificate", "database"]);
+    let all = ["configuration", "user", "disk space", "server", "port", "certificate", "database"];
+    assert_eq!(names(&report), all);
     place.fake.store = Err("cannot be opened".to_owned());
     let file = place.path("unisono.toml");
     let report = place.run(&format!("check --set server.data_dir={file}/x")).unwrap();
@@ -287,5 +289,32 @@ fn the_superuser_does_not_touch_the_database_of_another_user() {
         let failure = place.run(&line).unwrap_err();
         assert_eq!(failure.exit, Exit::Failed);
         assert!(failure.message.contains("sudo -u '#4242' unisono"), "{failure}");
+
+        // Nor where there is no database yet, in the place of that user.
+        let place = Place::new();
+        let data = place.path("theirs");
+        fs::create_dir(&data).unwrap();
+        std::os::unix::fs::chown(&data, Some(4242), None).unwrap();
+        let line =
+            format!("user add a@localhost --password-stdin --set store.url=sqlite:{data}/below/unisono.db");
+        let failure = place.run(&line).unwrap_err();
+        assert!(failure.message.contains(&format!("{data} belongs to another user")), "{failure}");
+        let report = place.run(&format!("check --set store.url=sqlite:{data}/unisono.db")).unwrap();
+        assert!(report.text.contains("sudo -u '#4242' unisono check"), "{}", report.text);
     }
+}
+
+#[test]
+fn a_file_with_a_password_is_for_its_owner_alone() {
+    let place = Place::new();
+    let file = place.path("secret.toml");
+    let mode = || fs::metadata(&file).unwrap().permissions().mode() & 0o777;
+    let init = format!("--config {file} init --force --set store.url=postgres://me:geheim@db/unisono");
+    let report = place.run(&init).unwrap();
+    assert_eq!(mode(), 0o600);
+    assert!(!report.text.contains("geheim"), "{}", report.text);
+    // Also where the file was there, open to all.
+    fs::set_permissions(&file, fs::Permissions::from_mode(0o644)).unwrap();
+    place.run(&init).unwrap();
+    assert_eq!(mode(), 0o600);
 }

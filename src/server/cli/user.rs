@@ -61,45 +61,53 @@ pub(crate) struct Delete {
 impl User {
     /// Does it, on the running server or on the store.
     pub(crate) async fn run(self, context: &Context<'_>) -> Result<Report, Failure> {
-        let missing = if matches!(self, Self::Add(_)) { Missing::Create } else { Missing::Tell };
-        let work = async |admin: &dyn Admin| match self {
-            Self::Add(user) => add(admin, &user).await,
-            Self::List => list(admin).await,
-            Self::Passwd(user) => passwd(admin, &user).await,
-            Self::Delete(user) => delete(admin, &user).await,
-            Self::Disable(Account { jid }) => set_state(admin, &jid, UserState::Disabled).await,
-            Self::Enable(Account { jid }) => set_state(admin, &jid, UserState::Enabled).await,
-        };
-        context.with_admin(missing, work).await
+        let missing = Missing::Tell;
+        match self {
+            Self::Add(user) => add(context, &user).await,
+            Self::List => context.with_admin(missing, async |admin: &dyn Admin| list(admin).await).await,
+            Self::Passwd(user) => passwd(context, &user).await,
+            Self::Delete(user) => delete(context, &user).await,
+            Self::Disable(Account { jid }) => set_state(context, &jid, UserState::Disabled).await,
+            Self::Enable(Account { jid }) => set_state(context, &jid, UserState::Enabled).await,
+        }
     }
 }
 
+// People take their time to answer. While they do, no store is open: a server may start on it.
+
 async fn add(
-    admin: &dyn Admin,
+    context: &Context<'_>,
     WithPassword { jid, password_stdin }: &WithPassword,
 ) -> Result<Report, Failure> {
+    context.reach().await?;
     let password = password::read(jid, *password_stdin).await?;
-    let user = admin.add_user(jid, &password).await?;
+    let work = async |admin: &dyn Admin| Ok(admin.add_user(jid, &password).await?);
+    let user = context.with_admin(Missing::Create, work).await?;
     let text = format!("{} added", user.jid);
     Ok(Report::done(user, text))
 }
 
 async fn passwd(
-    admin: &dyn Admin,
+    context: &Context<'_>,
     WithPassword { jid, password_stdin }: &WithPassword,
 ) -> Result<Report, Failure> {
     // Nobody should type a password twice to learn that there is no such account.
-    admin.user(jid).await?;
+    look_up(context, jid).await?;
     let password = password::read(jid, *password_stdin).await?;
-    admin.set_password(jid, &password).await?;
+    let work = async |admin: &dyn Admin| Ok(admin.set_password(jid, &password).await?);
+    context.with_admin(Missing::Tell, work).await?;
     Ok(Report::done(json!({ "jid": jid.as_str() }), format!("password of {jid} changed, its sessions ended")))
+}
+
+async fn look_up(context: &Context<'_>, jid: &BareJid) -> Result<UserInfo, Failure> {
+    context.with_admin(Missing::Tell, async |admin: &dyn Admin| Ok(admin.user(jid).await?)).await
 }
 
 async fn list(admin: &dyn Admin) -> Result<Report, Failure> {
     let mut users: Vec<UserInfo> = Vec::new();
     let mut after: Option<String> = None;
     loop {
-        let page = admin.users(after.as_deref()).await?;
+        let page = admin.users(after.as_deref(), None).await?;
         users.extend(page.users);
         // A page that leads back would never end.
         if page.next.is_none() || page.next <= after {
@@ -118,8 +126,8 @@ async fn list(admin: &dyn Admin) -> Result<Report, Failure> {
     Ok(Report::answer(json!({ "users": users }), text))
 }
 
-async fn delete(admin: &dyn Admin, Delete { jid, yes }: &Delete) -> Result<Report, Failure> {
-    let user = admin.user(jid).await?;
+async fn delete(context: &Context<'_>, Delete { jid, yes }: &Delete) -> Result<Report, Failure> {
+    let user = look_up(context, jid).await?;
     if !yes && io::stdin().is_terminal() {
         let devices = count(usize::try_from(user.devices).unwrap_or(usize::MAX), "device");
         say(&format!("Delete {jid} ({devices}) and everything it stored? Type its address to go on: "));
@@ -128,12 +136,14 @@ async fn delete(admin: &dyn Admin, Delete { jid, yes }: &Delete) -> Result<Repor
             return Err(Failure::failed("nothing was deleted"));
         }
     }
-    admin.delete_user(jid).await?;
+    let work = async |admin: &dyn Admin| Ok(admin.delete_user(jid).await?);
+    context.with_admin(Missing::Tell, work).await?;
     Ok(Report::done(json!({ "jid": jid.as_str() }), format!("{jid} deleted")))
 }
 
-async fn set_state(admin: &dyn Admin, jid: &BareJid, state: UserState) -> Result<Report, Failure> {
-    let user = admin.set_state(jid, state).await?;
+async fn set_state(context: &Context<'_>, jid: &BareJid, state: UserState) -> Result<Report, Failure> {
+    let work = async |admin: &dyn Admin| Ok(admin.set_state(jid, state).await?);
+    let user = context.with_admin(Missing::Tell, work).await?;
     let text = format!("{} {}", user.jid, user.state.as_str());
     Ok(Report::done(user, text))
 }

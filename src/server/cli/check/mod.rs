@@ -14,7 +14,7 @@ use super::client::{ApiClient, ConnectError};
 use super::exit::Exit;
 use super::failure::Failure;
 use super::output::Report;
-use super::run::Context;
+use super::run::{Context, other_owner};
 use super::table::{count, table};
 use crate::api::guard::Token;
 use crate::api::types::VersionInfo;
@@ -63,7 +63,7 @@ impl Check {
         let Self {} = self;
         let loaded = context.load()?;
         let config = &loaded.config;
-        let mut findings = vec![configuration(&loaded)];
+        let mut findings = vec![configuration(&loaded), user(config)];
         findings.extend(files(&loaded));
         findings.push(space::check(&config.server.data_dir));
         let (server, running) = running(config).await;
@@ -84,6 +84,24 @@ fn configuration(loaded: &Loaded) -> Finding {
             None => "no file: the defaults, for localhost".to_owned(),
         },
     )
+}
+
+/// Who looks. The superuser may do what the server's own user may not, and finds everything right.
+fn user(config: &Config) -> Finding {
+    const CHECK: &str = "user";
+    let user = rustix::process::geteuid();
+    match other_owner(config) {
+        Some((place, owner)) => Finding::warning(
+            CHECK,
+            format!(
+                "the superuser, and {} belongs to another: what that one may do shows \
+                 sudo -u '#{owner}' unisono check",
+                place.display()
+            ),
+        ),
+        None if user.is_root() => Finding::ok(CHECK, "the superuser; the server needs no such rights"),
+        None => Finding::ok(CHECK, format!("number {}", user.as_raw())),
+    }
 }
 
 fn files(loaded: &Loaded) -> Vec<Finding> {
