@@ -8,6 +8,7 @@ mod namespaces;
 mod numbers;
 mod orphans;
 mod shape;
+mod sql;
 mod tree;
 mod words;
 
@@ -66,6 +67,7 @@ pub(crate) fn problems(root: &Root, specs: &[Spec]) -> Result<Vec<Problem>> {
     problems.extend(namespaces::problems(&tree));
     problems.extend(layers::problems(root)?);
     problems.extend(words::problems(&tree));
+    problems.extend(sql::problems(&tree));
     problems.extend(numbers::problems(&tree));
     problems.extend(orphans::problems(&tree));
     problems.extend(links::problems(root, &tree));

@@ -64,7 +64,7 @@ fn in_code(file: &File) -> Vec<Problem> {
 
 impl File {
     /// Tests may do what the server may not, and say so once, at their top.
-    fn is_for_tests_from(&self, line: usize) -> bool {
+    pub(super) fn is_for_tests_from(&self, line: usize) -> bool {
         let before = self.lines().take_while(|(number, _)| *number <= line);
         self.is_test || before.into_iter().any(|(_, text)| text.contains("cfg(test)"))
     }

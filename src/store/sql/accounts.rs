@@ -252,6 +252,7 @@ async fn load(
     loop {
         let watermark = shared.tail().watermark;
         let mut reader = shared.database.reader().await?;
+        // Bound: the address, the watermark and the kinds of documents; the text has their number only.
         let query = sqlx::query_as(composed(load_sql(kinds.len()))).bind(jid.as_str()).bind(watermark);
         let query = kinds.iter().fold(query, |query, kind| query.bind(*kind));
         let row = query.fetch_optional(&mut reader.connection).await.map_err(read_error);

@@ -5,9 +5,9 @@ use std::sync::{Arc, OnceLock};
 
 use sqlx::any::AnyArguments;
 use sqlx::query::Query;
-use sqlx::{Any, AnyConnection, AssertSqlSafe};
+use sqlx::{Any, AnyConnection};
 
-use super::database::Kind;
+use super::database::{Kind, composed};
 
 /// A query that waits for its values, which it owns.
 pub(super) type Binding = Query<'static, Any, AnyArguments>;
@@ -45,7 +45,8 @@ impl Bulk {
     ) -> sqlx::Result<u64> {
         let mut changed: u64 = 0;
         while let Some((size, now, later)) = next_step(rows) {
-            let query = sqlx::query(AssertSqlSafe(self.text(kind, size)));
+            // Bound: all values of the rows; the text has their number only.
+            let query = sqlx::query(composed(self.text(kind, size)));
             let result = now.iter().fold(query, &bind).execute(&mut *connection).await?;
             changed = changed.saturating_add(result.rows_affected());
             rows = later;

@@ -219,6 +219,6 @@ pub(super) fn in_use(what: &str) -> StoreError {
 }
 
 /// A statement that is put together from our own constants; values are bound, never written into it.
-pub(super) fn composed(sql: String) -> AssertSqlSafe<String> {
+pub(super) fn composed<T>(sql: T) -> AssertSqlSafe<T> {
     AssertSqlSafe(sql)
 }

@@ -78,6 +78,7 @@ impl Index {
         question: Question<'_>,
     ) -> Result<Answer, StoreError> {
         let range = question.range.map_or((0, 0), |range| (range.after, range.before));
+        // Bound: account, watermark and all that the question asks for; the text has columns and conditions.
         let query = sqlx::query_as::<_, (String, i64, i64, i64, i64)>(composed(self.sql(&question)))
             .bind(self.account.0)
             .bind(self.watermark)
@@ -111,6 +112,7 @@ impl Index {
         for some in positions.chunks(NAMED_MAX) {
             let condition = format!("position IN ({})", parameters(3, some.len()));
             let sql = format!("SELECT {}", gathered(&entries(&condition, self.unarchived)));
+            // Bound: account, watermark and positions; the text has their number only.
             let query = sqlx::query_scalar(composed(sql)).bind(self.account.0).bind(self.watermark);
             records.extend(fetch(bind_all(query, some), connection).await?);
         }
@@ -184,6 +186,7 @@ async fn of_accounts(
         let sql = format!(
             "SELECT coalesce(string_agg(concat(v.column1, ';', {value}, ';'), ''), '') FROM (VALUES ({accounts})) AS v"
         );
+        // Bound: the accounts; the text has their number, and an expression of ours.
         let query = bind_all(sqlx::query_scalar(composed(sql)), some);
         let packed: String = query.fetch_one(&mut *connection).await.map_err(read_error)?;
         let pairs =
@@ -201,6 +204,7 @@ pub(super) async fn messages(connection: &mut AnyConnection, ids: &[i64]) -> Res
             "SELECT coalesce(string_agg(record, ''), '') FROM message WHERE id IN ({})",
             parameters(1, some.len())
         );
+        // Bound: the ids; the text has their number only.
         records.extend(fetch(bind_all(sqlx::query_scalar(composed(sql)), some), connection).await?);
     }
     Ok(records)

@@ -92,6 +92,7 @@ async fn read(connection: &mut AnyConnection, from: i64, upto: i64) -> Result<Ve
     let (mut messages, mut from) = (Vec::new(), from);
     while from < upto {
         let end = upto.min(from.saturating_add(STEP));
+        // Bound: the first and the last id; the text is a constant.
         let query = sqlx::query_scalar::<_, String>(composed(sql.clone())).bind(from).bind(end);
         let packed = query.fetch_one(&mut *connection).await.map_err(read_error)?;
         messages.extend(Unpacker::new(&packed).all(Columns::unpack)?);

@@ -71,6 +71,7 @@ async fn read(connection: &mut AnyConnection, messages: &[i64]) -> Result<Vec<(i
     for some in messages.chunks(32) {
         let numbers: Vec<String> = (1..=some.len()).map(|number| format!("${number}")).collect();
         let sql = format!("SELECT id, record FROM message WHERE id IN ({})", numbers.join(", "));
+        // Bound: the ids; the text has their number only.
         let query = some.iter().fold(sqlx::query_as(composed(sql)), |query, id| query.bind(*id));
         found.extend(query.fetch_all(&mut *connection).await.map_err(read_error)?);
     }

@@ -238,6 +238,7 @@ async fn is_durable(connection: &mut AnyConnection, plan: &Plan<'_>, next: i64) 
     let foreign = || CommitError::Inherent("another server has written to this database".to_owned());
     let ours =
         plan.messages.last().map(|last| last.columns).filter(|last| last.id == newest).ok_or_else(foreign)?;
+    // Bound: the id; the text is a constant.
     let sql = composed(format!("SELECT {PACKED} FROM message WHERE id = $1"));
     let packed: String = sqlx::query_scalar(sql).bind(newest).fetch_one(connection).await?;
     let stored = Columns::unpack(&mut Unpacker::new(&packed));
