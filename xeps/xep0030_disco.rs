@@ -31,6 +31,8 @@ impl Extension for Disco {
             on.iq(entity, IqType::Get, (NS_INFO, "query"), info);
             on.iq(entity, IqType::Get, (NS_ITEMS, "query"), items);
         }
+        // §8, rule 2: even who does not exist has no items.
+        on.iq(Entity::Nobody, IqType::Get, (NS_ITEMS, "query"), items);
     }
 }
 
@@ -71,7 +73,7 @@ pub fn info_of(hub: &Hub, entity: Entity) -> Info {
         Entity::Server => {
             Identity { category: "server", kind: "im", name: xep0092_version::NAME, ..Identity::default() }
         }
-        Entity::OwnAccount | Entity::OtherAccount => {
+        Entity::OwnAccount | Entity::OtherAccount | Entity::Nobody => {
             Identity { category: "account", kind: "registered", ..Identity::default() }
         }
     };
@@ -112,7 +114,7 @@ fn items(request: &Request) -> Answer {
         return Err(StanzaError::new(Condition::ItemNotFound));
     }
     let resources = match request.entity {
-        Entity::Server => Vec::new(),
+        Entity::Server | Entity::Nobody => Vec::new(),
         Entity::OwnAccount | Entity::OtherAccount => resources(request)?,
     };
     Ok(Reply::with(query.children(resources).build()))
@@ -132,6 +134,11 @@ fn resources(request: &Request) -> Result<Vec<Element>, StanzaError> {
 
 /// §8: whether the one who asks may know that the account exists, and what it has.
 fn may_see(request: &Request) -> bool {
-    request.entity != Entity::OtherAccount
-        || request.account().is_ok_and(|account| account.is_seen_by(&request.from().to_bare()))
+    match request.entity {
+        Entity::Server | Entity::OwnAccount => true,
+        Entity::OtherAccount => {
+            request.account().is_ok_and(|account| account.is_seen_by(&request.from().to_bare()))
+        }
+        Entity::Nobody => false,
+    }
 }

@@ -63,6 +63,8 @@ pub enum Entity {
     OwnAccount,
     /// The bare JID of somebody else.
     OtherAccount,
+    /// A bare JID of ours without an account. What is not answered for it is `service-unavailable` (RFC 6121 §8.5.1).
+    Nobody,
 }
 
 /// The stations of the road (DESIGN.md §3), in their order. Handlers are hung up by the method of the same name of

@@ -128,11 +128,13 @@ impl Hub {
         let (hub, origin) = (self.clone(), origin.clone());
         Receipt::Later(Box::pin(async move {
             match hub.account(&bare).await {
-                Ok(Some(cell)) => match hub.ask(&origin, iq, Entity::OtherAccount, Some(cell)) {
-                    Receipt::Done(ticket) => ticket,
-                    Receipt::Later(answer) => answer.await,
-                },
-                Ok(None) => hub.refuse_iq(&origin, &iq, &StanzaError::new(Condition::ServiceUnavailable)),
+                Ok(cell) => {
+                    let entity = if cell.is_some() { Entity::OtherAccount } else { Entity::Nobody };
+                    match hub.ask(&origin, iq, entity, cell) {
+                        Receipt::Done(ticket) => ticket,
+                        Receipt::Later(answer) => answer.await,
+                    }
+                }
                 Err(error) => hub.refuse_iq(&origin, &iq, &error.into()),
             }
         }))
