@@ -287,6 +287,16 @@ impl Account {
         self.devices.iter().map(|device| device.cursor).max().unwrap_or(LogPosition::START)
     }
 
+    /// The cursors that moved since they were stored.
+    pub(crate) fn moved_cursors(&mut self) -> Vec<Write> {
+        let moved = std::mem::take(&mut self.moved);
+        let changed = self.devices.iter().filter(|device| moved.contains(&device.id));
+        let mut writes: Vec<_> =
+            changed.map(|device| Write::Device { account: self.id, device: device.clone() }).collect();
+        writes.extend(self.forget_delivered());
+        writes
+    }
+
     /// What no archive shows goes when every device has it.
     pub(crate) fn forget_delivered(&mut self) -> Option<Write> {
         let newest = self.waiting?;

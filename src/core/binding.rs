@@ -256,6 +256,17 @@ impl Hub {
         ticket
     }
 
+    /// The client closes its stream: if it sent something since it last asked, it is told what was handled.
+    pub fn last_acknowledgement(&self, session: &SessionRef) -> Ticket {
+        let untold = session
+            .cell
+            .lock()
+            .session(session.id)
+            .and_then(|session| session.management.as_ref())
+            .is_some_and(|management| management.handled != management.journaled);
+        if untold { self.acknowledgement_due(session) } else { Ticket::NONE }
+    }
+
     /// `<a h='handled'/>` (XEP-0198 §4).
     pub fn acknowledged(&self, session: &SessionRef, handled: u32) -> Result<(), HandledTooHigh> {
         let mut account = session.cell.lock();
@@ -313,17 +324,21 @@ impl Hub {
         self.detached_list().push((until, session.cell.clone(), session.id));
     }
 
-    /// The client closed its stream: the session is over (XEP-0198 §5).
-    pub fn close(&self, session: &SessionRef) {
+    /// The client closed its stream: the session is over (XEP-0198 §5). What its device has is known after a crash,
+    /// too, once the ticket is durable.
+    pub fn close(&self, session: &SessionRef) -> Ticket {
         let current = session.cell.lock().session(session.id).and_then(Session::connection_number);
-        if current == Some(session.connection) {
-            self.end(&session.cell, session.id);
-            let mut account = session.cell.lock();
-            account.over.retain(|(_, id)| *id != session.id);
-            account.recent.closed(session.connection);
-            let forgotten = numbers_write(account.id, session.id, None);
-            self.commit(&mut account, vec![forgotten, Write::SessionEnded { session: session.id }]);
+        if current != Some(session.connection) {
+            return Ticket::NONE;
         }
+        self.end(&session.cell, session.id);
+        let mut account = session.cell.lock();
+        account.over.retain(|(_, id)| *id != session.id);
+        account.recent.closed(session.connection);
+        let mut writes = account.moved_cursors();
+        writes.push(numbers_write(account.id, session.id, None));
+        writes.push(Write::SessionEnded { session: session.id });
+        self.commit(&mut account, writes)
     }
 
     /// Takes a broken session up on another connection (XEP-0198 §5). `handled` is the client's count.

@@ -19,7 +19,6 @@ impl Hub {
     /// To be called about once a second.
     pub fn sweep(&self) {
         self.expire_sessions();
-        self.store_cursors();
         self.evict_idle();
     }
 
@@ -52,17 +51,14 @@ impl Hub {
         }
     }
 
-    /// Cursors that moved are stored, many at a time: nobody waits for them.
-    fn store_cursors(&self) -> Ticket {
+    /// Cursors that moved are stored, many at a time: nobody waits for them. To be called some times in a second: so
+    /// much of its offline messages a device without stream management may get again after a crash.
+    pub fn store_cursors(&self) -> Ticket {
         let moved = std::mem::take(&mut *self.moved.lock().unwrap_or_else(PoisonError::into_inner));
         let mut last = Ticket::NONE;
         for cell in moved {
             let mut account = cell.lock();
-            let devices = std::mem::take(&mut account.moved);
-            let changed = account.devices.iter().filter(|device| devices.contains(&device.id));
-            let mut writes: Vec<_> =
-                changed.map(|device| Write::Device { account: cell.id, device: device.clone() }).collect();
-            writes.extend(account.forget_delivered());
+            let writes = account.moved_cursors();
             last = last.max(self.commit(&mut account, writes));
         }
         last

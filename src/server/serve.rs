@@ -31,6 +31,8 @@ use crate::{logging, metrics, tls_default};
 
 /// How long connections have to take their leave when the server stops.
 const GRACE: Duration = Duration::from_secs(10);
+/// How often it is stored what the devices have.
+const CURSORS_EVERY: Duration = Duration::from_millis(250);
 /// How often certificates are looked at.
 const CERTIFICATES_EVERY: Duration = Duration::from_secs(60);
 /// How often the archive is cleared of what is older than it should be.
@@ -208,11 +210,13 @@ fn certificates(config: &Config) -> Result<CertStore, Failure> {
 async fn housekeeping(hub: Arc<Hub>, certs: Arc<CertStore>, config: Config, mut hangup: Signal) {
     let retention_days = config.archive.retention_days;
     let mut upkeep = Upkeep { certs, config: Arc::new(config), problem: None };
+    let mut cursors = tokio::time::interval(CURSORS_EVERY);
     let mut second = tokio::time::interval(Duration::from_secs(1));
     let mut certificates = tokio::time::interval(CERTIFICATES_EVERY);
     let mut retention = tokio::time::interval(RETENTION_EVERY);
     loop {
         tokio::select! {
+            _ = cursors.tick() => { hub.store_cursors(); }
             _ = second.tick() => hub.sweep(),
             _ = certificates.tick() => upkeep.look().await,
             // Whoever replaces a certificate need not wait.

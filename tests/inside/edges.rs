@@ -214,6 +214,21 @@ async fn an_origin_id_is_known_again_after_a_closed_stream() {
 }
 
 #[tokio::test]
+async fn what_a_device_had_when_it_closed_its_stream_is_known_after_a_crash() {
+    let world = World::with(&["alice", "bob"]).await;
+    let alice = world.online("alice", "desk").await;
+    let (phone, _) = world.managed("bob", "phone").await;
+    alice.say("bob@example.org", "1").await;
+    assert_eq!(phone.bodies().await, ["1"]);
+    phone.acknowledge(1).await;
+    let closed = world.hub.close(&phone.session);
+    world.store.wait(closed).await;
+    let world = world.crash().await;
+    let phone = world.online("bob", "phone").await;
+    assert_eq!(phone.bodies().await, Vec::<String>::new());
+}
+
+#[tokio::test]
 async fn what_no_log_has_comes_back_when_its_session_ends() {
     let world = World::with(&["alice", "bob"]).await;
     let alice = world.online("alice", "desk").await;

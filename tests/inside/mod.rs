@@ -116,6 +116,7 @@ impl World {
 
     fn pass(&self, time: Duration) {
         *self.clock.elapsed.lock().unwrap() += time;
+        self.hub.store_cursors();
         self.hub.sweep();
     }
 

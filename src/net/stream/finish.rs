@@ -27,8 +27,12 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Stream<S> {
             }
             End::Closed(Closed::Properly) => {
                 tracing::info!(connection = number, %jid, "stream closed by the client");
-                self.pass_on_in_time(self.close_until()).await;
-                self.held.hub.close(&self.held.session);
+                let until = self.close_until();
+                self.pass_on_in_time(until).await;
+                let closed = self.held.hub.close(&self.held.session);
+                if timeout_at(until, self.held.hub.store.wait(closed)).await.is_err() {
+                    tracing::debug!(connection = number, "no time left to store what the device has");
+                }
                 last_words.extend_from_slice(CLOSE);
             }
             End::Closed(Closed::ByError(condition)) => {
@@ -133,6 +137,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Stream<S> {
     /// answers.
     async fn pass_on(&mut self) -> io::Result<()> {
         self.finish_pending().await.map_err(|_| io::ErrorKind::InvalidData)?;
+        let told = self.held.hub.last_acknowledgement(&self.held.session);
+        self.wait_for(told);
         if let Some(last) = self.window.iter().max().copied() {
             self.held.hub.store.wait(last).await;
         }

@@ -20,8 +20,26 @@ async fn a_client_that_closes_gets_what_is_due_and_an_answer() {
     let rest = alice.rest().await;
     assert!(rest.contains("id='last'") && rest.ends_with("</stream:stream>"), "{rest}");
     assert!(!rest.contains("stream:error"), "{rest}");
+    // It is told what arrived, so that it does not send that again.
+    assert!(rest.contains("<a xmlns='urn:xmpp:sm:3' h='1'/>"), "{rest}");
     // A session that was closed on purpose is not resumed.
     assert_eq!(sessions(&server.hub, "alice").await, 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_device_is_asked_about_the_rest_of_a_burst_in_its_time() {
+    let server = Server::start().await;
+    server.user("alice").await;
+    let mut phone = server.device("alice", "phone").await;
+    phone.enable_management().await;
+    let ask = "<r xmlns='urn:xmpp:sm:3'/>";
+    phone.send("<iq type='get' id='1'><ping xmlns='urn:xmpp:ping'/></iq>").await;
+    phone.until(ask).await;
+    phone.send("<a xmlns='urn:xmpp:sm:3' h='1'/><iq type='get' id='2'><ping xmlns='urn:xmpp:ping'/></iq>").await;
+    let began = tokio::time::Instant::now();
+    phone.until(ask).await;
+    let waited = began.elapsed();
+    assert!(Duration::from_millis(150) < waited && waited < Duration::from_secs(1), "{waited:?}");
 }
 
 #[tokio::test(start_paused = true)]
