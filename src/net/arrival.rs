@@ -23,7 +23,7 @@ use crate::error::{Said, StreamError};
 use crate::guessing::Attempt;
 use crate::incoming::poll_read_sparingly;
 use crate::negotiation::{Action, Answer, Input, Negotiation, Security, Unreadable};
-use crate::ration::Rationed;
+use crate::ration::{Rationed, Source};
 use crate::sampling::{Line, Sampling};
 use crate::sasl::{Authenticated, Cost, Credentials, Hash, Standing};
 use crate::server::{C2s, Registered};
@@ -33,8 +33,6 @@ use crate::tls;
 
 /// Bytes that are read at a time; a whole negotiation is a few of these. So many are read ahead of an answer, too.
 const READ_BYTES: usize = 512;
-/// Bytes of a client's part in a TLS handshake: about 2 KiB with a post-quantum key, and we ask for no certificate.
-const HANDSHAKE_BYTES_MAX: usize = 16 * 1024;
 /// Bytes that are thrown away, and the time in which they may come, before a connection with an error is closed. Closed
 /// at once, it would be reset, and the error might never be seen.
 const LINGER_BYTES: usize = 64 * 1024;
@@ -106,10 +104,11 @@ impl Arrival {
     }
 
     /// Brings the connection to a bound stream, or to its end.
-    pub(crate) async fn run<IO>(mut self, mut io: IO, security: Security) -> Option<Box<Stream<Tls<IO>>>>
+    pub(crate) async fn run<IO>(mut self, io: IO, security: Security) -> Option<Box<Stream<Tls<IO>>>>
     where
         IO: AsyncRead + AsyncWrite + Unpin,
     {
+        let mut io = Rationed::new(io);
         let domain = match security {
             Security::DirectTls => None,
             Security::StartTls => match self.negotiate(&mut io).await {
@@ -127,14 +126,14 @@ impl Arrival {
     }
 
     /// The TLS handshake. If it fails there is nobody to tell (RFC 6120 §5.4.3.2).
-    async fn secure<IO>(&mut self, io: IO, domain: Option<&BareJid>) -> Option<Box<Tls<IO>>>
+    async fn secure<IO>(&mut self, mut io: Rationed<IO>, domain: Option<&BareJid>) -> Option<Box<Tls<IO>>>
     where
         IO: AsyncRead + AsyncWrite + Unpin,
     {
         let signal = Arc::clone(&self.registered.signal);
         let certs = Arc::clone(&self.c2s.certs);
+        io.begin_handshake();
         // In a box, since it is larger than all the rest and soon over.
-        let io = Rationed::new(io, HANDSHAKE_BYTES_MAX);
         let handshake = Box::pin(tls::accept(&certs, domain.map(BareJid::as_str), io));
         let secured = tokio::select! {
             biased;
@@ -152,17 +151,14 @@ impl Arrival {
             },
         };
         let mut stream = Box::new(secured.stream);
-        stream.get_mut().0.lift();
+        stream.go_on(false);
         self.tls = describe(stream.get_ref().1);
         let negotiation = self.negotiation.as_mut()?;
         negotiation.handle(Instant::now(), Input::Secured(secured.bindings)).ok()?;
         Some(stream)
     }
 
-    async fn negotiate<S>(&mut self, stream: &mut S) -> Result<Reached, Stopped>
-    where
-        S: AsyncRead + AsyncWrite + Unpin,
-    {
+    async fn negotiate<S: Source>(&mut self, stream: &mut S) -> Result<Reached, Stopped> {
         loop {
             while let Some(action) =
                 self.negotiation.as_mut().and_then(|negotiation| negotiation.poll_action())
@@ -184,8 +180,16 @@ impl Arrival {
                         return Err(io::Error::from(io::ErrorKind::UnexpectedEof).into());
                     }
                     self.read()?;
+                    self.let_go_on(stream);
                 }
             }
+        }
+    }
+
+    /// Who is understood may send on.
+    fn let_go_on<S: Source>(&self, stream: &mut S) {
+        if self.is_known || self.incoming.is_empty() {
+            stream.go_on(self.is_known);
         }
     }
 
@@ -238,10 +242,7 @@ impl Arrival {
         }
     }
 
-    async fn act<S>(&mut self, stream: &mut S, action: Action) -> Result<Option<Reached>, Stopped>
-    where
-        S: AsyncRead + AsyncWrite + Unpin,
-    {
+    async fn act<S: Source>(&mut self, stream: &mut S, action: Action) -> Result<Option<Reached>, Stopped> {
         match action {
             Action::Send(bytes) => self.send(stream, &bytes).await?,
             Action::StartTls { domain } => return Ok(Some(Reached::StartTls { domain })),
@@ -271,6 +272,7 @@ impl Arrival {
         }
         // What is pipelined behind an answer was read already.
         self.read()?;
+        self.let_go_on(stream);
         Ok(None)
     }
 

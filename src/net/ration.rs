@@ -4,23 +4,49 @@ use std::io;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, ReadBuf, Take};
+use tokio_rustls::server::TlsStream;
 
-/// A connection that gives only so many bytes. TLS itself would gather a handshake message of 64 KiB for anybody.
-pub(crate) struct Rationed<IO> {
-    io: IO,
-    /// Bytes that may still be read; `None` for any number.
-    left: Option<usize>,
-}
+use crate::limits::STRANGER_ELEMENT_BYTES_MAX;
 
-impl<IO> Rationed<IO> {
-    pub(crate) fn new(io: IO, bytes: usize) -> Self {
-        Self { io, left: Some(bytes) }
+/// Bytes of a client's part in a TLS handshake: about 2 KiB with a post-quantum key, and we ask for no certificate.
+const HANDSHAKE_BYTES_MAX: u64 = 16 * 1024;
+/// Bytes that a stranger may send inside of TLS before all of it is understood, as they come on the wire: the largest
+/// element and some more. TLS would hold a record of 16 KiB that is not complete, and gather a message of its own of
+/// 64 KiB.
+const STRANGER_BYTES_MAX: u64 = STRANGER_ELEMENT_BYTES_MAX as u64 + 1024;
+
+/// Any number of bytes.
+const ALL: u64 = u64::MAX;
+
+/// A connection that gives only so many bytes.
+pub(crate) struct Rationed<IO>(Take<IO>);
+
+impl<IO: AsyncRead> Rationed<IO> {
+    /// A connection in the clear, whose bytes nobody holds but we.
+    pub(crate) fn new(io: IO) -> Self {
+        Self(io.take(ALL))
     }
 
-    /// The peer may send as much as it likes from now on.
-    pub(crate) fn lift(&mut self) {
-        self.left = None;
+    /// A TLS handshake begins.
+    pub(crate) fn begin_handshake(&mut self) {
+        self.0.set_limit(HANDSHAKE_BYTES_MAX);
+    }
+}
+
+/// What a negotiation reads from.
+pub(crate) trait Source: AsyncRead + AsyncWrite + Unpin {
+    /// All that came is understood, and the client may send on: a little, as long as it is not known.
+    fn go_on(&mut self, is_known: bool);
+}
+
+impl<IO: AsyncRead + AsyncWrite + Unpin> Source for Rationed<IO> {
+    fn go_on(&mut self, _: bool) {}
+}
+
+impl<IO: AsyncRead + AsyncWrite + Unpin> Source for TlsStream<Rationed<IO>> {
+    fn go_on(&mut self, is_known: bool) {
+        self.get_mut().0.0.set_limit(if is_known { ALL } else { STRANGER_BYTES_MAX });
     }
 }
 
@@ -30,31 +56,25 @@ impl<IO: AsyncRead + Unpin> AsyncRead for Rationed<IO> {
         cx: &mut Context<'_>,
         buf: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        let before = buf.filled().len();
-        let read = Pin::new(&mut self.io).poll_read(cx, buf);
-        if let Some(left) = self.left {
-            let count = buf.filled().len().saturating_sub(before);
-            let Some(left) = left.checked_sub(count) else {
-                let error = io::Error::new(io::ErrorKind::InvalidData, "more bytes than a handshake takes");
-                return Poll::Ready(Err(error));
-            };
-            self.left = Some(left);
+        if self.0.limit() == 0 {
+            let error = io::Error::new(io::ErrorKind::InvalidData, "more bytes than a stranger has to send");
+            return Poll::Ready(Err(error));
         }
-        read
+        Pin::new(&mut self.0).poll_read(cx, buf)
     }
 }
 
-impl<IO: AsyncWrite + Unpin> AsyncWrite for Rationed<IO> {
+impl<IO: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Rationed<IO> {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.io).poll_write(cx, buf)
+        Pin::new(self.0.get_mut()).poll_write(cx, buf)
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.io).poll_flush(cx)
+        Pin::new(self.0.get_mut()).poll_flush(cx)
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.io).poll_shutdown(cx)
+        Pin::new(self.0.get_mut()).poll_shutdown(cx)
     }
 
     fn poll_write_vectored(
@@ -62,34 +82,32 @@ impl<IO: AsyncWrite + Unpin> AsyncWrite for Rationed<IO> {
         cx: &mut Context<'_>,
         bufs: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.io).poll_write_vectored(cx, bufs)
+        Pin::new(self.0.get_mut()).poll_write_vectored(cx, bufs)
     }
 
     fn is_write_vectored(&self) -> bool {
-        self.io.is_write_vectored()
+        self.0.get_ref().is_write_vectored()
     }
 }
 
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]
-    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    use tokio::io::AsyncWriteExt as _;
 
     use super::*;
 
     #[tokio::test]
     async fn what_is_over_the_ration_is_not_read() {
         let (mut peer, io) = tokio::io::duplex(64);
-        let mut io = Rationed::new(io, 5);
+        let mut io = Rationed(io.take(5));
         let mut buffer = [0; 16];
-        peer.write_all(b"12345").await.unwrap();
+        peer.write_all(b"123456").await.unwrap();
         assert_eq!(io.read(&mut buffer).await.unwrap(), 5);
-        peer.write_all(b"6").await.unwrap();
         assert!(io.read(&mut buffer).await.is_err());
 
         let (mut peer, io) = tokio::io::duplex(64);
-        let mut io = Rationed::new(io, 5);
-        io.lift();
+        let mut io = Rationed::new(io);
         peer.write_all(b"1234567").await.unwrap();
         assert_eq!(io.read(&mut buffer).await.unwrap(), 7);
     }

@@ -25,6 +25,8 @@ enum Halt {
     InsideTls,
     /// Inside of TLS, in the middle of an element as large as may be.
     InAnElement,
+    /// Inside of TLS, in the middle of a record as large as may be.
+    InARecord,
 }
 
 enum Half {
@@ -49,7 +51,8 @@ impl Half {
 }
 
 impl Halt {
-    const ALL: [Self; 4] = [Self::Silent, Self::InTheClear, Self::InsideTls, Self::InAnElement];
+    const ALL: [Self; 5] =
+        [Self::Silent, Self::InTheClear, Self::InsideTls, Self::InAnElement, Self::InARecord];
 
     async fn reach(self, server: &Server, source: u8) -> Half {
         let starttls = self == Self::InTheClear;
@@ -70,13 +73,17 @@ impl Halt {
                 tcp.write_all(b"<starttls xmlns='urn:ietf:params").await.unwrap();
                 Half::Tcp(tcp)
             }
-            Self::InsideTls | Self::InAnElement => {
+            Self::InsideTls | Self::InAnElement | Self::InARecord => {
                 let (mut tls, _) = handshake(tcp, server.tls()).await.unwrap();
                 tls.write_all(header.as_bytes()).await.unwrap();
                 let _features = tls.read(&mut bytes).await.unwrap();
                 if self == Self::InAnElement {
                     let start = "<auth xmlns='urn:ietf:params:xml:ns:xmpp-sasl' mechanism='PLAIN'>";
                     tls.write_all(format!("{start}{}", "A".repeat(2_950)).as_bytes()).await.unwrap();
+                }
+                if self == Self::InARecord {
+                    let record = [&[23, 3, 3, 0x3e, 0x80][..], &[0; 4_000]].concat();
+                    tls.get_mut().0.write_all(&record).await.unwrap();
                 }
                 Half::Tls(Box::new(tls))
             }

@@ -144,6 +144,39 @@ async fn a_handshake_is_of_a_handshakes_size() {
     assert_eq!(began.elapsed().as_secs(), 0, "it is not the deadline that ends this");
 }
 
+/// The same inside of TLS: what a stranger sends is understood soon, or not read.
+#[tokio::test(start_paused = true)]
+async fn a_stranger_does_not_fill_a_record() {
+    let server = Server::start().await;
+    server.user("alice").await;
+    // The head of a record of 16 000 bytes, and the beginning of it.
+    let record = [&[23, 3, 3, 0x3e, 0x80][..], &[0; 5_000]].concat();
+    let began = Instant::now();
+    let mut client = server.client().await;
+    client.open().await;
+    let _sent = tokio::io::AsyncWriteExt::write_all(&mut client.io.get_mut().0, &record).await;
+    assert_eq!(client.rest().await, "");
+    assert_eq!(began.elapsed().as_secs(), 0, "it is not the deadline that ends this");
+    // As much in small pieces is no harm, as long as they are understood; and who is known sends what it likes.
+    let mut client = server.client().await;
+    client.open().await;
+    for _ in 0..100 {
+        client.send(&" ".repeat(300)).await;
+    }
+    let login = crate::scram::Scram::new("SCRAM-SHA-256", "alice", crate::server::PASSWORD);
+    client.authenticate(&login).await.unwrap();
+    client.open().await;
+    client
+        .send(&format!(
+            "<iq type='set' id='b'><bind xmlns='urn:ietf:params:xml:ns:xmpp-bind'/>{}",
+            "<a/>".repeat(60)
+        ))
+        .await;
+    let _sent = tokio::io::AsyncWriteExt::write_all(&mut client.io.get_mut().0, &record).await;
+    sleep(Duration::from_secs(1)).await;
+    assert_eq!(server.c2s.connections(), 1);
+}
+
 #[tokio::test]
 async fn strangers_from_one_place_are_counted_until_they_are_known() {
     let limits = Limits { unauthenticated_per_address_max: 3, unauthenticated_max: 5, ..Limits::default() };
