@@ -73,7 +73,7 @@ impl Default for Limits {
             sasl_delay_max: Duration::from_secs(3),
             bind_attempts_max: 5,
             early_requests_max: 3,
-            connection_rate: Rate { units: 1200, every: Duration::from_secs(60) },
+            connection_rate: Rate { units: 3_000, every: Duration::from_secs(60) },
             stanza_rate: Rate { units: 5_000, every: Duration::from_secs(10) },
             byte_rate: Rate { units: 10 * 1024 * 1024, every: Duration::from_secs(10) },
             window: 64,

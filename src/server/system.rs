@@ -39,3 +39,22 @@ impl Random for SystemRandom {
         getrandom::fill(bytes).expect("the operating system has randomness");
     }
 }
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::indexing_slicing, clippy::arithmetic_side_effects)]
+    use super::*;
+
+    /// Ids of streams and sessions, nonces and secrets are made of this.
+    #[test]
+    fn each_bit_is_drawn() {
+        let mut ones = [0_u32; 256];
+        for _ in 0..1_000 {
+            let mut drawn = [0; 32];
+            SystemRandom.fill(&mut drawn);
+            (0..256).for_each(|bit| ones[bit] += u32::from(drawn[bit / 8] >> (bit % 8) & 1));
+        }
+        // Six standard deviations of a coin that is tossed a thousand times.
+        assert!(ones.iter().all(|ones| (405..=595).contains(ones)), "{ones:?}");
+    }
+}

@@ -226,6 +226,23 @@ mod tests {
         assert_eq!(format!("{made:?}"), "Token(…)");
     }
 
+    /// THREATS, "weak tokens": each bit of a token is drawn, and none twice.
+    #[test]
+    fn a_token_cannot_be_guessed() {
+        let mut ones = [0_u32; 256];
+        let mut all = std::collections::HashSet::new();
+        for _ in 0..1_000 {
+            let Token(text) = Token::draw().unwrap();
+            for (index, digit) in text.chars().enumerate() {
+                let digit = digit.to_digit(16).unwrap();
+                (0..4).for_each(|bit| ones[4 * index + bit] += digit >> bit & 1);
+            }
+            assert!(all.insert(text));
+        }
+        // Six standard deviations of a coin that is tossed a thousand times.
+        assert!(ones.iter().all(|ones| (405..=595).contains(ones)), "{ones:?}");
+    }
+
     #[test]
     fn a_file_that_holds_no_token_is_refused() {
         let folder = tempfile::tempdir().unwrap();

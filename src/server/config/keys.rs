@@ -108,7 +108,7 @@ section! {
         /// All connections that have not logged in yet.
         connections_before_auth: u32 = 10_000;
         /// Connections that one address may begin in a minute. 0: no limit.
-        connections_per_ip_per_minute: u32 = 1200;
+        connections_per_ip_per_minute: u32 = 3000;
         /// The time from the connection to a finished login.
         auth_timeout: Duration = Duration::from_secs(10);
         /// Logins that may fail on one connection: from 3 to 6 (RFC 6120).
