@@ -20,7 +20,7 @@ use crate::presence::News;
 use crate::record::MessageRecord;
 use crate::session::{AnswerDue, ArchiveUse, CatchUp, Link, Management, Session};
 use crate::stanza::{IqType, NS_CLIENT, Stanza};
-use crate::storage::{DeviceRecord, SessionRecord, Write};
+use crate::storage::{Commit, DeviceRecord, SessionRecord, Write};
 
 /// Resource binding (RFC 6120 §7). The network layer answers it; what comes after that comes here.
 pub const NS_BIND: &str = "urn:ietf:params:xml:ns:xmpp-bind";
@@ -280,7 +280,15 @@ impl Hub {
         }
         let device = found.device;
         self.cursor_moved(&session.cell, &mut account, device, covers);
+        self.store_moved(&mut account);
         Ok(())
+    }
+
+    /// What a device says that it has is stored with the next commit: after a crash it may come back without its count.
+    /// Nobody waits for that.
+    pub(crate) fn store_moved(&self, account: &mut Account) -> Ticket {
+        let writes = account.moved_cursors();
+        if writes.is_empty() { Ticket::NONE } else { self.store.submit(Commit { writes, wake: Vec::new() }) }
     }
 
     pub(crate) fn cursor_moved(
@@ -420,6 +428,7 @@ impl Hub {
         let (device, jid) = (session.device, session.jid.clone());
         account.touched = self.clock.elapsed();
         self.cursor_moved(cell, &mut account, device, covers);
+        self.store_moved(&mut account);
         account.woken = Ticket::NONE;
         self.wake_when_settled(&mut account, Ticket::NONE);
         drop(account);

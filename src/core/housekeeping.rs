@@ -57,9 +57,7 @@ impl Hub {
         let moved = std::mem::take(&mut *self.moved.lock().unwrap_or_else(PoisonError::into_inner));
         let mut last = Ticket::NONE;
         for cell in moved {
-            let mut account = cell.lock();
-            let writes = account.moved_cursors();
-            last = last.max(self.commit(&mut account, writes));
+            last = last.max(self.store_moved(&mut cell.lock()));
         }
         last
     }

@@ -222,7 +222,7 @@ async fn what_a_device_had_when_it_closed_its_stream_is_known_after_a_crash() {
     assert_eq!(phone.bodies().await, ["1"]);
     phone.acknowledge(1).await;
     let closed = world.hub.close(&phone.session);
-    world.store.wait(closed).await;
+    world.hub.store.wait(closed).await;
     let world = world.crash().await;
     let phone = world.online("bob", "phone").await;
     assert_eq!(phone.bodies().await, Vec::<String>::new());
@@ -297,4 +297,22 @@ async fn nobody_inherits_from_an_account_that_was_removed() {
     assert_eq!(bob.page(&[], "").await.bodies(), NOTHING);
     alice.say("bob@example.org", "3").await;
     assert_eq!(bob.bodies().await, ["3"]);
+}
+
+#[tokio::test]
+async fn what_a_device_had_when_it_resumed_is_known_after_a_crash() {
+    let world = World::with(&["alice", "bob"]).await;
+    let alice = world.online("alice", "desk").await;
+    let (phone, id) = world.managed("bob", "phone").await;
+    for body in ["1", "2"] {
+        alice.say("bob@example.org", body).await;
+    }
+    assert_eq!(phone.bodies().await, ["1", "2"]);
+    phone.lose_connection();
+    let world = world.restart().await;
+    let (_, phone) = world.resume("bob", &id, 2).await;
+    assert_eq!(phone.unwrap().bodies().await, Vec::<String>::new());
+    let world = world.crash().await;
+    let phone = world.online("bob", "phone").await;
+    assert_eq!(phone.bodies().await, Vec::<String>::new());
 }
