@@ -103,7 +103,8 @@ section! {
         stanza_bytes_before_auth: Size = Size::bytes(10_000);
         /// The largest stanza after the login. At least "10KB".
         stanza_bytes: Size = Size::kib(256);
-        /// Connections from one address that have not logged in yet. 0: no limit.
+        /// Connections from one address that have not logged in yet. As many again may have logged in and have no
+        /// resource yet. 0: no limit.
         connections_per_ip_before_auth: u32 = 64;
         /// All connections that have not logged in yet.
         connections_before_auth: u32 = 10_000;
