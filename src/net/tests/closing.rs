@@ -35,7 +35,9 @@ async fn a_device_is_asked_about_the_rest_of_a_burst_in_its_time() {
     let ask = "<r xmlns='urn:xmpp:sm:3'/>";
     phone.send("<iq type='get' id='1'><ping xmlns='urn:xmpp:ping'/></iq>").await;
     phone.until(ask).await;
-    phone.send("<a xmlns='urn:xmpp:sm:3' h='1'/><iq type='get' id='2'><ping xmlns='urn:xmpp:ping'/></iq>").await;
+    phone
+        .send("<a xmlns='urn:xmpp:sm:3' h='1'/><iq type='get' id='2'><ping xmlns='urn:xmpp:ping'/></iq>")
+        .await;
     let began = tokio::time::Instant::now();
     phone.until(ask).await;
     let waited = began.elapsed();
