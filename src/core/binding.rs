@@ -452,8 +452,13 @@ impl Hub {
                 live.max(caught_up)
             }
         };
-        let mut account = cell.lock();
-        self.cursor_moved(cell, &mut account, record.device, received);
+        let stored = {
+            let mut account = cell.lock();
+            self.cursor_moved(cell, &mut account, record.device, received);
+            self.store_moved(&mut account)
+        };
+        // The client is not going to tell its count again, whatever happens to the server.
+        self.store.wait(stored).await;
         Some(record.handled)
     }
 

@@ -316,3 +316,18 @@ async fn what_a_device_had_when_it_resumed_is_known_after_a_crash() {
     let phone = world.online("bob", "phone").await;
     assert_eq!(phone.bodies().await, Vec::<String>::new());
 }
+
+#[tokio::test]
+async fn a_count_that_came_too_late_is_known_after_the_next_crash() {
+    let world = World::with(&["alice", "bob"]).await;
+    let alice = world.online("alice", "desk").await;
+    let (phone, id) = world.managed("bob", "phone").await;
+    alice.say("bob@example.org", "1").await;
+    assert_eq!(phone.bodies().await, ["1"]);
+    let world = world.crash().await;
+    let (_, phone) = world.resume("bob", &id, 1).await;
+    assert!(phone.is_none());
+    let world = world.crash().await;
+    let phone = world.online("bob", "phone").await;
+    assert_eq!(phone.bodies().await, Vec::<String>::new());
+}
