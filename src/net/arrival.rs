@@ -5,11 +5,10 @@ use std::io;
 use std::net::SocketAddr;
 use std::pin::pin;
 use std::sync::Arc;
-use std::time::Duration;
 
 use bytes::BytesMut;
-use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
-use tokio::time::{Instant, sleep_until, timeout, timeout_at};
+use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt};
+use tokio::time::{Instant, sleep_until, timeout_at};
 use tokio_rustls::server::TlsStream;
 use unisono_core::extension::{NonzaReply, NonzaRequest, StreamState};
 use unisono_core::hub::{Connection, Hub, SessionRef};
@@ -19,12 +18,13 @@ use unisono_core::storage::{AccountState, Wake};
 use unisono_xml::Element;
 
 use crate::admission::Place;
+use crate::ending::{close, note};
 use crate::error::{Said, StreamError};
 use crate::guessing::Attempt;
 use crate::incoming::poll_read_sparingly;
 use crate::negotiation::{Action, Answer, Input, Negotiation, Security, Unreadable};
 use crate::ration::{Rationed, Source};
-use crate::sampling::{Line, Sampling};
+use crate::sampling::Line;
 use crate::sasl::{Authenticated, Cost, Credentials, Hash, Standing};
 use crate::server::{C2s, Registered};
 use crate::signal::Notice;
@@ -33,11 +33,6 @@ use crate::tls;
 
 /// Bytes that are read at a time; a whole negotiation is a few of these. So many are read ahead of an answer, too.
 const READ_BYTES: usize = 512;
-/// Bytes that are thrown away, and the time in which they may come, before a connection with an error is closed. Closed
-/// at once, it would be reset, and the error might never be seen.
-const LINGER_BYTES: usize = 64 * 1024;
-pub(crate) const LINGER: Duration = Duration::from_secs(2);
-
 /// A connection inside of TLS.
 pub(crate) type Tls<IO> = TlsStream<Rationed<IO>>;
 
@@ -479,57 +474,6 @@ async fn credentials(hub: Arc<Hub>, account: BareJid, hash: Hash) -> Result<Opti
             Ok(None)
         }
     }
-}
-
-/// Logs and counts the error that a stream ends by.
-pub(crate) fn note(
-    sampling: &Sampling,
-    error: &StreamError,
-    connection: u64,
-    peer: SocketAddr,
-    jid: Option<&FullJid>,
-) {
-    let condition = error.condition();
-    let condition = condition.as_str();
-    metrics::counter!("unisono_client_stream_errors_total", "condition" => condition).increment(1);
-    let jid = jid.map(tracing::field::display);
-    if !error.is_theirs() {
-        tracing::debug!(connection, %peer, jid, condition, %error, "stream ends");
-        return;
-    }
-    let Some(Line { left_out, is_last }) = sampling.line(Instant::now(), peer.ip(), condition) else {
-        return;
-    };
-    tracing::info!(connection, %peer, jid, condition, %error, left_out, "stream ends by an error");
-    if is_last {
-        tracing::info!(peer = %peer.ip(), condition, "the next ones are counted, and not told for a minute");
-    }
-}
-
-/// Writes what is left, closes our side, and waits a moment for the other (XEP-0190).
-pub(crate) async fn close<S>(stream: &mut S, last_words: &[u8], within: Duration)
-where
-    S: AsyncRead + AsyncWrite + Unpin,
-{
-    let closing = async {
-        stream.write_all(last_words).await?;
-        stream.shutdown().await
-    };
-    if !matches!(timeout(within, closing).await, Ok(Ok(()))) {
-        return;
-    }
-    let draining = async {
-        let mut thrown_away = [0; 256];
-        let mut total = 0_usize;
-        while let Ok(count @ 1..) = stream.read(&mut thrown_away).await {
-            total = total.saturating_add(count);
-            if total > LINGER_BYTES {
-                break;
-            }
-        }
-    };
-    // Whether the other side closed or not, this is the end.
-    let _closed = timeout(LINGER, draining).await;
 }
 
 /// Protocol, cipher and key exchange, for people.

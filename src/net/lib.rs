@@ -6,6 +6,7 @@
 mod admission;
 mod arrival;
 mod connection;
+mod ending;
 mod error;
 mod generations;
 mod guessing;

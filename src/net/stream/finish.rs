@@ -8,7 +8,7 @@ use tokio::time::{Instant, timeout_at};
 use unisono_core::writing::Drained;
 
 use super::{Closed, End, Finished, Outgoing, Pending, READ_BYTES, Stream, WRITE_BYTES};
-use crate::arrival::{LINGER, close, note};
+use crate::ending::{LINGER, close, note};
 use crate::error::{CLOSE, StreamError};
 use crate::incoming::poll_read;
 

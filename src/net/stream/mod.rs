@@ -4,6 +4,7 @@ mod finish;
 mod intake;
 mod outgoing;
 mod pace;
+mod silence;
 
 use std::collections::VecDeque;
 use std::future::poll_fn;
@@ -29,6 +30,7 @@ use unisono_xml::{Element, StreamEvent, StreamReader};
 use self::intake::{Kind, classify, in_language};
 use self::outgoing::Outgoing;
 use self::pace::Pace;
+use self::silence::Silence;
 use crate::error::{Said, StreamError};
 use crate::incoming::poll_read;
 use crate::panic::{Panicked, caught};
@@ -122,15 +124,6 @@ impl Pending {
     }
 }
 
-/// How long the client has been silent, and what was done about it.
-struct Silence {
-    since: Instant,
-    /// Until when it has to answer.
-    answer_until: Option<Instant>,
-    /// Whether it took something since the last look.
-    took: bool,
-}
-
 /// What a connection waits for.
 enum Event {
     Notice(Notice),
@@ -195,7 +188,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Stream<S> {
             pace: Pace::new(),
             due: true,
             closed: None,
-            silence: Silence { since: Instant::now(), answer_until: None, took: true },
+            silence: Silence::new(),
             ask_at: None,
         }
     }
@@ -283,14 +276,14 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Stream<S> {
             Event::Refilled(result) => self.refilled(result)?,
             Event::Durable | Event::Rested => {}
             Event::Wrote(count) => {
-                self.silence.took = true;
+                self.silence.takes();
                 self.peer.c2s.counts.bytes_out.increment(count as u64);
             }
             Event::Read(0) => return Err(io::Error::from(io::ErrorKind::UnexpectedEof).into()),
             Event::Read(count) => {
-                self.silence.since = Instant::now();
-                self.silence.answer_until = None;
-                self.pace.bytes(&self.peer.c2s.terms.limits, self.silence.since, count);
+                let now = Instant::now();
+                self.silence.broken(now);
+                self.pace.bytes(&self.peer.c2s.terms.limits, now, count);
                 self.peer.c2s.counts.bytes_in.increment(count as u64);
             }
         }
@@ -428,37 +421,5 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Stream<S> {
             tracing::error!(jid = %self.held.session.jid, %error, "cannot read what waits for a device");
             StreamError::Internal
         })
-    }
-
-    /// When to look whether the client is still there.
-    fn next_look(&self) -> Instant {
-        let idle_after = self.peer.c2s.terms.limits.idle_after;
-        let idle = self.silence.since.checked_add(idle_after).unwrap_or(self.silence.since);
-        self.silence.answer_until.unwrap_or(idle)
-    }
-
-    /// A silent client that counts stanzas is asked to count; to others a space is written, which TCP must bring to
-    /// them within [`unacknowledged_within`](crate::Limits::unacknowledged_within) (RFC 6120 §4.6.1). Whoever neither
-    /// answers nor takes what is written is gone.
-    fn look_at_silence(&mut self, mut timer: Pin<&mut Sleep>) -> Result<(), StreamError> {
-        let now = Instant::now();
-        if self.ask_at.take_if(|at| *at <= now).is_some() {
-            self.due = true;
-        }
-        if now >= self.next_look() {
-            let stuck = !self.outgoing.is_empty() && !self.silence.took;
-            if self.silence.answer_until.is_some() || stuck {
-                return Err(StreamError::Silent);
-            }
-            self.silence.took = false;
-            self.silence.since = now;
-            if self.held.hub.ask_for_sign_of_life(&self.held.session, &mut self.outgoing.bytes) {
-                self.silence.answer_until = now.checked_add(self.peer.c2s.terms.limits.answer_within);
-            } else {
-                self.outgoing.bytes.push(b' ');
-            }
-        }
-        timer.as_mut().reset(self.next_look());
-        Ok(())
     }
 }
