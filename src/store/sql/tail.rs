@@ -113,7 +113,9 @@ impl Tail {
 
     /// Forgets what is done. What came meanwhile stays.
     pub(super) fn indexed(&mut self, done: &Unindexed) {
-        self.watermark = done.upto;
+        self.watermark = self.watermark.max(done.upto);
+        // What a crash left is indexed without ever having been published here.
+        self.newest = self.newest.max(done.upto);
         self.accounts.retain(|_, rows| {
             rows.retain(|row| row.message > done.upto);
             !rows.is_empty()

@@ -216,6 +216,25 @@ async fn a_crash_while_indexing_repeats_and_loses_nothing() {
 }
 
 #[tokio::test]
+async fn what_a_crash_left_stays_visible_when_other_work_comes_first() {
+    let mut subjects = vec![Subject::sqlite().await];
+    subjects.extend(Subject::postgres().await);
+    for subject in subjects {
+        let account = subject.account("alice").await;
+        subject.write([sent(account, 1)]).await;
+        subject.index().await;
+        subject.write((2..=6).map(|n| sent(account, n))).await;
+        let subject = subject.crash().await;
+        // The indexer has something to do before there is a new message.
+        subject.write([Write::Delivered { account, upto: LogPosition(6) }]).await;
+        subject.index().await;
+        assert_eq!(subject.all(account).await, numbers(6));
+        let subject = subject.crash().await;
+        assert_eq!(subject.all(account).await, numbers(6));
+    }
+}
+
+#[tokio::test]
 async fn a_closed_store_is_indexed_and_opens_again() {
     let mut subjects = vec![Subject::sqlite().await];
     subjects.extend(Subject::postgres().await);
