@@ -16,7 +16,7 @@ use crate::extension::{AccountState as Kept, Registry};
 use crate::hub::{SessionRef, Settings};
 use crate::ids::{AccountId, DeviceId, LogPosition, SessionId, Ticket};
 use crate::jid::BareJid;
-use crate::repetition::Recent;
+use crate::repetition::{MEANT, Recent};
 use crate::roster::RosterItem;
 use crate::session::{CatchUp, Session};
 use crate::storage::{AccountData, AccountState, DeviceRecord, Wake, Write};
@@ -88,6 +88,8 @@ pub struct Account {
     states: HashMap<TypeId, Box<dyn Any + Send>>,
     /// The last commit that concerns the account.
     pub(crate) last_ticket: Ticket,
+    /// The last commit of cursors, which nobody is woken for.
+    pub(crate) moved_ticket: Ticket,
     /// Up to this commit, all sessions that there are now are woken.
     pub(crate) woken: Ticket,
     /// Connections up to this number are older than the last change of the password or the state: they may not become
@@ -116,6 +118,8 @@ impl Account {
         let requests = requests
             .filter_map(|document| Some((document.key.parse().ok()?, document.value.clone())))
             .collect();
+        let meant = data.documents.iter().find(|document| document.kind == MEANT);
+        let recent = Recent::of_earlier_runs(data.recent, meant.map(|document| document.value.as_str()));
         let states = data
             .documents
             .iter()
@@ -134,9 +138,10 @@ impl Account {
             devices: data.devices,
             sessions: Vec::new(),
             over: data.sessions.iter().filter(|s| s.snapshot.is_none()).map(|s| (s.device, s.id)).collect(),
-            recent: Recent::of_earlier_runs(data.recent),
+            recent,
             states,
             last_ticket: Ticket::NONE,
+            moved_ticket: Ticket::NONE,
             woken: Ticket::NONE,
             barred: 0,
             is_gone: false,
@@ -290,6 +295,9 @@ impl Account {
     /// The cursors that moved since they were stored.
     pub(crate) fn moved_cursors(&mut self) -> Vec<Write> {
         let moved = std::mem::take(&mut self.moved);
+        if self.is_gone {
+            return Vec::new();
+        }
         let changed = self.devices.iter().filter(|device| moved.contains(&device.id));
         let mut writes: Vec<_> =
             changed.map(|device| Write::Device { account: self.id, device: device.clone() }).collect();

@@ -79,12 +79,14 @@ impl Hub {
             None => account.with_resource(&self.made_up_resource()),
         };
         let jid = jid.map_err(|_| StanzaError::new(Condition::BadRequest))?;
+        // Who may not log in any more takes no resource from who may.
+        if !cell.lock().admits_login(connection.number) {
+            return Err(StanzaError::new(Condition::NotAllowed));
+        }
+        self.make_room(&cell, jid.resource())?;
         let mut account = self.lock_for(&cell, jid.resource());
         if !account.admits_login(connection.number) {
             return Err(StanzaError::new(Condition::NotAllowed));
-        }
-        if account.sessions.len() >= self.settings.sessions_max {
-            return Err(StanzaError::new(Condition::ResourceConstraint));
         }
         let number = connection.number;
         let id = SessionId(self.random_id());
@@ -102,6 +104,27 @@ impl Hub {
         account.touched = self.clock.elapsed();
         drop(account);
         Ok(SessionRef { cell, id, jid, connection: number })
+    }
+
+    /// One more session must fit in. The one that has waited longest for its client gives way: the log has what it
+    /// still had to say.
+    fn make_room(&self, cell: &Arc<Cell>, resource: &str) -> Result<(), StanzaError> {
+        let waiting = |session: &Session| match session.link {
+            Link::Detached { until } => Some((until, session.id)),
+            Link::Connected { .. } => None,
+        };
+        loop {
+            let oldest = {
+                let account = cell.lock();
+                if account.sessions.len() < self.settings.sessions_max || account.resource(resource).is_some()
+                {
+                    return Ok(());
+                }
+                account.sessions.iter().filter_map(waiting).min()
+            };
+            let (_, id) = oldest.ok_or(StanzaError::new(Condition::ResourceConstraint))?;
+            self.end(cell, id);
+        }
     }
 
     fn made_up_resource(&self) -> String {
@@ -280,15 +303,21 @@ impl Hub {
         }
         let device = found.device;
         self.cursor_moved(&session.cell, &mut account, device, covers);
-        self.store_moved(&mut account);
+        let writes = account.moved_cursors();
+        if !writes.is_empty() {
+            // After a crash it may come back without its count, so this does not wait for the next round.
+            account.moved_ticket = self.store.submit_later(Commit { writes, wake: Vec::new() });
+        }
         Ok(())
     }
 
-    /// What a device says that it has is stored with the next commit: after a crash it may come back without its count.
-    /// Nobody waits for that.
+    /// What a device has is stored.
     pub(crate) fn store_moved(&self, account: &mut Account) -> Ticket {
         let writes = account.moved_cursors();
-        if writes.is_empty() { Ticket::NONE } else { self.store.submit(Commit { writes, wake: Vec::new() }) }
+        if !writes.is_empty() {
+            account.moved_ticket = self.store.submit(Commit { writes, wake: Vec::new() });
+        }
+        account.moved_ticket
     }
 
     pub(crate) fn cursor_moved(
@@ -334,7 +363,8 @@ impl Hub {
 
     /// The client closed its stream: the session is over (XEP-0198 §5). What its device has is known after a crash,
     /// too, once the ticket is durable.
-    pub fn close(&self, session: &SessionRef) -> Ticket {
+    /// `told`: it was told before what was handled of its stanzas, if it counts them.
+    pub fn close(&self, session: &SessionRef, told: bool) -> Ticket {
         let current = session.cell.lock().session(session.id).and_then(Session::connection_number);
         if current != Some(session.connection) {
             return Ticket::NONE;
@@ -342,8 +372,11 @@ impl Hub {
         self.end(&session.cell, session.id);
         let mut account = session.cell.lock();
         account.over.retain(|(_, id)| *id != session.id);
-        account.recent.closed(session.connection);
         let mut writes = account.moved_cursors();
+        if told {
+            let owner = account.id;
+            writes.extend(account.recent.closed(owner, session.id));
+        }
         writes.push(numbers_write(account.id, session.id, None));
         writes.push(Write::SessionEnded { session: session.id });
         self.commit(&mut account, writes)

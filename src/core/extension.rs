@@ -302,7 +302,11 @@ impl Registry {
         let mut registry = Self::default();
         crate::binding::register(&mut registry);
         crate::roster::register(&mut registry);
-        registry.kinds.extend([crate::account::REQUESTS, crate::account::ROSTER_FLOOR]);
+        registry.kinds.extend([
+            crate::account::REQUESTS,
+            crate::account::ROSTER_FLOOR,
+            crate::repetition::MEANT,
+        ]);
         for extension in extensions {
             extension.register(&mut registry);
         }

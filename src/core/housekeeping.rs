@@ -59,6 +59,7 @@ impl Hub {
         for cell in moved {
             last = last.max(self.store_moved(&mut cell.lock()));
         }
+        self.store.flush();
         last
     }
 

@@ -1,7 +1,7 @@
 //! The hub: all accounts of the server, and what they share.
 
 use std::collections::{HashMap, HashSet};
-use std::hash::{BuildHasher, Hasher, RandomState};
+use std::hash::{DefaultHasher, Hasher};
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 use std::time::Duration;
@@ -146,7 +146,8 @@ pub struct Hub {
     pub(crate) session_ids: Seal,
     accounts: Vec<RwLock<HashMap<BareJid, Arc<Cell>>>>,
     loading: Vec<tokio::sync::Mutex<()>>,
-    hasher: RandomState,
+    /// Which account is in which map: nobody outside may know, or all could be made to meet in one.
+    sharding: [u8; 8],
     /// Accounts that are being removed.
     leaving: Mutex<HashSet<BareJid>>,
     started: Duration,
@@ -176,6 +177,8 @@ impl Hub {
         };
         let ids = Seal::new(&store.secret("archive-ids", draw()).await?);
         let session_ids = Seal::new(&store.secret("session-ids", draw()).await?);
+        let mut sharding = [0; 8];
+        random.fill(&mut sharding);
         Ok(Arc::new(Self {
             last_id: AtomicI64::new(clock.now_micros()),
             started: clock.elapsed(),
@@ -189,7 +192,7 @@ impl Hub {
             session_ids,
             accounts: (0..SHARDS).map(|_| RwLock::default()).collect(),
             loading: (0..SHARDS).map(|_| tokio::sync::Mutex::default()).collect(),
-            hasher: RandomState::new(),
+            sharding,
             leaving: Mutex::default(),
             last_connection: AtomicU64::new(0),
             detached: Mutex::default(),
@@ -284,7 +287,7 @@ impl Hub {
                 !(account.sessions.is_empty()
                     && account.moved.is_empty()
                     && idle
-                    && account.last_ticket <= durable)
+                    && account.last_ticket.max(account.moved_ticket) <= durable)
             });
         }
     }
@@ -396,7 +399,8 @@ impl Hub {
 
     #[expect(clippy::arithmetic_side_effects, reason = "the divisor is a constant above zero")]
     fn index(&self, jid: &BareJid) -> usize {
-        let mut hasher = self.hasher.build_hasher();
+        let mut hasher = DefaultHasher::new();
+        hasher.write(&self.sharding);
         hasher.write(jid.as_str().as_bytes());
         usize::try_from(hasher.finish() % SHARDS as u64).unwrap_or(0)
     }

@@ -195,6 +195,10 @@ impl Hub {
 
     fn answer(&self, origin: &SessionRef, iq: &Iq, answer: Answer) -> Ticket {
         let mut account = origin.cell.lock();
+        if !account.is_live(origin) {
+            // The session was taken up by another connection, on which the client asks again.
+            return Ticket::NONE;
+        }
         let made = answer.and_then(|mut reply| match reply.locked.take() {
             Some(make) => make(&mut account, origin.id),
             None => Ok(reply),

@@ -1,22 +1,38 @@
 //! What a client sends again, because it never saw an acknowledgement (promise P3).
 
-use std::collections::VecDeque;
+use std::collections::{HashSet, VecDeque};
 
-use crate::storage::RECENT_FINGERPRINTS;
+use compact_str::CompactString;
+
+use crate::ids::{AccountId, SessionId};
+use crate::storage::{RECENT_FINGERPRINTS, Write};
+
+/// The document of this kind has fingerprints that the store still knows, and that tell no repetition any more.
+pub(crate) const MEANT: &str = "meant-again";
 
 /// What an account sent last, as fingerprints ([`MessageRecord::fingerprint`](crate::record::MessageRecord)), each with
-/// the connection that it came by.
+/// the session and the connection that it came by.
 #[derive(Debug, Default)]
 pub(crate) struct Recent {
     fingerprints: VecDeque<i64>,
-    connections: VecDeque<u64>,
+    origins: VecDeque<(SessionId, u64)>,
+    /// What the document has.
+    meant: Vec<i64>,
 }
 
 impl Recent {
-    /// What the store knows of earlier runs.
-    pub(crate) fn of_earlier_runs(fingerprints: Vec<i64>) -> Self {
+    /// What the store knows of earlier runs, and the document, if there is one.
+    pub(crate) fn of_earlier_runs(mut fingerprints: Vec<i64>, document: Option<&str>) -> Self {
+        let listed =
+            document.unwrap_or_default().split(' ').filter_map(|text| u64::from_str_radix(text, 16).ok());
+        let listed: HashSet<i64> = listed.map(u64::cast_signed).collect();
+        let (mut meant, mut left) = (Vec::new(), Vec::new());
+        for fingerprint in fingerprints.drain(..) {
+            if listed.contains(&fingerprint) { meant.push(fingerprint) } else { left.push(fingerprint) }
+        }
         // No connection of this run has the number 0.
-        Self { connections: fingerprints.iter().map(|_| 0).collect(), fingerprints: fingerprints.into() }
+        let origins = left.iter().map(|_| (SessionId(0), 0)).collect();
+        Self { fingerprints: left.into(), origins, meant }
     }
 
     /// Whether a message with this fingerprint came by another connection. On one connection nothing is repeated, so
@@ -28,30 +44,45 @@ impl Recent {
             && self
                 .fingerprints
                 .iter()
-                .zip(&self.connections)
-                .any(|(known, by)| *known == fingerprint && *by != connection)
+                .zip(&self.origins)
+                .any(|(known, (_, by))| *known == fingerprint && *by != connection)
     }
 
     /// A message was taken that may be sent again.
-    pub(crate) fn add(&mut self, fingerprint: i64, connection: u64) {
+    pub(crate) fn add(&mut self, fingerprint: i64, session: SessionId, connection: u64) {
         if fingerprint == 0 {
             return;
         }
         if self.fingerprints.len() >= RECENT_FINGERPRINTS {
             self.fingerprints.pop_front();
-            self.connections.pop_front();
+            self.origins.pop_front();
         }
         self.fingerprints.push_back(fingerprint);
-        self.connections.push_back(connection);
+        self.origins.push_back((session, connection));
     }
 
     /// The client closed its stream, so what it says next is meant, though it may count its ids from the beginning.
     /// An origin-id is no such number (XEP-0359 §3.1): with that, it did not see its acknowledgement.
-    pub(crate) fn closed(&mut self, connection: u64) {
-        let entries =
-            std::mem::take(&mut self.fingerprints).into_iter().zip(std::mem::take(&mut self.connections));
-        let stay = entries.filter(|(fingerprint, by)| *by != connection || has_origin_id(*fingerprint));
-        (self.fingerprints, self.connections) = stay.unzip();
+    pub(crate) fn closed(&mut self, account: AccountId, session: SessionId) -> Option<Write> {
+        let known = self.meant.len();
+        let fingerprints = std::mem::take(&mut self.fingerprints).into_iter();
+        for (fingerprint, origin) in fingerprints.zip(std::mem::take(&mut self.origins)) {
+            if origin.0 == session && !has_origin_id(fingerprint) {
+                self.meant.push(fingerprint);
+            } else {
+                self.fingerprints.push_back(fingerprint);
+                self.origins.push_back(origin);
+            }
+        }
+        if self.meant.len() == known {
+            return None;
+        }
+        // What is older than the store knows comes back no more.
+        self.meant.drain(..self.meant.len().saturating_sub(RECENT_FINGERPRINTS));
+        let texts: Vec<_> =
+            self.meant.iter().map(|fingerprint| format!("{:x}", fingerprint.cast_unsigned())).collect();
+        let (kind, key) = (CompactString::const_new(MEANT), CompactString::default());
+        Some(Write::Document { account, kind, key, value: Some(texts.join(" ")) })
     }
 }
 
@@ -69,14 +100,17 @@ fn has_origin_id(fingerprint: i64) -> bool {
 mod tests {
     use super::*;
 
-    const PLAIN: [i64; 2] = [2, 4];
+    const ACCOUNT: AccountId = AccountId(1);
+    const ONE: SessionId = SessionId(1);
+    const TWO: SessionId = SessionId(2);
+    const PLAIN: [i64; 2] = [2, -4];
     const WITH_ORIGIN_ID: i64 = 7;
 
     #[test]
     fn a_repetition_comes_by_another_connection() {
-        let mut recent = Recent::of_earlier_runs(vec![10]);
-        recent.add(PLAIN[0], 1);
-        recent.add(0, 1); // no id, so it is never the same
+        let mut recent = Recent::of_earlier_runs(vec![10], None);
+        recent.add(PLAIN[0], ONE, 1);
+        recent.add(0, ONE, 1); // no id, so it is never the same
         for (fingerprint, connection, repeats) in
             [(PLAIN[0], 1, false), (PLAIN[0], 2, true), (PLAIN[1], 2, false), (0, 2, false), (10, 1, true)]
         {
@@ -87,13 +121,26 @@ mod tests {
     #[test]
     fn a_closed_stream_leaves_what_an_origin_id_tells_apart() {
         let mut recent = Recent::default();
-        recent.add(PLAIN[0], 1);
-        recent.add(WITH_ORIGIN_ID, 1);
-        recent.add(PLAIN[1], 2);
-        recent.closed(1);
-        assert!(!recent.repeats(PLAIN[0], 3));
-        assert!(recent.repeats(WITH_ORIGIN_ID, 3));
-        assert!(recent.repeats(PLAIN[1], 3));
+        recent.add(PLAIN[0], ONE, 1); // it was resumed on another connection since
+        recent.add(WITH_ORIGIN_ID, ONE, 3);
+        recent.add(PLAIN[1], TWO, 2);
+        assert!(recent.closed(ACCOUNT, ONE).is_some());
+        assert!(!recent.repeats(PLAIN[0], 4));
+        assert!(recent.repeats(WITH_ORIGIN_ID, 4));
+        assert!(recent.repeats(PLAIN[1], 4));
+        assert!(recent.closed(ACCOUNT, ONE).is_none(), "there is nothing new to write down");
+    }
+
+    #[test]
+    fn what_is_meant_is_known_after_the_next_start() {
+        let mut recent = Recent::default();
+        recent.add(PLAIN[0], ONE, 1);
+        recent.add(PLAIN[1], ONE, 1);
+        let Some(Write::Document { value: Some(text), .. }) = recent.closed(ACCOUNT, ONE) else { panic!() };
+        let recent = Recent::of_earlier_runs(vec![PLAIN[0], 10], Some(&text));
+        assert!(!recent.repeats(PLAIN[0], 4));
+        assert!(recent.repeats(10, 4));
+        assert_eq!(recent.meant, [PLAIN[0]], "the other is older than the store knows");
     }
 
     #[test]
@@ -107,11 +154,12 @@ mod tests {
     #[test]
     fn it_has_a_size() {
         let mut recent = Recent::default();
-        for number in 1..=i64::try_from(RECENT_FINGERPRINTS).unwrap_or(0).saturating_add(1) {
-            recent.add(number, 1);
+        let size = i64::try_from(RECENT_FINGERPRINTS).unwrap_or(0);
+        for number in 1..=size.saturating_add(1) {
+            recent.add(number, ONE, 1);
         }
         assert!(!recent.repeats(1, 2));
         assert!(recent.repeats(2, 2));
-        assert_eq!(recent.connections.len(), RECENT_FINGERPRINTS);
+        assert_eq!(recent.origins.len(), RECENT_FINGERPRINTS);
     }
 }

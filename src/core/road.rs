@@ -192,7 +192,7 @@ impl Road<'_> {
         // What came back to its sender may be sent again, and is no repetition then.
         let fingerprint = if self.error.is_none() { fingerprint } else { 0 };
         if sent_keep != Keep::Nothing {
-            sender.recent.add(fingerprint, self.origin.connection);
+            sender.recent.add(fingerprint, self.origin.id, self.origin.connection);
         }
         let now = self.hub.clock.now_micros();
         let sent = place(sender, sent_keep, &reflected, now);
@@ -232,7 +232,7 @@ impl Road<'_> {
             if account.recent.repeats(fingerprint, self.origin.connection) {
                 return self.repetition(account);
             }
-            account.recent.add(fingerprint, self.origin.connection);
+            account.recent.add(fingerprint, self.origin.id, self.origin.connection);
         }
         let delivered = self.delivered(account, keep);
         let received = place(account, keep, &delivered, self.hub.clock.now_micros());

@@ -80,6 +80,12 @@ pub trait Journal: Send + Sync {
     /// Appends to the queue and returns at once. Commits become durable in the order of submission. When
     /// the store fails, the queue keeps what it has, tries again, and nothing becomes durable meanwhile.
     fn submit(&self, commit: Commit) -> Ticket;
+    /// The same for what nobody waits for: it becomes durable with the next commit, or after [`flush`](Self::flush).
+    fn submit_later(&self, commit: Commit) -> Ticket {
+        self.submit(commit)
+    }
+    /// Writes what waits for a commit to go with.
+    fn flush(&self) {}
     /// All up to this ticket is durable. It never falls.
     fn durable(&self) -> Ticket;
     /// Resolves when `ticket` is durable.

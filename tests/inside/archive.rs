@@ -89,7 +89,7 @@ impl Device {
     }
 
     pub(super) fn away(&self) {
-        self.hub.close(&self.session);
+        self.hub.close(&self.session, true);
     }
 }
 

@@ -189,14 +189,45 @@ async fn what_came_back_may_be_sent_again() {
 
 #[tokio::test]
 async fn who_closed_the_stream_may_begin_again_with_the_same_ids() {
+    let mut world = World::with(&["alice", "bob"]).await;
+    for round in 0..4 {
+        let bob = world.online("bob", "phone").await;
+        let (mut alice, id) = world.managed("alice", "script").await;
+        alice.say("bob@example.org", "1").await;
+        if round == 1 {
+            alice.lose_connection();
+            alice = world.resume("alice", &id, 0).await.1.unwrap();
+        }
+        assert_eq!(bob.bodies().await, ["1"], "round {round}");
+        world.hub.close(&alice.session, true);
+        world.hub.close(&bob.session, true);
+        if round == 2 {
+            world = world.crash().await;
+        }
+    }
+}
+
+#[tokio::test]
+async fn who_closed_the_stream_and_was_told_nothing_sends_again() {
     let world = World::with(&["alice", "bob"]).await;
     let bob = world.online("bob", "phone").await;
-    for _ in 0..2 {
-        let alice = world.online("alice", "script").await;
+    for bodies in [vec!["1"], vec![]] {
+        let (alice, _) = world.managed("alice", "script").await;
         alice.say("bob@example.org", "1").await;
-        world.hub.close(&alice.session);
-        assert_eq!(bob.bodies().await, ["1"]);
+        world.hub.close(&alice.session, false);
+        assert_eq!(bob.bodies().await, bodies);
     }
+}
+
+#[tokio::test]
+async fn a_session_that_waits_gives_way_to_a_device_that_is_there() {
+    let world = World::with(&["alice"]).await;
+    for number in 0..world.hub.settings.sessions_max + 2 {
+        let (device, _) = world.managed("alice", &format!("script-{number}")).await;
+        device.lose_connection();
+        world.pass(Duration::from_millis(10));
+    }
+    world.online("alice", "phone").await;
 }
 
 #[tokio::test]
@@ -208,7 +239,7 @@ async fn an_origin_id_is_known_again_after_a_closed_stream() {
         let once = "<message to='bob@example.org' type='chat' id='1'><body>1</body>\
                     <origin-id xmlns='urn:xmpp:sid:0' id='o1'/></message>";
         alice.send(once).await;
-        world.hub.close(&alice.session);
+        world.hub.close(&alice.session, true);
         assert_eq!(bob.bodies().await, bodies);
     }
 }
@@ -221,7 +252,7 @@ async fn what_a_device_had_when_it_closed_its_stream_is_known_after_a_crash() {
     alice.say("bob@example.org", "1").await;
     assert_eq!(phone.bodies().await, ["1"]);
     phone.acknowledge(1).await;
-    let closed = world.hub.close(&phone.session);
+    let closed = world.hub.close(&phone.session, true);
     world.hub.store.wait(closed).await;
     let world = world.crash().await;
     let phone = world.online("bob", "phone").await;
@@ -330,4 +361,28 @@ async fn a_count_that_came_too_late_is_known_after_the_next_crash() {
     let world = world.crash().await;
     let phone = world.online("bob", "phone").await;
     assert_eq!(phone.bodies().await, Vec::<String>::new());
+}
+
+#[tokio::test]
+async fn what_an_older_connection_asked_is_answered_on_the_next_one_alone() {
+    let world = World::with(&["alice", "bob"]).await;
+    let alice = world.online("alice", "desk").await;
+    let (bob, previous) = world.managed("bob", "phone").await;
+    alice.say("bob@example.org", "one").await;
+    let text = "<iq type='set' id='page'><query xmlns='urn:xmpp:mam:2' queryid='page'/></iq>";
+    let query = Element::parse(text, &CLIENT_SCOPE, &Limits::default()).unwrap();
+    let Receipt::Later(answer) = world.hub.receive(&bob.session, &query) else {
+        panic!("a page takes its time")
+    };
+    let (reply, again) = world.resume("bob", &previous, 0).await;
+    let again = again.unwrap();
+    let handled = |reply: &NonzaReply| reply.write.first().unwrap().attr("h").map(str::to_owned);
+    assert_eq!(handled(&reply).as_deref(), Some("0"), "it is not handled, so the client asks again");
+    answer.await;
+    again.send(text).await;
+    let taken = again.take().await;
+    let is_entry = |element: &&Element| element.has_child("result", "urn:xmpp:mam:2");
+    assert_eq!(taken.iter().filter(is_entry).count(), 1);
+    assert_eq!(taken.iter().filter(|element| element.attr("id") == Some("page")).count(), 1);
+    assert_eq!(again.handled().await, Some(1));
 }

@@ -29,7 +29,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Stream<S> {
                 tracing::info!(connection = number, %jid, "stream closed by the client");
                 let until = self.close_until();
                 self.pass_on_in_time(until).await;
-                let closed = self.held.hub.close(&self.held.session);
+                let closed = self.held.hub.close(&self.held.session, true);
                 if timeout_at(until, self.held.hub.store.wait(closed)).await.is_err() {
                     tracing::debug!(connection = number, "no time left to store what the device has");
                 }

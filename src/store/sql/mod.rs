@@ -143,6 +143,14 @@ impl Journal for SqlStore {
         self.shared.queue.push(commit)
     }
 
+    fn submit_later(&self, commit: Commit) -> Ticket {
+        self.shared.queue.push_quietly(commit)
+    }
+
+    fn flush(&self) {
+        self.shared.queue.flush();
+    }
+
     fn durable(&self) -> Ticket {
         self.shared.durability.durable()
     }

@@ -28,15 +28,24 @@ struct State {
 
 impl Queue {
     pub(super) fn push(&self, commit: Commit) -> Ticket {
-        let ticket = {
-            let mut state = self.state();
-            state.last = Ticket(state.last.0.saturating_add(1));
-            let ticket = state.last;
-            state.commits.push_back((ticket, commit));
-            ticket
-        };
+        let ticket = self.push_quietly(commit);
         self.arrived.notify_one();
         ticket
+    }
+
+    /// The writer is not woken: this goes with the next commit, or at the next [`flush`](Self::flush).
+    pub(super) fn push_quietly(&self, commit: Commit) -> Ticket {
+        let mut state = self.state();
+        state.last = Ticket(state.last.0.saturating_add(1));
+        let ticket = state.last;
+        state.commits.push_back((ticket, commit));
+        ticket
+    }
+
+    pub(super) fn flush(&self) {
+        if self.waiting() > 0 {
+            self.arrived.notify_one();
+        }
     }
 
     /// What waits, oldest first, with the tickets.
