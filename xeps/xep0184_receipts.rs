@@ -2,16 +2,12 @@
 //!
 //! Follows 1.4.0 (2018-08-02). That a message arrived is part of the conversation.
 //!
-//! - Stage: `record`: receipts are kept, so that the sender's other devices show the same.
+//! - Read by XEP-0313: receipts are kept, so that the sender's other devices show the same.
 //! - Receipts are made by clients alone (§7): a message that a device reads in the archive was received before (§5.5),
 //!   and the server answers for nobody. The feature is one of clients (§6).
 
-use unisono_core::account::Account;
-use unisono_core::extension::{Extension, Registry, Side, Spec};
-use unisono_core::record::Keep;
-use unisono_core::stanza::Message;
-
-use crate::xep0313_mam;
+use unisono_core::extension::{Extension, Registry, Spec};
+use unisono_core::record::Payload;
 
 pub const NS: &str = "urn:xmpp:receipts";
 
@@ -22,20 +18,22 @@ impl Extension for Receipts {
         Spec::xep(184, "1.4.0")
     }
 
-    fn register(&self, on: &mut Registry) {
-        on.record(keep);
-    }
+    /// [`is_part`] is read by XEP-0313.
+    fn register(&self, _: &mut Registry) {}
 }
 
 /// §7, the "ack message"
-fn keep(message: &Message, _: &Account, _: Side) -> Option<Keep> {
-    xep0313_mam::keep_if(message, message.payload.has("received", NS))
+pub(crate) fn is_part(payload: &Payload) -> bool {
+    payload.has("received", NS)
 }
 
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use unisono_core::extension::Side;
+    use unisono_core::record::Keep;
+
     use crate::testing::{account, message};
+    use crate::xep0313_mam::keep;
 
     #[test]
     fn a_receipt_is_kept() {

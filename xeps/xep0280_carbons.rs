@@ -3,7 +3,8 @@
 //! Follows 1.0.1 (2021-12-26). Every device that asked for it sees what the others send and receive.
 //!
 //! - Stages: `annotate` (§11, forged copies), `reflect` (§8, sent), `deliver` (§7, received). State: one flag per session.
-//! - Ours: a device that was away gets the copies of what is recorded when it comes back.
+//! - Ours: a device that was away gets the copies of what is recorded when it comes back; what archives keep for what it
+//!   carries is copied, whatever its type.
 //! - Left out: `<x/>` in copies of private messages to rooms (§6.1, a MAY).
 
 use unisono_core::error::{Condition, StanzaError};
@@ -12,10 +13,10 @@ use unisono_core::hub::Settings;
 use unisono_core::outbox::{Form, Wrapping};
 use unisono_core::record::{Direction, MessageRecord, Payload};
 use unisono_core::session::Session;
-use unisono_core::stanza::{IqType, MessageType, NS_CLIENT};
+use unisono_core::stanza::{IqType, MessageType};
 use unisono_xml::Element;
 
-use crate::{xep0085_chat_states, xep0184_receipts, xep0333_markers, xep0334_hints};
+use crate::{xep0085_chat_states, xep0184_receipts, xep0313_mam, xep0333_markers, xep0334_hints};
 
 pub const NS: &str = "urn:xmpp:carbons:2";
 /// What the namespaces of all versions begin with.
@@ -105,16 +106,23 @@ fn is_eligible(record: &MessageRecord) -> bool {
     if payload.has("private", NS) || payload.has("no-copy", xep0334_hints::NS) {
         return false;
     }
-    let has_text = || record.kind == MessageType::Normal && payload.has("body", NS_CLIENT);
     match record.kind {
         MessageType::Groupchat => false,
         MessageType::Chat => true,
         // What it answers is not known any more; a room's errors are for the device that spoke.
         MessageType::Error => !payload.has("x", NS_MUC_USER),
         MessageType::Normal | MessageType::Headline => {
-            has_text() || is_invitation(payload) || payload.elements().iter().any(is_instant_messaging)
+            is_kept_for_content(record)
+                || is_invitation(payload)
+                || payload.elements().iter().any(is_instant_messaging)
         }
     }
+}
+
+/// What archives keep for what it carries is a part of the conversation: a device without it shows another one.
+fn is_kept_for_content(record: &MessageRecord) -> bool {
+    let MessageRecord { kind, payload, .. } = record;
+    xep0313_mam::is_conversation(*kind, payload) || xep0334_hints::is_to_be_stored(*kind, payload)
 }
 
 /// §6.1, the third rule
@@ -131,8 +139,11 @@ pub(crate) fn is_invitation(payload: &Payload) -> bool {
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used, clippy::expect_used)]
+    use unisono_core::extension::Side;
+    use unisono_core::record::Keep;
+
     use super::*;
-    use crate::testing::{element, record, settings};
+    use crate::testing::{account, element, message, record, settings, vote};
 
     #[test]
     fn what_is_copied() {
@@ -145,6 +156,13 @@ mod tests {
             ("normal", "<x xmlns='jabber:x:conference' jid='room@muc.example'/>", true),
             ("normal", "<x xmlns='http://jabber.org/protocol/muc#user'><invite/></x>", true),
             ("normal", "<data xmlns='urn:example'/>", false),
+            ("chat", "<propose xmlns='urn:xmpp:jingle-message:0' id='1'/>", true),
+            ("normal", "<propose xmlns='urn:xmpp:jingle-message:0' id='1'/>", false),
+            (
+                "normal",
+                "<propose xmlns='urn:xmpp:jingle-message:0' id='1'/><store xmlns='urn:xmpp:hints'/>",
+                true,
+            ),
             ("groupchat", "<body>hi</body>", false),
             ("groupchat", "<received xmlns='urn:xmpp:receipts' id='1'/>", false),
             ("headline", "<body>hi</body>", false),
@@ -157,6 +175,37 @@ mod tests {
             ("chat", "<body>hi</body><no-copy xmlns='urn:xmpp:hints'/>", false),     // §9
         ] {
             assert_eq!(is_eligible(&record(kind, payload)), eligible, "{kind} {payload}");
+        }
+    }
+
+    /// No device may show another conversation than the archive does.
+    #[test]
+    fn what_archives_keep_is_copied() {
+        let store = |payload: &str| format!("{payload}<store xmlns='urn:xmpp:hints'/>");
+        let parts = [
+            "<subject>news</subject>",
+            "<received xmlns='urn:xmpp:receipts' id='1'/>",
+            "<replace xmlns='urn:xmpp:message-correct:0' id='1'/>",
+            "<acknowledged xmlns='urn:xmpp:chat-markers:0' id='1'/>",
+            "<encryption xmlns='urn:xmpp:eme:0' namespace='urn:example'/>",
+            "<encrypted xmlns='urn:xmpp:omemo:2'/>",
+            "<openpgp xmlns='urn:xmpp:openpgp:0'/>",
+            "<retract xmlns='urn:xmpp:message-retract:1' id='1'/>",
+            "<reactions xmlns='urn:xmpp:reactions:0' id='1'/>",
+            "<reply xmlns='urn:xmpp:reply:0' id='1'/>",
+        ];
+        let others =
+            ["<data xmlns='urn:example'/>", "<active xmlns='http://jabber.org/protocol/chatstates'/>"];
+        for payload in parts {
+            assert!(is_eligible(&record("normal", payload)), "{payload}");
+        }
+        let payloads =
+            parts.into_iter().chain(others).flat_map(|payload| [payload.to_owned(), store(payload)]);
+        for (kind, payload) in
+            payloads.flat_map(|p| ["chat", "normal", "headline", "groupchat"].map(|k| (k, p.clone())))
+        {
+            let kept = vote(&message(kind, &payload), &account(), Side::Recipient) == Keep::Archive;
+            assert!(!kept || is_eligible(&record(kind, &payload)), "{kind} {payload}");
         }
     }
 

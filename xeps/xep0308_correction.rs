@@ -2,16 +2,12 @@
 //!
 //! Follows 1.2.1 (2022-05-17). A corrected message reaches every device, and the archive has both.
 //!
-//! - Stage: `record`: a correction is kept even if what it replaces had no text.
+//! - Read by XEP-0313: a correction is kept even if what it replaces had no text.
 //! - What it replaces is not changed (§4): a correction is a message of its own, and clients put the two together.
 //!   The feature is one of clients (§2).
 
-use unisono_core::account::Account;
-use unisono_core::extension::{Extension, Registry, Side, Spec};
-use unisono_core::record::Keep;
-use unisono_core::stanza::Message;
-
-use crate::xep0313_mam;
+use unisono_core::extension::{Extension, Registry, Spec};
+use unisono_core::record::Payload;
 
 pub const NS: &str = "urn:xmpp:message-correct:0";
 
@@ -22,20 +18,22 @@ impl Extension for Correction {
         Spec::xep(308, "1.2.1")
     }
 
-    fn register(&self, on: &mut Registry) {
-        on.record(keep);
-    }
+    /// [`is_part`] is read by XEP-0313.
+    fn register(&self, _: &mut Registry) {}
 }
 
 /// §4: a correction has all payloads of the message, so it is kept as that was.
-fn keep(message: &Message, _: &Account, _: Side) -> Option<Keep> {
-    xep0313_mam::keep_if(message, message.payload.has("replace", NS))
+pub(crate) fn is_part(payload: &Payload) -> bool {
+    payload.has("replace", NS)
 }
 
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use unisono_core::extension::Side;
+    use unisono_core::record::Keep;
+
     use crate::testing::{account, message};
+    use crate::xep0313_mam::keep;
 
     #[test]
     fn a_correction_is_kept() {

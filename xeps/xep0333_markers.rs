@@ -2,16 +2,12 @@
 //!
 //! Follows 1.0.0 (2024-04-17). How far somebody read is part of the conversation.
 //!
-//! - Stage: `record`: markers are kept, so that who was away learns of them (§2); in the log's order, as they only move
+//! - Read by XEP-0313: markers are kept, so that who was away learns of them (§2); in the log's order, as they only move
 //!   forward (§5). `<received/>` and `<acknowledged/>` of earlier versions (§11) are markers, too.
 //! - A message that asks for markers is kept for its text. The feature is one of clients (§3).
 
-use unisono_core::account::Account;
-use unisono_core::extension::{Extension, Registry, Side, Spec};
-use unisono_core::record::Keep;
-use unisono_core::stanza::Message;
-
-use crate::xep0313_mam;
+use unisono_core::extension::{Extension, Registry, Spec};
+use unisono_core::record::Payload;
 
 pub const NS: &str = "urn:xmpp:chat-markers:0";
 
@@ -22,21 +18,22 @@ impl Extension for Markers {
         Spec::xep(333, "1.0.0")
     }
 
-    fn register(&self, on: &mut Registry) {
-        on.record(keep);
-    }
+    /// [`is_part`] is read by XEP-0313.
+    fn register(&self, _: &mut Registry) {}
 }
 
 /// §4.2
-fn keep(message: &Message, _: &Account, _: Side) -> Option<Keep> {
-    let marks = ["displayed", "received", "acknowledged"].iter().any(|name| message.payload.has(name, NS));
-    xep0313_mam::keep_if(message, marks)
+pub(crate) fn is_part(payload: &Payload) -> bool {
+    ["displayed", "received", "acknowledged"].iter().any(|name| payload.has(name, NS))
 }
 
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use unisono_core::extension::Side;
+    use unisono_core::record::Keep;
+
     use crate::testing::{account, message};
+    use crate::xep0313_mam::keep;
 
     #[test]
     fn a_marker_is_kept() {

@@ -8,7 +8,7 @@
 
 use unisono_core::account::Account;
 use unisono_core::extension::{Extension, Registry, Side, Spec};
-use unisono_core::record::Keep;
+use unisono_core::record::{Keep, Payload};
 use unisono_core::stanza::{Message, MessageType};
 
 pub const NS: &str = "urn:xmpp:hints";
@@ -35,11 +35,17 @@ fn keep(message: &Message, _: &Account, _: Side) -> Option<Keep> {
     } else if has("no-permanent-store") {
         // Only these wait for who is away at all (RFC 6121 §8.5.2.1.1, §8.5.2.2.1).
         Some(if message.kind.is_conversation() { Keep::UntilDelivered } else { Keep::Nothing })
-    } else if has("store") && message.kind != MessageType::Groupchat {
+    } else if is_to_be_stored(message.kind, &message.payload) {
         Some(Keep::Archive)
     } else {
         None
     }
+}
+
+/// §4.4, unless another hint forbids it.
+pub(crate) fn is_to_be_stored(kind: MessageType, payload: &Payload) -> bool {
+    let is_ours = !matches!(kind, MessageType::Groupchat | MessageType::Error);
+    is_ours && payload.has("store", NS)
 }
 
 #[cfg(test)]

@@ -2,16 +2,12 @@
 //!
 //! Follows 0.4.0 (2021-11-18). What is encrypted is kept, though nobody but the devices can read it.
 //!
-//! - Stage: `record`: a message with this mark, or with the payload of an encryption that the table of §3.2 lists. Such
+//! - Read by XEP-0313: a message with this mark, or with the payload of an encryption that the table of §3.2 lists. Such
 //!   a payload without a text moves keys between devices, and one that misses it cannot read what follows.
 //! - The feature is one of clients (§3.3).
 
-use unisono_core::account::Account;
-use unisono_core::extension::{Extension, Registry, Side, Spec};
-use unisono_core::record::Keep;
-use unisono_core::stanza::Message;
-
-use crate::xep0313_mam;
+use unisono_core::extension::{Extension, Registry, Spec};
+use unisono_core::record::Payload;
 
 pub const NS: &str = "urn:xmpp:eme:0";
 /// §3.2: the payloads that stand in a message. OTR has none: it is in the body.
@@ -30,22 +26,22 @@ impl Extension for Encryption {
         Spec::xep(380, "0.4.0")
     }
 
-    fn register(&self, on: &mut Registry) {
-        on.record(keep);
-    }
+    /// [`is_part`] is read by XEP-0313.
+    fn register(&self, _: &mut Registry) {}
 }
 
-fn keep(message: &Message, _: &Account, _: Side) -> Option<Keep> {
-    let payload = &message.payload;
-    let is_encrypted =
-        payload.has("encryption", NS) || PAYLOADS.iter().any(|(name, ns)| payload.has(name, ns));
-    xep0313_mam::keep_if(message, is_encrypted)
+/// A message with the mark, or with what it marks.
+pub(crate) fn is_part(payload: &Payload) -> bool {
+    payload.has("encryption", NS) || PAYLOADS.iter().any(|(name, ns)| payload.has(name, ns))
 }
 
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use unisono_core::extension::Side;
+    use unisono_core::record::Keep;
+
     use crate::testing::{account, message};
+    use crate::xep0313_mam::keep;
 
     #[test]
     fn what_is_encrypted_is_kept() {

@@ -2,7 +2,7 @@
 //!
 //! Follows 0.4.2 (2025-01-18). Who takes a message back takes it out of the archives of both sides, too.
 //!
-//! - Stages: `record` (§5, the retraction is kept), and with it in one commit, the tombstone (§4).
+//! - Stage: `record`: with the retraction (§5), in one commit, the tombstone (§4).
 //! - Ours: a tombstone keeps place, id and time of what it stands for. It is set in both logs of a conversation inside
 //!   this server, which share one record, and only if both archives show the retraction beside it.
 //! - Left out: retractions in rooms, which belong to the rooms (XEP-0425), and between occupants of a room, whose bare
@@ -11,14 +11,14 @@
 
 use unisono_core::account::Account;
 use unisono_core::datetime::format_utc;
-use unisono_core::extension::{Entity, Extension, Registry, Side, Spec};
+use unisono_core::extension::{Entity, Extension, Registry, Spec};
 use unisono_core::hub::Settings;
-use unisono_core::record::{Direction, Keep, MessageRecord, Place};
-use unisono_core::stanza::{CLIENT_SCOPE, Message};
+use unisono_core::record::{Direction, Keep, MessageRecord, Payload, Place};
+use unisono_core::stanza::CLIENT_SCOPE;
 use unisono_core::storage::Write;
 use unisono_xml::Element;
 
-use crate::{xep0280_carbons, xep0313_mam};
+use crate::xep0280_carbons;
 
 pub const NS: &str = "urn:xmpp:message-retract:1";
 /// §4
@@ -35,14 +35,13 @@ impl Extension for Retraction {
         for entity in [Entity::Server, Entity::OwnAccount] {
             on.feature(entity, NS).feature(entity, NS_TOMBSTONE);
         }
-        on.record(keep);
         on.apply(bury);
     }
 }
 
 /// §5: the archive has the retraction, whatever becomes of the message.
-fn keep(message: &Message, _: &Account, _: Side) -> Option<Keep> {
-    xep0313_mam::keep_if(message, message.payload.has("retract", NS))
+pub(crate) fn is_part(payload: &Payload) -> bool {
+    payload.has("retract", NS)
 }
 
 /// §4: what the retraction names makes way for a tombstone. That its author is the one who retracts is the store's to
@@ -85,10 +84,12 @@ fn is_between_occupants(record: &MessageRecord) -> bool {
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used, clippy::expect_used)]
+    use unisono_core::extension::Side;
     use unisono_core::ids::{AccountId, LogPosition};
 
     use super::*;
     use crate::testing::{ALICE, BOB, account, message, record};
+    use crate::xep0313_mam::keep;
 
     const RETRACT: &str =
         "<retract xmlns='urn:xmpp:message-retract:1' id='wrong'/><body>/me retracted</body>";

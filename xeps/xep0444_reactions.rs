@@ -2,16 +2,12 @@
 //!
 //! Follows 0.2.1 (2024-04-15). A reaction is a part of the conversation, though it has no text.
 //!
-//! - Stage: `record`: all reactions are kept, those that take others back (§3.2) included; in the log's order, the last
+//! - Read by XEP-0313: all reactions are kept, those that take others back (§3.2) included; in the log's order, the last
 //!   of a sender holds. The feature is one of clients (§2.1).
 //! - Left out: restrictions (§2.2), which are for gateways and rooms.
 
-use unisono_core::account::Account;
-use unisono_core::extension::{Extension, Registry, Side, Spec};
-use unisono_core::record::Keep;
-use unisono_core::stanza::Message;
-
-use crate::xep0313_mam;
+use unisono_core::extension::{Extension, Registry, Spec};
+use unisono_core::record::Payload;
 
 pub const NS: &str = "urn:xmpp:reactions:0";
 
@@ -22,20 +18,22 @@ impl Extension for Reactions {
         Spec::xep(444, "0.2.1")
     }
 
-    fn register(&self, on: &mut Registry) {
-        on.record(keep);
-    }
+    /// [`is_part`] is read by XEP-0313.
+    fn register(&self, _: &mut Registry) {}
 }
 
 /// §4: the `<store/>` hint that senders should add says the same.
-fn keep(message: &Message, _: &Account, _: Side) -> Option<Keep> {
-    xep0313_mam::keep_if(message, message.payload.has("reactions", NS))
+pub(crate) fn is_part(payload: &Payload) -> bool {
+    payload.has("reactions", NS)
 }
 
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use unisono_core::extension::Side;
+    use unisono_core::record::Keep;
+
     use crate::testing::{account, message};
+    use crate::xep0313_mam::keep;
 
     #[test]
     fn a_reaction_is_kept() {

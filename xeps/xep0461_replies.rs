@@ -2,16 +2,12 @@
 //!
 //! Follows 0.2.1 (2026-02-25). An answer says what it answers, on every device and in the archive.
 //!
-//! - Stage: `record`: an answer is kept even if it has no text, such as a file.
+//! - Read by XEP-0313: an answer is kept even if it has no text, such as a file.
 //! - The id that it names is the sender's own of the message (§4.1), which no copy and no archive changes. The feature
 //!   is one of clients (§2).
 
-use unisono_core::account::Account;
-use unisono_core::extension::{Extension, Registry, Side, Spec};
-use unisono_core::record::Keep;
-use unisono_core::stanza::Message;
-
-use crate::xep0313_mam;
+use unisono_core::extension::{Extension, Registry, Spec};
+use unisono_core::record::Payload;
 
 pub const NS: &str = "urn:xmpp:reply:0";
 
@@ -22,19 +18,22 @@ impl Extension for Replies {
         Spec::xep(461, "0.2.1")
     }
 
-    fn register(&self, on: &mut Registry) {
-        on.record(keep);
-    }
+    /// [`is_part`] is read by XEP-0313.
+    fn register(&self, _: &mut Registry) {}
 }
 
-fn keep(message: &Message, _: &Account, _: Side) -> Option<Keep> {
-    xep0313_mam::keep_if(message, message.payload.has("reply", NS))
+/// An answer may have no text, such as a file.
+pub(crate) fn is_part(payload: &Payload) -> bool {
+    payload.has("reply", NS)
 }
 
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use unisono_core::extension::Side;
+    use unisono_core::record::Keep;
+
     use crate::testing::{account, message};
+    use crate::xep0313_mam::keep;
 
     #[test]
     fn an_answer_is_kept() {

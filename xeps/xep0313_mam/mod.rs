@@ -21,12 +21,15 @@ use unisono_core::error::{Condition, StanzaError};
 use unisono_core::extension::{Answer, Child, Entity, Extension, Registry, Reply, Request, Side, Spec};
 use unisono_core::hub::Settings;
 use unisono_core::ids::LogPosition;
-use unisono_core::record::Keep;
-use unisono_core::stanza::{IqType, Message, NS_CLIENT};
+use unisono_core::record::{Keep, Payload};
+use unisono_core::stanza::{IqType, Message, MessageType, NS_CLIENT};
 use unisono_core::storage::BoxFuture;
 use unisono_xml::Element;
 
-use crate::{xep0004_forms as forms, xep0280_carbons};
+use crate::{
+    xep0004_forms as forms, xep0184_receipts, xep0280_carbons, xep0308_correction, xep0333_markers,
+    xep0380_encryption, xep0424_retraction, xep0444_reactions, xep0461_replies,
+};
 
 pub const NS: &str = "urn:xmpp:mam:2";
 /// §7: the fields of §4.1.3, flipped pages and metadata.
@@ -111,16 +114,31 @@ fn refuse_forged(child: &Element, _: &Settings) -> Child {
     if is_result { Child::Remove } else { Child::Keep }
 }
 
-/// §6.1.1: what people write to each other, and their invitations.
-fn keep(message: &Message, _: &Account, _: Side) -> Option<Keep> {
-    let payload = &message.payload;
-    let says = payload.has("body", NS_CLIENT) || payload.has("subject", NS_CLIENT);
-    keep_if(message, says || xep0280_carbons::is_invitation(payload))
+/// §6.1.1: what makes a message a part of a conversation. XEP-0280 copies by the same rule, so that what the archive
+/// shows reaches every device.
+const PARTS: &[fn(&Payload) -> bool] = &[
+    says_something,
+    xep0280_carbons::is_invitation,
+    xep0184_receipts::is_part,
+    xep0308_correction::is_part,
+    xep0333_markers::is_part,
+    xep0380_encryption::is_part,
+    xep0424_retraction::is_part,
+    xep0444_reactions::is_part,
+    xep0461_replies::is_part,
+];
+
+fn says_something(payload: &Payload) -> bool {
+    payload.has("body", NS_CLIENT) || payload.has("subject", NS_CLIENT)
 }
 
-/// The vote of an extension whose messages carry a part of the conversation without a text of it.
-pub(crate) fn keep_if(message: &Message, is_part: bool) -> Option<Keep> {
-    (is_part && message.kind.is_conversation()).then_some(Keep::Archive)
+/// Whether a message of this type and content is one that people's archives show.
+pub(crate) fn is_conversation(kind: MessageType, payload: &Payload) -> bool {
+    kind.is_conversation() && PARTS.iter().any(|is_part| is_part(payload))
+}
+
+pub(crate) fn keep(message: &Message, _: &Account, _: Side) -> Option<Keep> {
+    is_conversation(message.kind, &message.payload).then_some(Keep::Archive)
 }
 
 #[cfg(test)]
@@ -175,12 +193,17 @@ mod tests {
     fn what_a_log_keeps() {
         let hint = |name| format!("<{name} xmlns='urn:xmpp:hints'/>");
         let typing = "<composing xmlns='http://jabber.org/protocol/chatstates'/>";
+        let call = "<propose xmlns='urn:xmpp:jingle-message:0' id='1'/>";
         for (kind, payload, kept) in [
             ("chat", "<body>hi</body>".to_owned(), Keep::Archive),
             ("chat", format!("<body>hi</body>{}", hint("no-store")), Keep::Nothing),
             ("chat", format!("<body>hi</body>{}", hint("no-permanent-store")), Keep::UntilDelivered),
             ("chat", format!("<data xmlns='urn:example'/>{}", hint("store")), Keep::Archive),
             ("chat", "<data xmlns='urn:example'/>".to_owned(), Keep::UntilDelivered),
+            // XEP-0353 §5.1: who wants a call in the archive says so.
+            ("chat", call.to_owned(), Keep::UntilDelivered),
+            ("chat", format!("{call}{}", hint("store")), Keep::Archive),
+            ("normal", format!("{call}{}", hint("store")), Keep::Archive),
             ("chat", typing.to_owned(), Keep::Nothing),
             ("chat", format!("{typing}{}", hint("store")), Keep::Nothing),
             ("chat", format!("{typing}{}", hint("no-permanent-store")), Keep::Nothing),
