@@ -101,6 +101,8 @@ pub struct Counters {
     pub stanzas: AtomicU64,
     /// Stanzas written to devices.
     pub written: AtomicU64,
+    /// Stanzas of devices that were answered with an error.
+    pub refused: AtomicU64,
     /// Messages recorded in a log.
     pub recorded: AtomicU64,
     /// Messages that were not recorded a second time (promise P3).

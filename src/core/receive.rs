@@ -70,6 +70,10 @@ impl Hub {
             management.handled = management.handled.wrapping_add(1);
         }
         if let Some(reply) = reply {
+            if reply.attr("type") == Some("error") {
+                self.counters.refused.fetch_add(1, Ordering::Relaxed);
+                tracing::debug!(jid = %origin.jid, stanza = reply.name(), condition = condition(&reply), "a stanza is refused");
+            }
             session.queue(Entry::stanza(reply), &self.registry.filter);
             session.wake();
         }
@@ -355,6 +359,12 @@ pub(crate) fn error_reply(name: &str, header: &crate::stanza::Header, error: &St
         .attr("to", header.from.as_str())
         .child(error.to_element())
         .build()
+}
+
+/// What an error says is wrong.
+fn condition(reply: &Element) -> &str {
+    let error = reply.child("error", NS_CLIENT);
+    error.and_then(Element::first_child).map_or("", Element::name)
 }
 
 /// Whether an error may be told to the sender: of an error never (RFC 6120 §8.3.1), of an answer to an iq neither

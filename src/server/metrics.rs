@@ -27,6 +27,7 @@ pub(crate) fn install() -> Result<PrometheusHandle, BuildError> {
     );
     describe_counter!("unisono_stanzas_total", "stanzas received from devices");
     describe_counter!("unisono_stanzas_sent_total", "stanzas written to devices");
+    describe_counter!("unisono_stanzas_refused_total", "stanzas of devices that were answered with an error");
     describe_counter!("unisono_messages_recorded_total", "messages recorded in a log");
     describe_counter!(
         "unisono_duplicates_suppressed_total",
@@ -104,6 +105,7 @@ fn observe(hub: &Hub) {
         |name: &'static str, value: &AtomicU64| counter!(name).absolute(value.load(Ordering::Relaxed));
     total("unisono_stanzas_total", &hub.counters.stanzas);
     total("unisono_stanzas_sent_total", &hub.counters.written);
+    total("unisono_stanzas_refused_total", &hub.counters.refused);
     total("unisono_messages_recorded_total", &hub.counters.recorded);
     total("unisono_duplicates_suppressed_total", &hub.counters.duplicates);
     total("unisono_gap_total", &hub.counters.gaps);

@@ -24,6 +24,11 @@ async fn the_metrics_show_what_the_mission_counts(database: Database) {
     assert!(lag > 0.0 && lag < 3600.0, "{lag}");
     bob.acknowledge().await;
     bob.settle().await;
+    let refused = server.metric("unisono_stanzas_refused_total").await;
+    alice.send("<iq type='get' id='1' to='example.org'><nothing xmlns='urn:example:nothing'/></iq>").await;
+    alice.acknowledged().await;
+    let refused_now = server.metric("unisono_stanzas_refused_total").await;
+    assert_eq!(refused_now.to_bits(), (refused + 1.0).to_bits());
     for (name, want) in [
         ("unisono_messages_recorded_total", 2.0),
         ("unisono_duplicates_suppressed_total", 1.0),
