@@ -2,6 +2,7 @@
 
 mod acknowledgements;
 mod admin;
+mod api;
 mod archive;
 mod attention;
 mod bad_input;

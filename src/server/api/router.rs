@@ -15,9 +15,16 @@ use crate::cli::Admin;
 
 type Shared = Arc<dyn Admin>;
 
+/// The API for programs that make clients.
+const DESCRIPTION: &str = include_str!("openapi.json");
+
 /// The API of an administration.
 pub fn router(admin: Shared) -> Router {
     Router::new()
+        .route(
+            "/v1/openapi.json",
+            get(|| async { ([(header::CONTENT_TYPE, "application/json")], DESCRIPTION) }),
+        )
         .route("/v1/version", get(|State(admin): State<Shared>| async move { ok(admin.version().await) }))
         .route("/v1/users", get(users).post(add_user))
         .route("/v1/users/{jid}", get(user).patch(change_user).delete(delete_user))

@@ -2,6 +2,7 @@
 //!
 //! | request | body | answer |
 //! |---|---|---|
+//! | `GET /v1/openapi.json` | | this table as an OpenAPI document |
 //! | `GET /v1/version` | | [`VersionInfo`] |
 //! | `GET /v1/users?after=JID&limit=N` | | [`UserPage`] |
 //! | `POST /v1/users` | [`NewUser`] | 201, [`UserInfo`] |
