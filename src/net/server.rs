@@ -1,6 +1,6 @@
 //! All client streams of a server.
 
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -40,7 +40,8 @@ pub struct C2s {
     pub(crate) counts: Counts,
     pub(crate) tasks: TaskTracker,
     pub(crate) stopping: CancellationToken,
-    signals: Mutex<HashMap<u64, Arc<Signal>>>,
+    /// By the numbers of the connections, and so in the order in which they came: a stop is the same each time.
+    signals: Mutex<BTreeMap<u64, Arc<Signal>>>,
 }
 
 /// What is counted for the operator.
@@ -169,7 +170,7 @@ impl C2s {
         Some(Registered { c2s: Arc::clone(self), number, signal })
     }
 
-    fn signals(&self) -> MutexGuard<'_, HashMap<u64, Arc<Signal>>> {
+    fn signals(&self) -> MutexGuard<'_, BTreeMap<u64, Arc<Signal>>> {
         self.signals.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
