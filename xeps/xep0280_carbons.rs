@@ -10,6 +10,7 @@
 use unisono_core::error::{Condition, StanzaError};
 use unisono_core::extension::{Answer, Child, Entity, Extension, Registry, Reply, Request, Spec};
 use unisono_core::hub::Settings;
+use unisono_core::jid::Jid;
 use unisono_core::outbox::{Form, Wrapping};
 use unisono_core::record::{Direction, MessageRecord, Payload};
 use unisono_core::session::Session;
@@ -84,24 +85,40 @@ fn refuse_forged(child: &Element, _: &Settings) -> Child {
 }
 
 /// §8: the sender's other devices get what this one sent.
-fn copy_sent(record: &MessageRecord, _: Direction, session: &Session) -> Option<Form> {
-    (session.wants_carbons() && is_eligible(record)).then_some(Form::Wrapped(&SENT))
+fn copy_sent(record: &MessageRecord, _: Direction, session: &Session, settings: &Settings) -> Option<Form> {
+    (session.wants_carbons() && is_eligible(record, settings)).then_some(Form::Wrapped(&SENT))
 }
 
 /// §7: devices that a message was not addressed to get a copy.
-fn copy_received(record: &MessageRecord, _: Direction, session: &Session) -> Option<Form> {
+fn copy_received(
+    record: &MessageRecord,
+    _: Direction,
+    session: &Session,
+    settings: &Settings,
+) -> Option<Form> {
+    (session.wants_carbons() && is_for_all(record, settings)).then_some(Form::Wrapped(&RECEIVED))
+}
+
+fn is_for_all(record: &MessageRecord, settings: &Settings) -> bool {
     // §10.3: what answers a message of the account itself answers a copy, and must not be copied in turn.
     if record.kind == MessageType::Error && record.to.is_bare() {
-        return None;
+        return false;
     }
     // §6.1: a room sends its private messages to each of the user's devices in it.
     let from_occupant =
-        record.payload.has("x", NS_MUC_USER) && record.from.is_full() && !is_invitation(&record.payload);
-    (session.wants_carbons() && is_eligible(record) && !from_occupant).then_some(Form::Wrapped(&RECEIVED))
+        is_of_room(record, settings) && record.from.is_full() && !is_invitation(&record.payload);
+    is_eligible(record, settings) && !from_occupant
+}
+
+/// Whether one of the two is a room or somebody in it. The mark of rooms is not enough: between users of this server
+/// either of them could have put it there, and would keep the message off the other's devices.
+pub(crate) fn is_of_room(record: &MessageRecord, settings: &Settings) -> bool {
+    let is_user = |jid: &Jid| settings.serves(jid.domain());
+    record.payload.has("x", NS_MUC_USER) && !(is_user(&record.from) && is_user(&record.to))
 }
 
 /// §6.1
-fn is_eligible(record: &MessageRecord) -> bool {
+fn is_eligible(record: &MessageRecord, settings: &Settings) -> bool {
     let payload = &record.payload;
     if payload.has("private", NS) || payload.has("no-copy", xep0334_hints::NS) {
         return false;
@@ -110,7 +127,7 @@ fn is_eligible(record: &MessageRecord) -> bool {
         MessageType::Groupchat => false,
         MessageType::Chat => true,
         // What it answers is not known any more; a room's errors are for the device that spoke.
-        MessageType::Error => !payload.has("x", NS_MUC_USER),
+        MessageType::Error => !is_of_room(record, settings),
         MessageType::Normal | MessageType::Headline => {
             is_kept_for_content(record)
                 || is_invitation(payload)
@@ -170,11 +187,46 @@ mod tests {
             ("headline", "<active xmlns='http://jabber.org/protocol/chatstates'/>", true),
             ("headline", "<x xmlns='jabber:x:conference' jid='room@muc.example'/>", true),
             ("error", "<error type='cancel'/>", true),
-            ("error", "<x xmlns='http://jabber.org/protocol/muc#user'/><error type='cancel'/>", false),
             ("chat", "<body>hi</body><private xmlns='urn:xmpp:carbons:2'/>", false), // §9
             ("chat", "<body>hi</body><no-copy xmlns='urn:xmpp:hints'/>", false),     // §9
         ] {
-            assert_eq!(is_eligible(&record(kind, payload)), eligible, "{kind} {payload}");
+            assert_eq!(is_eligible(&record(kind, payload), &settings()), eligible, "{kind} {payload}");
+        }
+    }
+
+    /// A user who says to be a room is none.
+    #[test]
+    fn what_a_room_sends_is_not_copied() {
+        let x = "<x xmlns='http://jabber.org/protocol/muc#user'/>";
+        let invites = "<x xmlns='http://jabber.org/protocol/muc#user'><invite/></x>";
+        for (from, kind, payload, is_copied) in [
+            ("room@muc.example/nick", "chat", format!("<body>hi</body>{x}"), false),
+            ("room@muc.example/nick", "chat", "<body>hi</body>".to_owned(), true),
+            ("room@muc.example/nick", "normal", invites.to_owned(), true),
+            ("room@muc.example", "normal", invites.to_owned(), true),
+            ("room@muc.example/nick", "error", format!("{x}<error type='cancel'/>"), false),
+            ("room@muc.example.org/nick", "chat", format!("<body>hi</body>{x}"), false),
+            ("alice@example.org/phone", "chat", format!("<body>hi</body>{x}"), true),
+            ("alice@example.org/phone", "normal", format!("<body>hi</body>{x}"), true),
+            ("alice@example.org/phone", "error", format!("{x}<error type='cancel'/>"), true),
+        ] {
+            let to = "bob@example.org/phone".parse().unwrap();
+            let record = MessageRecord { from: from.parse().unwrap(), to, ..record(kind, &payload) };
+            assert_eq!(is_for_all(&record, &settings()), is_copied, "{from} {kind} {payload}");
+        }
+    }
+
+    /// What is sent to a room goes to the own devices (§6.1), its errors to the one that spoke.
+    #[test]
+    fn what_a_room_gets() {
+        let x = "<x xmlns='http://jabber.org/protocol/muc#user'/>";
+        for (kind, payload, eligible) in [
+            ("chat", format!("<body>hi</body>{x}"), true),
+            ("error", format!("{x}<error type='cancel'/>"), false),
+        ] {
+            let to = "room@muc.example/nick".parse().unwrap();
+            let record = MessageRecord { to, ..record(kind, &payload) };
+            assert_eq!(is_eligible(&record, &settings()), eligible, "{kind} {payload}");
         }
     }
 
@@ -197,7 +249,7 @@ mod tests {
         let others =
             ["<data xmlns='urn:example'/>", "<active xmlns='http://jabber.org/protocol/chatstates'/>"];
         for payload in parts {
-            assert!(is_eligible(&record("normal", payload)), "{payload}");
+            assert!(is_eligible(&record("normal", payload), &settings()), "{payload}");
         }
         let payloads =
             parts.into_iter().chain(others).flat_map(|payload| [payload.to_owned(), store(payload)]);
@@ -205,7 +257,7 @@ mod tests {
             payloads.flat_map(|p| ["chat", "normal", "headline", "groupchat"].map(|k| (k, p.clone())))
         {
             let kept = vote(&message(kind, &payload), &account(), Side::Recipient) == Keep::Archive;
-            assert!(!kept || is_eligible(&record(kind, &payload)), "{kind} {payload}");
+            assert!(!kept || is_eligible(&record(kind, &payload), &settings()), "{kind} {payload}");
         }
     }
 

@@ -51,8 +51,9 @@ fn bury(record: &MessageRecord, account: &Account, direction: Direction, writes:
     let Some((place, _)) = record.place(account.id()) else { return };
     // A tombstone names the retraction (§4), so there has to be one to be found, and it is not its own.
     let Some(own) = record.id.as_deref().filter(|own| *own != id && !id.is_empty()) else { return };
+    // §5: all occupants of a room have one bare address.
     let is_kept = is_shown_beside(record, account.settings());
-    if !is_kept || !record.kind.is_conversation() || is_between_occupants(record) {
+    if !is_kept || !record.kind.is_conversation() || xep0280_carbons::is_of_room(record, account.settings()) {
         return;
     }
     let tombstone =
@@ -74,11 +75,6 @@ fn is_shown_beside(record: &MessageRecord, settings: &Settings) -> bool {
     let is_sender_here = settings.serves(record.from.domain()) && !is_to_oneself;
     (!is_sender_here || shown(&record.sent))
         && (!settings.serves(record.to.domain()) || shown(&record.received))
-}
-
-/// §5: all occupants of a room have one bare address.
-fn is_between_occupants(record: &MessageRecord) -> bool {
-    record.payload.has("x", xep0280_carbons::NS_MUC_USER)
 }
 
 #[cfg(test)]
@@ -148,6 +144,8 @@ mod tests {
         let elsewhere =
             |record: MessageRecord| MessageRecord { to: "bob@elsewhere.net".parse().unwrap(), ..record };
         let chat = retraction("chat", RETRACT);
+        let marked =
+            retraction("chat", &format!("{RETRACT}<x xmlns='http://jabber.org/protocol/muc#user'/>"));
         for (what, record) in [
             ("no retraction", retraction("chat", "<body>hi</body>")),
             ("of nothing", retraction("chat", "<retract xmlns='urn:xmpp:message-retract:1'/>")),
@@ -155,10 +153,7 @@ mod tests {
             ("of itself", retraction("chat", "<retract xmlns='urn:xmpp:message-retract:1' id='m1'/>")),
             ("without an id", MessageRecord { id: None, ..chat.clone() }),
             ("in a room", retraction("groupchat", RETRACT)),
-            (
-                "between occupants",
-                retraction("chat", &format!("{RETRACT}<x xmlns='http://jabber.org/protocol/muc#user'/>")),
-            ),
+            ("between occupants", elsewhere(MessageRecord { received: None, ..marked.clone() })),
             ("not shown", MessageRecord { sent: place(ALICE, Keep::UntilDelivered), ..chat.clone() }),
             ("in no log", MessageRecord { sent: None, ..chat.clone() }),
             ("refused by the other side", MessageRecord { received: None, ..chat.clone() }),
@@ -169,6 +164,7 @@ mod tests {
         ] {
             assert!(writes(&record).is_empty(), "{what}");
         }
+        assert_eq!(writes(&marked).len(), 1, "users of this server are no occupants, whatever they say");
         let mut received = Vec::new();
         for sent in [None, place(ALICE, Keep::UntilDelivered)] {
             let record = MessageRecord { sent, ..chat.clone() };

@@ -258,7 +258,7 @@ impl Hub {
 fn missed_form(registry: &Registry, account: &Account, session: &Session, entry: &LogEntry) -> Option<Form> {
     let record = &entry.record;
     let first = |handlers: &[crate::extension::Deliver]| {
-        handlers.iter().find_map(|handler| handler(record, entry.direction, session))
+        handlers.iter().find_map(|handler| handler(record, entry.direction, session, account.settings()))
     };
     match entry.direction {
         Direction::Sent if record.origin.as_ref().is_some_and(|origin| origin.device == session.device) => {

@@ -132,7 +132,7 @@ pub type Record = fn(&Message, &Account, Side) -> Option<Keep>;
 /// What the owner of a log allows of what was voted for.
 pub type Restrict = fn(Keep, &Message, &Account, Side) -> Keep;
 pub type Apply = fn(&MessageRecord, &Account, Direction, &mut Vec<Write>);
-pub type Deliver = fn(&MessageRecord, Direction, &Session) -> Option<Form>;
+pub type Deliver = fn(&MessageRecord, Direction, &Session, &Settings) -> Option<Form>;
 pub type Stamp = fn(&mut Vec<u8>, &Copy<'_>);
 pub type Filter = fn(&Item, &Session) -> Option<Holding>;
 pub type Left = fn(&mut Account, &Element, i64, &mut Vec<Write>);

@@ -10,7 +10,7 @@ use unisono_xml::{Element, XML_NS};
 use crate::account::{Account, Cell, lock_pair};
 use crate::error::{Condition, StanzaError};
 use crate::extension::{Child, Refusal, Side};
-use crate::hub::{Hub, SessionRef};
+use crate::hub::{Hub, SessionRef, Settings};
 use crate::ids::{AccountId, LogPosition, SessionId, Ticket};
 use crate::jid::{BareJid, Jid};
 use crate::outbox::{Entry, Form, Item};
@@ -130,8 +130,9 @@ impl Hub {
         };
         let owner = (sender.id, sender.jid.clone());
         for session in sender.sessions.iter_mut().filter(|session| session.id != origin) {
-            let was_shown = copy(&self.registry.reflect, sent, Direction::Sent, session).is_some();
-            let copied = copy(&self.registry.deliver, &answer, Direction::Received, session);
+            let was_shown =
+                copy(&self.registry.reflect, sent, Direction::Sent, session, &self.settings).is_some();
+            let copied = copy(&self.registry.deliver, &answer, Direction::Received, session, &self.settings);
             let Some((_, form)) = copied.filter(|_| was_shown) else { continue };
             let element = self.live_copy(&answer, form, &owner, session);
             session.queue(Entry { ticket, ..Entry::stanza(element) }, &self.registry.filter);
@@ -276,7 +277,9 @@ impl Road<'_> {
         let record = self.record(sender, None, None, 0);
         let others = sender.sessions.iter().filter(|session| session.id != self.origin.id);
         others
-            .filter_map(|session| copy(&self.hub.registry.reflect, &record, Direction::Sent, session))
+            .filter_map(|session| {
+                copy(&self.hub.registry.reflect, &record, Direction::Sent, session, &self.hub.settings)
+            })
             .collect()
     }
 
@@ -290,7 +293,7 @@ impl Road<'_> {
                 copies.push((session.id, Form::Original));
             } else if session.id != self.origin.id {
                 let deliver = &self.hub.registry.deliver;
-                copies.extend(copy(deliver, &record, Direction::Received, session));
+                copies.extend(copy(deliver, &record, Direction::Received, session, &self.hub.settings));
             }
         }
         if keep == Keep::Nothing && !copies.iter().any(|(_, form)| *form == Form::Original) {
@@ -431,8 +434,10 @@ fn copy(
     record: &MessageRecord,
     direction: Direction,
     session: &Session,
+    settings: &Settings,
 ) -> Option<(SessionId, Form)> {
-    handlers.iter().find_map(|handler| handler(record, direction, session)).map(|form| (session.id, form))
+    let form = handlers.iter().find_map(|handler| handler(record, direction, session, settings));
+    form.map(|form| (session.id, form))
 }
 
 /// The entry in one log, with the numbers that its copies get in resumable sessions.
