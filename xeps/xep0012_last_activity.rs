@@ -31,6 +31,8 @@ impl Extension for LastActivity {
         on.iq(Entity::Server, IqType::Get, (NS, "query"), uptime);
         on.iq(Entity::OwnAccount, IqType::Get, (NS, "query"), last_seen);
         on.iq(Entity::OtherAccount, IqType::Get, (NS, "query"), last_seen);
+        // Whether there is such an account is nobody's business: it answers as one that does not know who asks.
+        on.iq(Entity::Nobody, IqType::Get, (NS, "query"), |_| Err(StanzaError::new(Condition::Forbidden)));
         on.account_state::<LastSeen>();
         on.left(|account, presence, now, writes| {
             let status = presence.child_text("status", NS_CLIENT).unwrap_or_default();
