@@ -81,12 +81,12 @@ pub struct Overview {
     pub connected: usize,
     /// Sessions that wait to be resumed.
     pub detached: usize,
-    /// For how long connected devices have not acknowledged what is in their logs, ascending.
+    /// For how long devices with a session, connected or not, have not acknowledged what is in their logs, ascending.
     lags: Vec<Duration>,
 }
 
 impl Overview {
-    /// The lag that this share of the connected devices does not exceed; 1 is the largest. The lag of a device is the
+    /// The lag that this share of the devices with a session does not exceed; 1 is the largest. The lag of a device is the
     /// age of the oldest message that was queued for it from its log and that it has not acknowledged. A device that
     /// fetches its log by itself has none until it is sent something.
     #[expect(
@@ -110,11 +110,9 @@ impl Hub {
             overview.accounts = overview.accounts.saturating_add(1);
             let account = cell.lock();
             for session in &account.sessions {
-                if !session.is_connected() {
-                    overview.detached = overview.detached.saturating_add(1);
-                    continue;
-                }
-                overview.connected = overview.connected.saturating_add(1);
+                let count =
+                    if session.is_connected() { &mut overview.connected } else { &mut overview.detached };
+                *count = count.saturating_add(1);
                 let age = session.oldest_queued().map_or(0, |oldest| now.saturating_sub(oldest.0));
                 overview.lags.push(Duration::from_micros(u64::try_from(age).unwrap_or(0)));
             }

@@ -50,7 +50,7 @@ pub(crate) fn install() -> Result<PrometheusHandle, BuildError> {
     describe_gauge!("unisono_accounts", "accounts in memory");
     describe_gauge!(
         "unisono_device_cursor_lag_seconds",
-        "age of the oldest message that a connected device has not acknowledged"
+        "age of the oldest message that a device with a session has not acknowledged"
     );
     describe_gauge!("unisono_store_failing", "1 while the store takes no commits");
     Ok(handle)

@@ -99,3 +99,17 @@ async fn a_burst_is_asked_about_once_and_the_rest_in_its_time() {
     bob.say("alice@example.org", "19").await;
     assert_eq!(asks().await, (1, None), "much is open");
 }
+
+#[tokio::test]
+async fn a_device_that_is_away_is_behind() {
+    let world = World::with(&["alice", "bob"]).await;
+    let (phone, _) = world.managed("alice", "phone").await;
+    let bob = world.online("bob", "phone").await;
+    phone.lose_connection();
+    bob.say("alice@example.org", "1").await;
+    world.step_clock(7_000_000);
+    let overview = world.hub.overview();
+    assert_eq!((overview.connected, overview.detached), (1, 1));
+    let lag = overview.lag(1.0);
+    assert!((Duration::from_secs(6)..=Duration::from_secs(8)).contains(&lag), "{lag:?}");
+}
