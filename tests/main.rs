@@ -9,4 +9,5 @@
 
 mod harness;
 mod inside;
+mod simulation;
 mod stories;

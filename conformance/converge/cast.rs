@@ -126,7 +126,7 @@ impl Cast {
     }
 
     /// The same with somebody who reads the archive of each account.
-    pub(super) fn with_auditors(&self) -> Self {
+    pub fn with_auditors(&self) -> Self {
         let mut cast = self.clone();
         let auditor = |user| Part { user: UserNo(user), kind: Kind::Auditor, resource: "auditor".to_owned() };
         cast.parts.extend((0..self.users.len()).map(auditor));

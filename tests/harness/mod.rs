@@ -20,7 +20,7 @@ pub(crate) use self::http::request_with;
 pub(crate) use self::library::Library;
 pub(crate) use self::login::Login;
 pub(crate) use self::message::{Said, chat, condition, said};
-pub(crate) use self::scram::{Mechanism, plain};
+pub(crate) use self::scram::{Exchange, Mechanism, plain};
 pub(crate) use self::server::{Server, Start, command, output};
 pub(crate) use self::wire::{Arrival, Wire, handshake};
 

@@ -1,0 +1,327 @@
+//! A disk of which a test decides how slow it is, when it fails, and what it holds when the server dies.
+
+use std::collections::VecDeque;
+use std::sync::{Arc, Mutex, MutexGuard};
+use std::time::Duration;
+
+use tokio::sync::Notify;
+use unisono_conformance::converge::Random;
+use unisono_core::ids::{AccountId, LogPosition, SessionId, Ticket};
+use unisono_core::jid::BareJid;
+use unisono_core::storage::{
+    AccountData, AccountState, AccountSummary, Accounts, BoxFuture, Commit, Document, Documents, Journal,
+    LogPage, LogQuery, Logs, SessionRecord, Sessions, StoreError,
+};
+use unisono_store::MemoryStore;
+
+use super::faults::{Fault, Planted};
+
+/// Of a hundred lives of a server, those in which the disk fails for a while.
+const FAILING_PERCENT: usize = 25;
+/// The commit at which it fails is one of the first so many.
+const FAILING_WITHIN: usize = 60;
+
+/// What is stored is in memory; this stands before it, and lets the server wait.
+pub(super) struct Disk {
+    inner: MemoryStore,
+    state: Mutex<State>,
+    bell: Notify,
+}
+
+struct State {
+    random: Random,
+    waiting: VecDeque<Commit>,
+    last: Ticket,
+    /// Commits until it fails for a while.
+    until_failure: Option<usize>,
+    is_failing: bool,
+    /// The server is dead: nothing is taken any more.
+    is_over: bool,
+    planted: Planted,
+}
+
+impl Disk {
+    pub(super) fn new(inner: MemoryStore, mut random: Random, fault: Fault) -> Self {
+        let fails = random.percent(FAILING_PERCENT);
+        let state = State {
+            until_failure: fails.then(|| random.between(1, FAILING_WITHIN)),
+            random,
+            waiting: VecDeque::new(),
+            last: Ticket::NONE,
+            is_failing: false,
+            is_over: false,
+            planted: Planted::new(fault),
+        };
+        Self { inner, state: Mutex::new(state), bell: Notify::new() }
+    }
+
+    /// Writes what the server hands in, for as long as the server lives.
+    pub(super) async fn work(self: Arc<Self>) {
+        loop {
+            self.bell.notified().await;
+            while let Some(pause) = self.begin() {
+                rest(pause).await;
+                self.write_some();
+            }
+        }
+    }
+
+    /// What a crash at this moment leaves: all that is durable, and perhaps some of what was being written, though nobody
+    /// was told of it.
+    pub(super) fn crash(&self) -> MemoryStore {
+        let written: Vec<Commit> = {
+            let mut state = self.state();
+            state.is_over = true;
+            let waiting = state.waiting.len();
+            let count = state.random.between(0, waiting);
+            state.waiting.drain(..count).collect()
+        };
+        for commit in written {
+            self.inner.submit(Commit { wake: Vec::new(), ..commit });
+        }
+        self.inner.reopened()
+    }
+
+    /// How long the next write takes, if there is something to write.
+    fn begin(&self) -> Option<Duration> {
+        let mut state = self.state();
+        if state.waiting.is_empty() || state.is_over {
+            return None;
+        }
+        state.until_failure = state.until_failure.and_then(|left| left.checked_sub(1));
+        state.is_failing = state.until_failure == Some(0);
+        let millis = match state.random.below(100) {
+            _ if state.is_failing => state.random.between(100, 2_000),
+            0..50 => 0,
+            50..97 => state.random.between(1, 5),
+            _ => state.random.between(20, 200),
+        };
+        Some(Duration::from_millis(millis as u64))
+    }
+
+    /// One transaction: some of what waits, mostly all of it.
+    fn write_some(&self) {
+        let commits: Vec<Commit> = {
+            let mut state = self.state();
+            state.is_failing = false;
+            let waiting = state.waiting.len();
+            let count = if state.random.percent(70) { waiting } else { state.random.between(1, waiting) };
+            state.waiting.drain(..count.min(waiting)).collect()
+        };
+        let mut wake = Vec::new();
+        for commit in commits {
+            wake.extend(commit.wake);
+            self.inner.submit(Commit { writes: commit.writes, wake: Vec::new() });
+        }
+        // In an order that is the same each time; the store's own depends on where things lie in memory.
+        for each in wake {
+            each.wake();
+        }
+    }
+
+    /// A question to the store that takes its time: before it is answered, or before the answer arrives.
+    fn read<'a, T: Send + 'a>(
+        &'a self,
+        ask: impl FnOnce() -> BoxFuture<'a, T> + Send + 'a,
+    ) -> BoxFuture<'a, T> {
+        let pauses = {
+            let mut state = self.state();
+            let mut pause = || if state.random.percent(20) { state.random.between(0, 3) } else { 0 };
+            [pause(), pause()].map(|millis| Duration::from_millis(millis as u64))
+        };
+        Box::pin(async move {
+            rest(pauses[0]).await;
+            let answer = ask().await;
+            rest(pauses[1]).await;
+            answer
+        })
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap()
+    }
+}
+
+async fn rest(pause: Duration) {
+    if pause.is_zero() {
+        tokio::task::yield_now().await;
+    } else {
+        tokio::time::sleep(pause).await;
+    }
+}
+
+impl Journal for Disk {
+    fn submit(&self, commit: Commit) -> Ticket {
+        let (ticket, early) = {
+            let mut state = self.state();
+            state.last = Ticket(state.last.0 + 1);
+            let early = state.planted.acknowledges_early().then(|| commit.wake.clone());
+            state.planted.submitted(&commit);
+            if !state.is_over {
+                state.waiting.push_back(commit);
+            }
+            (state.last, early)
+        };
+        self.bell.notify_one();
+        for each in early.into_iter().flatten() {
+            each.wake();
+        }
+        ticket
+    }
+
+    fn durable(&self) -> Ticket {
+        let state = self.state();
+        if state.planted.acknowledges_early() { state.last } else { self.inner.durable() }
+    }
+
+    fn wait(&self, ticket: Ticket) -> BoxFuture<'_, ()> {
+        if ticket <= self.durable() { Box::pin(std::future::ready(())) } else { self.inner.wait(ticket) }
+    }
+
+    fn failing(&self) -> Option<String> {
+        self.state().is_failing.then(|| "the disk is told to fail".to_owned())
+    }
+}
+
+impl Logs for Disk {
+    fn page<'a>(
+        &'a self,
+        account: AccountId,
+        query: &'a LogQuery,
+    ) -> BoxFuture<'a, Result<LogPage, StoreError>> {
+        let page = self.read(move || self.inner.page(account, query));
+        Box::pin(async move { page.await.map(|page| self.state().planted.paged(account, page)) })
+    }
+
+    fn bounds(
+        &self,
+        account: AccountId,
+    ) -> BoxFuture<'_, Result<Option<(LogPosition, LogPosition)>, StoreError>> {
+        self.read(move || self.inner.bounds(account))
+    }
+
+    fn received_by(
+        &self,
+        account: AccountId,
+        session: SessionId,
+        handled: u32,
+        after: LogPosition,
+    ) -> BoxFuture<'_, Result<Option<LogPosition>, StoreError>> {
+        self.read(move || self.inner.received_by(account, session, handled, after))
+    }
+
+    fn gap(
+        &self,
+        account: AccountId,
+        position: LogPosition,
+        at_most: u64,
+    ) -> BoxFuture<'_, Result<u64, StoreError>> {
+        self.read(move || self.inner.gap(account, position, at_most))
+    }
+
+    fn purge(
+        &self,
+        account: Option<AccountId>,
+        before: LogPosition,
+    ) -> BoxFuture<'_, Result<u64, StoreError>> {
+        self.read(move || self.inner.purge(account, before))
+    }
+}
+
+impl Accounts for Disk {
+    fn create<'a>(
+        &'a self,
+        jid: &'a BareJid,
+        credentials: &'a [(String, String)],
+        now_micros: i64,
+    ) -> BoxFuture<'a, Result<AccountId, StoreError>> {
+        self.inner.create(jid, credentials, now_micros)
+    }
+
+    fn load<'a>(
+        &'a self,
+        jid: &'a BareJid,
+        kinds: &'a [&'static str],
+    ) -> BoxFuture<'a, Result<Option<AccountData>, StoreError>> {
+        let load = self.read(move || self.inner.load(jid, kinds));
+        Box::pin(async move {
+            let Some(mut account) = load.await? else { return Ok(None) };
+            // In memory they have no order.
+            account.sessions.sort_by_key(|session| session.id);
+            Ok(Some(self.state().planted.loaded(account)))
+        })
+    }
+
+    fn summary<'a>(&'a self, jid: &'a BareJid) -> BoxFuture<'a, Result<Option<AccountSummary>, StoreError>> {
+        self.read(move || self.inner.summary(jid))
+    }
+
+    fn list<'a>(
+        &'a self,
+        after: Option<&'a BareJid>,
+        limit: usize,
+    ) -> BoxFuture<'a, Result<Vec<AccountSummary>, StoreError>> {
+        self.read(move || self.inner.list(after, limit))
+    }
+
+    fn credential<'a>(
+        &'a self,
+        jid: &'a BareJid,
+        family: &'a str,
+    ) -> BoxFuture<'a, Result<Option<(String, AccountState)>, StoreError>> {
+        self.read(move || self.inner.credential(jid, family))
+    }
+
+    fn set_credentials<'a>(
+        &'a self,
+        jid: &'a BareJid,
+        credentials: &'a [(String, String)],
+    ) -> BoxFuture<'a, Result<(), StoreError>> {
+        self.inner.set_credentials(jid, credentials)
+    }
+
+    fn set_state<'a>(
+        &'a self,
+        jid: &'a BareJid,
+        state: AccountState,
+    ) -> BoxFuture<'a, Result<(), StoreError>> {
+        self.inner.set_state(jid, state)
+    }
+
+    fn delete<'a>(&'a self, jid: &'a BareJid) -> BoxFuture<'a, Result<(), StoreError>> {
+        self.inner.delete(jid)
+    }
+
+    fn secret<'a>(&'a self, name: &'a str, make: [u8; 32]) -> BoxFuture<'a, Result<[u8; 32], StoreError>> {
+        self.inner.secret(name, make)
+    }
+}
+
+impl Documents for Disk {
+    fn document<'a>(
+        &'a self,
+        account: AccountId,
+        kind: &'a str,
+        key: &'a str,
+    ) -> BoxFuture<'a, Result<Option<String>, StoreError>> {
+        self.read(move || self.inner.document(account, kind, key))
+    }
+
+    fn documents<'a>(
+        &'a self,
+        account: AccountId,
+        kind: &'a str,
+    ) -> BoxFuture<'a, Result<Vec<Document>, StoreError>> {
+        self.read(move || self.inner.documents(account, kind))
+    }
+}
+
+impl Sessions for Disk {
+    fn session(&self, id: SessionId) -> BoxFuture<'_, Result<Option<(BareJid, SessionRecord)>, StoreError>> {
+        self.read(move || self.inner.session(id))
+    }
+
+    fn saved(&self) -> BoxFuture<'_, Result<Vec<BareJid>, StoreError>> {
+        self.read(move || self.inner.saved())
+    }
+}

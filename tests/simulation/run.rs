@@ -1,0 +1,130 @@
+//! One seed: its run, and what is told of it.
+
+use std::fmt::Write as _;
+use std::pin::pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, Waker};
+use std::time::Duration;
+
+use unisono_conformance::converge::{
+    Accounts, History, Plan, Promise, Random, Recorder, Rule, Shape, Violation, judge, perform, shrink,
+};
+
+use super::faults::Fault;
+use super::world::Simulated;
+
+/// How long the server may take to answer; the disk fails for two seconds at most.
+const PATIENCE: Duration = Duration::from_secs(20);
+/// Tries to find a shorter story.
+const SHRINK_TRIES: usize = 300;
+
+/// A run that is over.
+pub(super) struct Run {
+    plan: Plan,
+    accounts: Arc<Accounts>,
+    pub(super) history: History,
+    /// Why it could not go on.
+    error: Option<String>,
+}
+
+/// The plan of a seed: a few people with a few devices each, and a server that dies.
+pub(super) fn plan_of(seed: u64) -> Plan {
+    let mut random = Random::new(seed.rotate_left(32));
+    let shape = Shape {
+        users: random.between(2, 3),
+        devices: random.between(2, 4),
+        operations: random.between(40, 80),
+        restarts: true,
+        steps_clock: true,
+    };
+    Plan::new(seed, shape)
+}
+
+impl Run {
+    pub(super) fn new(plan: Plan, fault: Fault) -> Self {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build();
+        let recorder = Recorder::default();
+        let (accounts, performed) = runtime.unwrap().block_on(async {
+            let world = Arc::new(Simulated::open(&plan.cast, plan.seed, fault).await);
+            let accounts = world.people();
+            let performed = perform(&plan, accounts.clone(), world, &recorder, PATIENCE, |_| {}).await;
+            (accounts, performed)
+        });
+        let error = performed.err().map(|error| format!("{error:#}"));
+        Self { plan, accounts, history: recorder.history(), error }
+    }
+
+    fn violations(&self) -> Vec<Violation> {
+        judge(&self.plan.cast, &self.accounts, &self.history)
+    }
+
+    /// The promises that are broken.
+    pub(super) fn promises(&self) -> Vec<Promise> {
+        self.violations().iter().map(|violation| violation.rule.promise()).collect()
+    }
+
+    /// By which rules it has failed.
+    fn failure(&self) -> Option<Failure> {
+        match &self.error {
+            Some(_) => Some(Failure::Error),
+            None => self.violations().first().map(|violation| Failure::Rule(violation.rule)),
+        }
+    }
+
+    pub(super) fn has_failed(&self) -> bool {
+        self.failure().is_some()
+    }
+
+    /// What is wrong, and the shortest story that was found in which it is.
+    pub(super) fn blame(&self, fault: Fault) -> String {
+        let failure = self.failure();
+        let seed = self.plan.seed;
+        let mut text = self.tell();
+        let short = at_once(shrink(&self.plan, SHRINK_TRIES, |plan| {
+            std::future::ready(Self::new(plan, fault).failure() == failure)
+        }));
+        let again = Self::new(short, fault);
+        let _ = write!(
+            text,
+            "in short:\n{}{}replay it: UNISONO_SIM_SEED={seed} UNISONO_SIM_SEEDS=1 cargo test -p unisono \
+             --test stories simulation::\n",
+            again.tell(),
+            again.plan,
+        );
+        if std::env::var_os("UNISONO_SIM_TRACE").is_some() {
+            let cast = again.plan.cast.with_auditors();
+            for (moment, event) in again.history.events.iter().enumerate() {
+                let _ = writeln!(text, "#{moment} {}", event.say(&cast));
+            }
+        }
+        text
+    }
+
+    fn tell(&self) -> String {
+        let mut text = format!("seed {}, {} steps:\n", self.plan.seed, self.plan.steps.len());
+        if let Some(line) = &self.error {
+            let _ = writeln!(text, "  it could not go on: {line}");
+        }
+        for violation in self.violations() {
+            let _ = writeln!(text, "  {violation}");
+            for line in &violation.evidence {
+                let _ = writeln!(text, "      {line}");
+            }
+        }
+        text
+    }
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Failure {
+    Error,
+    Rule(Rule),
+}
+
+/// The result of a future that waits for nothing.
+fn at_once<T>(future: impl Future<Output = T>) -> T {
+    match pin!(future).poll(&mut Context::from_waker(Waker::noop())) {
+        Poll::Ready(result) => result,
+        Poll::Pending => panic!("it waits"),
+    }
+}
