@@ -7,7 +7,7 @@ use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt};
 use tokio::time::{Instant, timeout_at};
 use unisono_core::writing::Drained;
 
-use super::{Closed, End, Finished, Outgoing, Pending, READ_BYTES, Stream, WRITE_BYTES};
+use super::{Closed, End, Finished, Pending, READ_BYTES, Stream, WRITE_BYTES};
 use crate::ending::{LINGER, close, note};
 use crate::error::{CLOSE, StreamError};
 use crate::incoming::poll_read;
@@ -18,8 +18,19 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Stream<S> {
         let number = self.peer.registered.number();
         let address = self.peer.address;
         let within = self.peer.c2s.terms.limits.close_within;
-        let jid = &self.held.session.jid;
         let mut last_words = Vec::new();
+        let end = match end {
+            End::Error(StreamError::Shutdown) => {
+                let jid = &self.held.session.jid;
+                note(&self.peer.c2s.sampling, &StreamError::Shutdown, number, address, Some(jid));
+                match self.take_leave().await {
+                    Some(closed) => End::Closed(closed),
+                    None => return,
+                }
+            }
+            end => end,
+        };
+        let jid = &self.held.session.jid;
         match end {
             End::Lost(error) => {
                 tracing::info!(connection = number, %jid, %error, "connection lost");
@@ -28,8 +39,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Stream<S> {
             End::Closed(Closed::Properly) => {
                 tracing::info!(connection = number, %jid, "stream closed by the client");
                 let until = self.close_until();
-                self.pass_on_in_time(until).await;
-                let closed = self.held.hub.close(&self.held.session, true);
+                let told = self.pass_on_in_time(until, Leaver::Client).await;
+                let closed = self.held.hub.close(&self.held.session, told);
                 if timeout_at(until, self.held.hub.store.wait(closed)).await.is_err() {
                     tracing::debug!(connection = number, "no time left to store what the device has");
                 }
@@ -42,9 +53,6 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Stream<S> {
             }
             End::Error(error) => {
                 note(&self.peer.c2s.sampling, &error, number, address, Some(jid));
-                if error == StreamError::Shutdown {
-                    return self.take_leave().await;
-                }
                 self.held.hub.detach(&self.held.session);
                 error.write_into(&mut last_words);
             }
@@ -56,11 +64,16 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Stream<S> {
 
     /// The server stops, and the client has done nothing wrong: what it sent before it learns of that is handled (§4.4,
     /// second rule). Answers to what comes after our last word wait for the next stream.
-    async fn take_leave(&mut self) {
+    ///
+    /// A client that had ended its stream before it could learn of that is returned, and nothing is said to it yet.
+    async fn take_leave(&mut self) -> Option<Closed> {
         let until = self.close_until();
         // What is wrong with it matters to nobody any more: the stream has its error already.
         let _heard = timeout_at(until, self.handle_received()).await;
-        self.pass_on_in_time(until).await;
+        if let Some(closed) = self.closed.take() {
+            return Some(closed);
+        }
+        let _passed_on = self.pass_on_in_time(until, Leaver::Server).await;
         let mut rest = std::mem::take(&mut self.outgoing).into_rest();
         StreamError::Shutdown.write_into(&mut rest);
         let closing = async {
@@ -68,9 +81,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Stream<S> {
             self.io.shutdown().await
         };
         if matches!(timeout_at(until.max(in_a_moment()), closing).await, Ok(Ok(()))) {
-            let _heard = timeout_at(until.max(in_a_moment()), self.hear_out()).await;
+            // A phone that sleeps says nothing, and each stop would take as long as it is waited for.
+            let _heard = timeout_at(in_a_moment(), self.hear_out()).await;
         }
         self.held.hub.detach(&self.held.session);
+        None
     }
 
     fn close_until(&self) -> Instant {
@@ -124,27 +139,27 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Stream<S> {
         Ok(())
     }
 
-    /// Writes what is due to the client, as far as there is time.
-    async fn pass_on_in_time(&mut self, until: Instant) {
-        match timeout_at(until, self.pass_on()).await {
-            Ok(Ok(())) => {}
+    /// Writes what is due to the client, as far as there is time. Whether that was all of it.
+    async fn pass_on_in_time(&mut self, until: Instant, leaver: Leaver) -> bool {
+        match timeout_at(until, self.pass_on(leaver)).await {
+            Ok(Ok(())) => return true,
             Ok(Err(error)) => tracing::debug!(%error, "cannot write what is due"),
             Err(_elapsed) => tracing::debug!("no time left to write what is due"),
         }
+        false
     }
 
     /// Finishes the stanza that is being handled, waits until all that the client sent is durable, and writes the
     /// answers.
-    async fn pass_on(&mut self) -> io::Result<()> {
+    async fn pass_on(&mut self, leaver: Leaver) -> io::Result<()> {
         self.finish_pending().await.map_err(|_| io::ErrorKind::InvalidData)?;
         let told = self.held.hub.last_acknowledgement(&self.held.session);
         self.wait_for(told);
         if let Some(last) = self.window.iter().max().copied() {
             self.held.hub.store.wait(last).await;
         }
-        if let Some(refill) = self.refill.take() {
-            let _read_again_below = refill.await;
-        }
+        // If it is due, it is read again below.
+        self.refill = None;
         loop {
             self.write_all().await?;
             match self.held.hub.drain(&self.held.session, &mut self.outgoing.bytes, WRITE_BYTES) {
@@ -154,6 +169,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Stream<S> {
                     let read = self.held.hub.refill(&self.held.session, positions).await;
                     read.map_err(|_| io::ErrorKind::Other)?;
                 }
+                // Who says goodbye reads no backlog, and what is written would count as received.
+                Drained::CatchUp if leaver == Leaver::Client => return self.write_all().await,
                 Drained::CatchUp => {
                     let read = self.held.hub.read_on(&self.held.session).await;
                     read.map_err(|_| io::ErrorKind::Other)?;
@@ -163,12 +180,20 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Stream<S> {
         }
     }
 
+    /// Writes all that is taken from the outbox. What it did not come to stays there, should the time be over.
     async fn write_all(&mut self) -> io::Result<()> {
-        let rest = std::mem::take(&mut self.outgoing).into_rest();
-        self.io.write_all(&rest).await?;
-        self.outgoing = Outgoing::default();
+        while !self.outgoing.is_empty() {
+            poll_fn(|cx| self.outgoing.poll_write(&mut *self.io, cx)).await?;
+        }
         self.io.flush().await
     }
+}
+
+/// Who ends the stream.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Leaver {
+    Client,
+    Server,
 }
 
 /// However long the rest took, there is so much time for what comes next.

@@ -2,7 +2,9 @@
 
 use std::time::Duration;
 
+use tokio::time::sleep;
 use unisono_core::hub::Hub;
+use unisono_net::Limits;
 
 use crate::server::{Server, jid};
 
@@ -168,7 +170,7 @@ async fn a_client_that_says_nothing_does_not_keep_the_server() {
     let _alice = server.device("alice", "phone").await;
     let began = tokio::time::Instant::now();
     assert_eq!(server.c2s.stop(Duration::from_secs(10)).await, 0);
-    assert_eq!(began.elapsed().as_secs(), 5);
+    assert_eq!(began.elapsed().as_secs(), 2);
 }
 
 /// §4.9.1.1: who receives a stream error closes the stream. What comes behind it is not looked at.
@@ -189,4 +191,84 @@ async fn an_error_of_the_client_ends_its_stream_and_not_its_session() {
     alice.send(&format!("<resume xmlns='urn:xmpp:sm:3' previd='{id}' h='0'/>")).await;
     alice.until("<resumed ").await;
     assert!(alice.until("/>").await.contains(" h='0'"));
+}
+
+fn to_bob(number: usize, filler: &str) -> String {
+    format!("<message to='bob@example.org' type='chat'><body>{number} {filler}</body></message>")
+}
+
+/// A client that says goodbye and looks away while it is told what is due: its stream has no hole.
+#[tokio::test(start_paused = true)]
+async fn the_time_for_what_is_due_is_over_in_the_middle_of_a_stanza() {
+    let server = Server::start().await;
+    server.user("alice").await;
+    server.user("bob").await;
+    let mut alice = server.device("alice", "phone").await;
+    let mut bob = server.device("bob", "laptop").await;
+    bob.be_available().await;
+    let filler = "x".repeat(2000);
+    for number in 0..300 {
+        alice.send(&to_bob(number, &filler)).await;
+    }
+    alice.ping().await;
+    bob.send("</stream:stream>").await;
+    sleep(Limits::default().close_within + Duration::from_secs(1)).await;
+    let rest = bob.rest().await;
+    let messages = rest.strip_suffix("</stream:stream>").expect("the stream ends");
+    let mut count = 0;
+    for message in messages.split_inclusive("</message>") {
+        let body = format!("<body>{count} {filler}</body>");
+        let is_whole = message.starts_with("<message ") && message.contains(&body);
+        assert!(is_whole && message.matches("<body>").count() == 1, "{count}: {message}");
+        count += 1;
+    }
+    assert!((20..300).contains(&count), "{count}");
+}
+
+/// Without stream management, what is written counts as received.
+#[tokio::test]
+async fn who_says_goodbye_is_not_fed_what_it_missed() {
+    let server = Server::start().await;
+    server.user("alice").await;
+    server.user("bob").await;
+    let mut alice = server.device("alice", "phone").await;
+    server.device("bob", "laptop").await.be_available().await;
+    while sessions(&server.hub, "bob").await > 0 {
+        tokio::task::yield_now().await;
+    }
+    for number in 0..120 {
+        alice.send(&to_bob(number, "missed")).await;
+    }
+    alice.ping().await;
+    let mut bob = server.device("bob", "laptop").await;
+    bob.send("<presence/></stream:stream>").await;
+    let rest = bob.rest().await;
+    assert!(rest.ends_with("</stream:stream>") && !rest.contains("<body>"), "{rest}");
+    let mut bob = server.device("bob", "laptop").await;
+    bob.send("<presence/>").await;
+    for number in 0..120 {
+        let message = bob.until("</message>").await;
+        assert!(message.contains(&format!("<body>{number} missed</body>")), "{message}");
+    }
+}
+
+/// Its goodbye was read, and waited behind what it had sent before, when the server stopped.
+#[tokio::test(start_paused = true)]
+async fn a_stream_that_the_client_closed_before_a_stop_is_closed() {
+    let server = Server::with(Limits { window: 1, ..Limits::default() }).await;
+    server.user("alice").await;
+    server.user("bob").await;
+    let mut alice = server.device("alice", "phone").await;
+    alice.enable_management().await;
+    server.store.hold();
+    alice.send(&(to_bob(1, "last") + "</stream:stream>")).await;
+    sleep(Duration::from_millis(10)).await;
+    let c2s = server.c2s.clone();
+    let stopping = tokio::spawn(async move { c2s.stop(Duration::from_secs(10)).await });
+    sleep(Duration::from_millis(10)).await;
+    server.store.release();
+    assert_eq!(alice.rest().await, "<a xmlns='urn:xmpp:sm:3' h='1'/></stream:stream>");
+    drop(alice);
+    assert_eq!(stopping.await.unwrap(), 0);
+    assert_eq!(sessions(&server.hub, "alice").await, 0);
 }
