@@ -12,7 +12,7 @@ use clap::{Args, Parser, Subcommand};
 use super::probe::Offer;
 use super::report::Report;
 use super::stage::Context;
-use super::suite::{self, Entry};
+use super::suite::{self, Entry, Strictness};
 use crate::bench;
 use crate::client::Damage;
 use crate::converge;
@@ -30,7 +30,7 @@ struct Arguments {
 enum Commands {
     /// Run the protocol scripts against a server.
     ///
-    /// Exit codes: 0 all passed or not offered, 1 a script failed, 2 the run was not possible.
+    /// Exit codes: 0 all passed or not offered (`--all-offered`: or excused), 1 a script failed, 2 the run was not possible.
     Scripts(Run),
     /// Let devices of several kinds talk, lose their network and come back, while the server is killed and restarted,
     /// and compare what all of them saw.
@@ -70,6 +70,12 @@ struct Run {
     /// Print what went over the wires below each failure
     #[arg(long)]
     trace: bool,
+    /// Fail where a script is not run, unless the file of the target excuses it
+    #[arg(long)]
+    all_offered: bool,
+    /// A setting for the server, as in `store.url=sqlite:other.db`, if its target says how it takes one
+    #[arg(long = "set", value_name = "SETTING")]
+    settings: Vec<String>,
     /// Name the scripts that were not run, and why
     #[arg(long)]
     excuses: bool,
@@ -146,7 +152,7 @@ fn load(folder: &std::path::Path, patterns: &[String]) -> Result<Vec<Entry>> {
 impl Run {
     async fn run(self) -> Result<ExitCode> {
         let entries = load(&self.scripts, &self.patterns)?;
-        let description = Description::load(&self.targets, &self.target)?;
+        let description = Description::load(&self.targets, &self.target)?.with_settings(&self.settings)?;
         let binary = self.binary.as_deref().map(std::path::absolute).transpose()?;
         let instance = Instance::start(&description, binary.as_deref()).await?;
         let context = Arc::new(Context {
@@ -176,7 +182,8 @@ impl Run {
     ) -> Result<ExitCode> {
         let offer = Offer::ask(context, &target.offers).await.context("cannot ask what the server offers")?;
         let start = Instant::now();
-        let results = suite::run(context, &offer, &target.not_offered, entries, self.jobs.max(1)).await?;
+        let strictness = Strictness { excused: &target.not_offered, all_offered: self.all_offered };
+        let results = suite::run(context, &offer, strictness, entries, self.jobs.max(1)).await?;
         let version = offer.version.map(|version| format!(" {version}")).unwrap_or_default();
         let report = Report {
             target: &self.target,

@@ -11,7 +11,7 @@ use tokio::task::JoinSet;
 use super::probe::Offer;
 use super::stage::{Context, Stage};
 use crate::client::Trace;
-use crate::script::{ParseError, Script, parse};
+use crate::script::{Need, ParseError, Script, parse};
 use crate::target::NotOffered;
 
 /// No script may take longer, whatever hangs.
@@ -93,7 +93,7 @@ fn check_place(path: &str, script: &Script) -> Result<(), ParseError> {
 pub(super) async fn run(
     context: &Arc<Context>,
     offer: &Offer,
-    not_offered: &[NotOffered],
+    strictness: Strictness<'_>,
     entries: Vec<Entry>,
     jobs: usize,
 ) -> Result<Vec<Verdict>> {
@@ -101,11 +101,11 @@ pub(super) async fn run(
     let mut tasks = JoinSet::new();
     for (number, entry) in entries.into_iter().enumerate() {
         let entry = Arc::new(entry);
-        let excuse = excuse(offer, not_offered, &entry);
+        let spared = strictness.spares(offer.missing(&entry.script.needs), &entry.path);
         let (context, gate) = (Arc::clone(context), Arc::clone(&gate));
         tasks.spawn(async move {
-            let outcome = if let Some(reason) = excuse {
-                Outcome::NotOffered(reason)
+            let outcome = if let Some(outcome) = spared {
+                outcome
             } else {
                 // The gate is never closed.
                 let _turn = gate.acquire().await;
@@ -122,12 +122,28 @@ pub(super) async fn run(
     Ok(results.into_iter().map(|(_, result)| result).collect())
 }
 
-fn excuse(offer: &Offer, not_offered: &[NotOffered], entry: &Entry) -> Option<String> {
-    if let Some(need) = offer.missing(&entry.script.needs) {
-        return Some(format!("{} is not announced", need.feature));
+/// What a server need not do.
+#[derive(Clone, Copy)]
+pub(super) struct Strictness<'a> {
+    /// What the file of the target excuses.
+    pub(super) excused: &'a [NotOffered],
+    /// All else must be offered: what a server stops to announce would vanish from the run without a word.
+    pub(super) all_offered: bool,
+}
+
+impl Strictness<'_> {
+    /// What comes of a script that is not run: one that the file excuses, or that needs what is not announced.
+    fn spares(self, missing: Option<&Need>, path: &str) -> Option<Outcome> {
+        if let Some(excuse) = self.excused.iter().find(|excuse| path.starts_with(&excuse.scripts)) {
+            return Some(Outcome::NotOffered(excuse.reason.clone()));
+        }
+        let reason = format!("{} is not announced", missing?.feature);
+        Some(if self.all_offered {
+            Outcome::Failed { line: 1, reason, trace: Vec::new() }
+        } else {
+            Outcome::NotOffered(reason)
+        })
     }
-    let excuse = not_offered.iter().find(|excuse| entry.path.starts_with(&excuse.scripts));
-    excuse.map(|excuse| excuse.reason.clone())
 }
 
 async fn play(context: Arc<Context>, script: &Script, number: usize) -> Outcome {
@@ -162,6 +178,7 @@ mod tests {
     )]
 
     use super::*;
+    use crate::script::Place;
 
     #[test]
     fn every_script_is_understood() {
@@ -172,6 +189,30 @@ mod tests {
         }
         assert!(errors.is_empty(), "{} scripts are not understood", errors.len());
         assert!(entries.len() >= 120, "{} scripts", entries.len());
+    }
+
+    #[test]
+    fn what_is_not_announced_fails_where_all_has_to_be_offered() {
+        let need = &Need { place: Place::Anywhere, feature: "urn:x".to_owned() };
+        let excused = NotOffered { scripts: "xep0199/".to_owned(), reason: "why".to_owned() };
+        let excused = [excused];
+        let reason = "urn:x is not announced".to_owned();
+        for (all_offered, missing, path, outcome) in [
+            (false, None, "xep0198/a.script", None),
+            (false, Some(need), "xep0198/a.script", Some(Outcome::NotOffered(reason.clone()))),
+            (false, None, "xep0199/a.script", Some(Outcome::NotOffered("why".to_owned()))),
+            (true, None, "xep0198/a.script", None),
+            (
+                true,
+                Some(need),
+                "xep0198/a.script",
+                Some(Outcome::Failed { line: 1, reason, trace: Vec::new() }),
+            ),
+            (true, Some(need), "xep0199/a.script", Some(Outcome::NotOffered("why".to_owned()))),
+        ] {
+            let strictness = Strictness { excused: &excused, all_offered };
+            assert_eq!(strictness.spares(missing, path), outcome, "{all_offered} {path}");
+        }
     }
 
     #[test]

@@ -58,6 +58,9 @@ pub(crate) struct Replace {
 #[serde(deny_unknown_fields)]
 pub(crate) struct Start {
     pub(crate) command: Vec<String>,
+    /// What `command` ends with for each `{setting}` of the command line.
+    #[serde(default)]
+    pub(crate) set: Vec<String>,
     /// What `{binary}` is where the command line gives no other; `{target_dir}` is Cargo's.
     pub(crate) binary: Option<String>,
     #[serde(default)]
@@ -147,6 +150,16 @@ impl Description {
         self
     }
 
+    /// The server with further settings on its command line.
+    pub(crate) fn with_settings(mut self, settings: &[String]) -> Result<Self> {
+        for setting in settings {
+            let start = self.start.as_mut().filter(|start| !start.set.is_empty());
+            let start = start.context("this target does not say how it takes a setting (start.set)")?;
+            start.command.extend(start.set.iter().map(|word| word.replace("{setting}", setting)));
+        }
+        Ok(self)
+    }
+
     /// The patterns of `ignore`.
     pub(crate) fn ignored(&self) -> Result<Vec<Pattern>> {
         let mut patterns = Vec::new();
@@ -181,6 +194,18 @@ mod tests {
             count += 1;
         }
         assert!(count >= 3, "{count} targets");
+    }
+
+    #[test]
+    fn a_setting_stands_on_the_command_line() {
+        let text =
+            "name='x'\ndomain='d'\nstarttls='h:1'\n[accounts]\nin_band=true\n[start]\ncommand=['server']\n";
+        let settings = ["a=1".to_owned(), "b=2".to_owned()];
+        let set = format!("{text}set=['--set', '{{setting}}']\n");
+        let description = Description::parse(&set).unwrap().with_settings(&settings).unwrap();
+        assert_eq!(description.start.unwrap().command, ["server", "--set", "a=1", "--set", "b=2"]);
+        assert!(Description::parse(text).unwrap().with_settings(&[]).is_ok());
+        assert!(Description::parse(text).unwrap().with_settings(&settings).is_err());
     }
 
     #[test]
