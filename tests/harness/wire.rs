@@ -52,6 +52,8 @@ pub(crate) struct Wire {
     builder: TreeBuilder,
     is_open: bool,
     pub(crate) bindings: Bindings,
+    /// Whom a stream is opened to.
+    pub(crate) domain: &'static str,
 }
 
 /// A client configuration that trusts this certificate and no other.
@@ -104,7 +106,7 @@ impl Wire {
 
     fn over(io: Pin<Box<dyn Socket>>, bindings: Bindings) -> Self {
         let (parser, builder) = (RawParser::new(), TreeBuilder::new());
-        Self { io, incoming: Vec::new(), parser, builder, is_open: false, bindings }
+        Self { io, incoming: Vec::new(), parser, builder, is_open: false, bindings, domain: DOMAIN }
     }
 
     pub(crate) async fn send(&mut self, text: &str) {
@@ -142,7 +144,7 @@ impl Wire {
 
     /// Opens a stream, and returns what the server offers.
     pub(crate) async fn open(&mut self) -> Element {
-        self.header(&format!("to='{DOMAIN}' version='1.0'")).await;
+        self.header(&format!("to='{}' version='1.0'", self.domain)).await;
         let Arrival::Open(_) = self.next().await else { panic!("no stream header came") };
         self.element().await
     }

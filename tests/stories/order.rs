@@ -5,7 +5,7 @@ use crate::harness::{Database, Device, Library, Said, Server, chat, on_each_data
 on_each_database!(
     a_message_reaches_both_devices_once_with_one_id,
     both_sides_agree_on_the_order_of_a_dialogue,
-    a_clock_and_a_page_do_not_change_the_order,
+    pages_from_the_end_have_the_order_of_the_live_stream,
     a_client_library_of_others_hears_the_same,
 );
 
@@ -52,7 +52,7 @@ fn without(archive: &[Said], device: &Device) -> Vec<Said> {
     archive.iter().filter(|said| said.from != device.jid).cloned().collect()
 }
 
-async fn a_clock_and_a_page_do_not_change_the_order(database: Database) {
+async fn pages_from_the_end_have_the_order_of_the_live_stream(database: Database) {
     let server = Server::start(database).await;
     let mut phone = server.online("alice", "phone").await;
     let mut bob = server.device("bob").await;
