@@ -13,7 +13,7 @@ pub struct Forms;
 
 impl Extension for Forms {
     fn spec(&self) -> Spec {
-        Spec::xep(4, "2.13.2").partial("tables of several items")
+        Spec::xep(4, "2.13.2")
     }
 
     fn register(&self, _: &mut Registry) {}

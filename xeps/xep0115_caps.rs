@@ -3,7 +3,8 @@
 //! Follows 1.6.0 (2022-03-08). The server says in its stream features what a client would have to ask.
 //!
 //! - Ours: the hash is computed from what XEP-0030 answers, so the two cannot disagree.
-//! - The capabilities of clients pass through; PEP will read them.
+//! - Left out: keeping what clients announce (§5.4), which is for those who ask clients: here it passes on in their
+//!   presence, whole; taking it out of presence on its way (§8.4, a MAY).
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
@@ -22,7 +23,7 @@ pub struct Caps;
 
 impl Extension for Caps {
     fn spec(&self) -> Spec {
-        Spec::xep(115, "1.6.0").partial("caching what clients announce: nothing needs it before PEP")
+        Spec::xep(115, "1.6.0")
     }
 
     fn register(&self, on: &mut Registry) {
