@@ -11,6 +11,9 @@ use tokio::time::Instant;
 use crate::generations::Generations;
 use crate::rate::Rate;
 
+/// A site has so many of the smallest networks' worth: homes have up to 256 of them, and share what they may do.
+const NETWORKS_OF_SITE: usize = 8;
+
 /// Counts connections that have not authenticated, or that have not bound a resource.
 pub(crate) struct Admission {
     total_max: usize,
@@ -21,13 +24,26 @@ pub(crate) struct Admission {
 #[derive(Default)]
 struct Strangers {
     total: usize,
-    by_network: HashMap<IpAddr, usize>,
+    by_network: HashMap<Counted, usize>,
+}
+
+/// What places are counted by.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+enum Counted {
+    Network(IpAddr),
+    Site(IpAddr),
+}
+
+/// An address as it is counted, with how many times the bound of one network holds there.
+fn counted(address: IpAddr) -> impl Iterator<Item = (Counted, usize)> {
+    let network = (Counted::Network(network(address)), 1);
+    [Some(network), site(address).map(|site| (Counted::Site(site), NETWORKS_OF_SITE))].into_iter().flatten()
 }
 
 /// One place among the strangers, given back when it is dropped.
 pub(crate) struct Place {
     admission: Arc<Admission>,
-    network: IpAddr,
+    address: IpAddr,
 }
 
 impl Admission {
@@ -37,15 +53,20 @@ impl Admission {
 
     /// A place for a connection from `address`, if there is one left.
     pub(crate) fn admit(self: &Arc<Self>, address: IpAddr) -> Option<Place> {
-        let network = network(address);
         let mut strangers = self.strangers();
-        let here = strangers.by_network.get(&network).copied().unwrap_or(0);
-        if strangers.total >= self.total_max || here >= self.per_address_max {
+        let has_room = |(counted, times)| {
+            let here = strangers.by_network.get(&counted).copied().unwrap_or(0);
+            here < self.per_address_max.saturating_mul(times)
+        };
+        if strangers.total >= self.total_max || !counted(address).all(has_room) {
             return None;
         }
         strangers.total = strangers.total.saturating_add(1);
-        strangers.by_network.insert(network, here.saturating_add(1));
-        Some(Place { admission: Arc::clone(self), network })
+        for (counted, _) in counted(address) {
+            let here = strangers.by_network.entry(counted).or_default();
+            *here = here.saturating_add(1);
+        }
+        Some(Place { admission: Arc::clone(self), address })
     }
 
     fn strangers(&self) -> MutexGuard<'_, Strangers> {
@@ -57,10 +78,12 @@ impl Drop for Place {
     fn drop(&mut self) {
         let mut strangers = self.admission.strangers();
         strangers.total = strangers.total.saturating_sub(1);
-        match strangers.by_network.get_mut(&self.network) {
-            Some(count) if *count > 1 => *count = count.saturating_sub(1),
-            _ => {
-                strangers.by_network.remove(&self.network);
+        for (counted, _) in counted(self.address) {
+            match strangers.by_network.get_mut(&counted) {
+                Some(count) if *count > 1 => *count = count.saturating_sub(1),
+                _ => {
+                    strangers.by_network.remove(&counted);
+                }
             }
         }
     }
@@ -83,15 +106,21 @@ impl Frequency {
         if self.rate.units == 0 {
             return true;
         }
-        let key = self.hasher.hash_one(network(address));
         let mut networks = self.networks.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(even) = networks.entry(key) {
-            return self.rate.allows(even, now);
+        let mut all = [None; 2];
+        for (place, (counted, times)) in all.iter_mut().zip(counted(address)) {
+            let units = self.rate.units.saturating_mul(u64::try_from(times).unwrap_or(u64::MAX));
+            let key = self.hasher.hash_one(counted);
+            let mut even = networks.entry(key).copied().unwrap_or(now);
+            let is_allowed = Rate { units, ..self.rate }.allows(&mut even, now);
+            *place = Some((key, even));
+            if !is_allowed {
+                return false;
+            }
         }
-        let mut even = now;
-        let is_allowed = self.rate.allows(&mut even, now);
-        networks.insert(key, even);
-        is_allowed
+        // Whoever is refused costs nothing, wherever he is counted.
+        all.into_iter().flatten().for_each(|(key, even)| networks.insert(key, even));
+        true
     }
 }
 
@@ -103,6 +132,17 @@ pub(crate) fn network(address: IpAddr) -> IpAddr {
             IpAddr::from([a, b, c, d, 0, 0, 0, 0])
         }
         address @ IpAddr::V4(_) => address,
+    }
+}
+
+/// What one site has at most: the 48 bits that an IPv6 address begins with.
+pub(crate) fn site(address: IpAddr) -> Option<IpAddr> {
+    match address.to_canonical() {
+        IpAddr::V6(address) => {
+            let [a, b, c, ..] = address.segments();
+            Some(IpAddr::from([a, b, c, 0, 0, 0, 0, 0]))
+        }
+        IpAddr::V4(_) => None,
     }
 }
 
@@ -128,7 +168,32 @@ mod tests {
         drop(fifth);
         drop(first);
         assert!(admit("192.0.2.1").is_some());
-        assert_eq!(admission.strangers().by_network.len(), 2);
+        assert_eq!(admission.strangers().by_network.len(), 3); // two networks, and the site of one of them
+    }
+
+    #[test]
+    fn the_many_networks_of_one_site_share_a_bound() {
+        let admission = Admission::new(1000, 2);
+        let admit =
+            |n: u32, site: &str| admission.admit(format!("2001:db8:{site}:{n:x}::1").parse().unwrap());
+        let mut places: Vec<_> = (0..256).filter_map(|n| admit(n, "0")).collect();
+        assert_eq!(places.len(), 16);
+        assert!(admit(256, "1").is_some());
+        places.pop();
+        places.extend(admit(255, "0"));
+        assert_eq!(places.len(), 16);
+        assert!(admit(254, "0").is_none());
+        drop(places);
+        assert!(admission.strangers().by_network.is_empty());
+
+        let frequency = Frequency::new(Rate { units: 3, every: Duration::from_secs(60) });
+        let now = Instant::now();
+        let admits =
+            |n: u32, site: &str| frequency.admits(now, format!("2001:db8:{site}:{n:x}::1").parse().unwrap());
+        assert_eq!((0..256).filter(|n| admits(*n, "0")).count(), 24);
+        assert!(admits(0, "1"));
+        let ipv4 = |n| frequency.admits(now, format!("192.0.2.{n}").parse().unwrap());
+        assert_eq!((0..256).filter(|n| ipv4(*n)).count(), 256);
     }
 
     #[test]

@@ -27,7 +27,7 @@ pub struct Limits {
     /// Connections before authentication, of all addresses together. More are closed at once. There may be as many
     /// again between authentication and the binding of a resource.
     pub unauthenticated_max: usize,
-    /// The same for one IPv4 address or one IPv6 network of 64 bits.
+    /// The same for one IPv4 address or one IPv6 network of 64 bits; for one of 48 bits it is eight times as many.
     pub unauthenticated_per_address_max: usize,
     /// Attempts to authenticate that may fail (RFC 6120 §6.4.5: three to six).
     pub sasl_attempts_max: u32,
@@ -40,7 +40,8 @@ pub struct Limits {
     pub bind_attempts_max: u32,
     /// Requests to extensions before a resource is bound, such as to resume a stream (XEP-0198 §5), that may fail.
     pub early_requests_max: u32,
-    /// Connections that begin, of one IPv4 address or one IPv6 network of 64 bits. More are closed at once.
+    /// Connections that begin, of one IPv4 address or one IPv6 network of 64 bits, and eight times as many of one of 48
+    /// bits. More are closed at once.
     pub connection_rate: Rate,
     /// Stanzas of a bound stream. What is more is read later.
     pub stanza_rate: Rate,

@@ -104,7 +104,8 @@ section! {
         /// The largest stanza after the login. At least "10KB".
         stanza_bytes: Size = Size::kib(256);
         /// Connections from one address that have not logged in yet. As many again may have logged in and have no
-        /// resource yet. 0: no limit.
+        /// resource yet. 0: no limit. Here and below, all of an IPv6 network of 64 bits is one address, and one of 48
+        /// bits is at most eight of them.
         connections_per_ip_before_auth: u32 = 64;
         /// All connections that have not logged in yet.
         connections_before_auth: u32 = 10_000;
