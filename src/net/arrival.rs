@@ -2,7 +2,7 @@
 
 use std::future::poll_fn;
 use std::io;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::pin::pin;
 use std::sync::Arc;
 
@@ -11,7 +11,7 @@ use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt};
 use tokio::time::{Instant, sleep_until, timeout_at};
 use tokio_rustls::server::TlsStream;
 use unisono_core::extension::{NonzaReply, NonzaRequest, StreamState};
-use unisono_core::hub::{Connection, Hub, SessionRef};
+use unisono_core::hub::{Connection, SessionRef};
 use unisono_core::jid::{BareJid, FullJid};
 use unisono_core::session::ConnectionInfo;
 use unisono_core::storage::{AccountState, Wake};
@@ -20,7 +20,7 @@ use unisono_xml::Element;
 use crate::admission::Place;
 use crate::ending::{close, note};
 use crate::error::{Said, StreamError};
-use crate::guessing::Attempt;
+use crate::guessing::{Attempt, Wait};
 use crate::incoming::poll_read_sparingly;
 use crate::negotiation::{Action, Answer, Input, Negotiation, Security, Unreadable};
 use crate::ration::{Rationed, Source};
@@ -215,6 +215,9 @@ impl Arrival {
                 self.place = self.c2s.newcomers.admit(self.peer.ip());
                 self.place.as_ref().ok_or(StreamError::Overloaded("too many clients without a resource"))?;
             }
+        } else if negotiation.has_proven() {
+            // It was no guess.
+            self.withdraw();
         } else if negotiation.failures() > self.failures {
             self.failures = negotiation.failures();
             // Dropped, it has failed.
@@ -242,13 +245,16 @@ impl Arrival {
             Action::Send(bytes) => self.send(stream, &bytes).await?,
             Action::StartTls { domain } => return Ok(Some(Reached::StartTls { domain })),
             Action::Ask { account, hash, cost } => {
-                self.begin_attempt(stream, &account).await?;
-                let reading = credentials(Arc::clone(&self.c2s.hub), account, hash);
-                let found = self.wait_for(stream, reading).await?;
-                if found.is_err() {
-                    self.withdraw();
+                if self.begin_attempt(stream, &account).await? {
+                    let reading = credentials(Arc::clone(&self.c2s), self.peer.ip(), account, hash);
+                    let found = self.wait_for(stream, reading).await?;
+                    if found.is_err() {
+                        self.withdraw();
+                    }
+                    self.verify(stream, found, cost).await?;
+                } else {
+                    self.handle(Input::Credentials(Err(Unreadable)))?;
                 }
-                self.verify(stream, found, cost).await?;
             }
             Action::Bind { peer, resource } => {
                 let (hub, connection) = (Arc::clone(&self.c2s.hub), self.connection());
@@ -317,21 +323,28 @@ impl Arrival {
         Err(error.into())
     }
 
-    /// Where many attempts have failed, the next one waits.
-    async fn begin_attempt<S>(&mut self, stream: &mut S, account: &BareJid) -> Result<(), Stopped>
+    /// Where many attempts have failed, the next one waits; where many wait, it is not looked at, and `false` returned.
+    async fn begin_attempt<S>(&mut self, stream: &mut S, account: &BareJid) -> Result<bool, Stopped>
     where
         S: AsyncRead + Unpin,
     {
         let now = Instant::now();
         // One that was given up for this one has failed.
         self.attempt = None;
-        let (attempt, delay) = self.c2s.guessing.attempt(now, self.peer.ip(), account);
-        self.attempt = Some(attempt);
-        if delay.is_zero() {
-            return Ok(());
+        let (attempt, wait) = self.c2s.guessing.attempt(now, self.peer.ip(), account);
+        match wait {
+            Wait::None => self.attempt = Some(attempt),
+            Wait::For(delay, _turn) => {
+                self.attempt = Some(attempt);
+                self.c2s.counts.delayed.increment(1);
+                self.wait_for(stream, sleep_until(now.checked_add(delay).unwrap_or(now))).await?;
+            }
+            Wait::TooMany => {
+                attempt.withdraw();
+                return Ok(false);
+            }
         }
-        self.c2s.counts.delayed.increment(1);
-        self.wait_for(stream, sleep_until(now.checked_add(delay).unwrap_or(now))).await
+        Ok(true)
     }
 
     /// The attempt cannot be judged, and the client is not to blame.
@@ -454,11 +467,22 @@ impl Arrival {
 }
 
 /// Reads a credential. One that cannot be understood is an account without it.
-async fn credentials(hub: Arc<Hub>, account: BareJid, hash: Hash) -> Result<Option<Credentials>, Unreadable> {
-    let found = match hub.store.credential(&account, hash.family()).await {
+async fn credentials(
+    c2s: Arc<C2s>,
+    peer: IpAddr,
+    account: BareJid,
+    hash: Hash,
+) -> Result<Option<Credentials>, Unreadable> {
+    // Strangers can make it happen as often as they like.
+    let tell = |error: &dyn std::fmt::Display, what: &'static str| {
+        if let Some(Line { left_out, .. }) = c2s.sampling.line(Instant::now(), peer, what) {
+            tracing::error!(%account, %error, left_out, "cannot {what} a credential");
+        }
+    };
+    let found = match c2s.hub.store.credential(&account, hash.family()).await {
         Ok(found) => found,
         Err(error) => {
-            tracing::error!(%account, %error, "cannot read a credential");
+            tell(&error, "read");
             return Err(Unreadable);
         }
     };
@@ -470,7 +494,7 @@ async fn credentials(hub: Arc<Hub>, account: BareJid, hash: Hash) -> Result<Opti
     match text.parse() {
         Ok(keys) => Ok(Some(Credentials { keys, standing })),
         Err(error) => {
-            tracing::error!(%account, %error, "cannot understand a stored credential");
+            tell(&error, "understand");
             Ok(None)
         }
     }

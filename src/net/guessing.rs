@@ -4,13 +4,16 @@
 //! that waits and not its failure, so that nobody learns from a missing answer, or by leaving early, what it would have
 //! been. Two things count: the network from which attempts come, and the account that they are for.
 //!
-//! - The wait grows with the failures and has a bound: whoever knows the password always comes in, also from behind the
-//!   address that the attacker shares, and also to an account that strangers attack.
+//! - The wait grows with the failures and has a bound: whoever knows the password comes in, also from behind the address
+//!   that the attacker shares, and also to an account that strangers attack.
+//! - Only a few attempts wait at a time, or many connections would guess as often as they like together. The others are
+//!   told to come again. Where the owner of an account came in before, he always may wait.
 //! - A success takes no failure away, or an attacker with an account of his own would go free. But where the owner of an
 //!   account came in before, failures elsewhere do not make him wait.
 //! - Failures are forgotten one by one as time passes, and by the thousand when there are too many to remember.
 //! - An account that does not exist counts as one that does.
 
+use std::collections::HashMap;
 use std::collections::hash_map::RandomState;
 use std::hash::BuildHasher;
 use std::net::IpAddr;
@@ -33,6 +36,9 @@ const FREE_OF_ACCOUNT: u32 = 10;
 const STEP: Duration = Duration::from_millis(100);
 /// Failures that are remembered of one network or account.
 const FAILURES_MAX: u32 = 100;
+/// Attempts of one network, or with one account, that wait at a time.
+const WAITING_MAX: usize = 4;
+
 /// All failures that are remembered.
 pub(crate) struct Guessing {
     delay_max: Duration,
@@ -47,6 +53,37 @@ struct Memory {
     accounts: Generations<Instant>,
     /// Accounts with a network from which their owners came in.
     at_home: Generations<()>,
+    /// Attempts that wait, of networks and with accounts that have failed more than is free.
+    waiting: HashMap<u64, usize>,
+}
+
+/// What an attempt has to do before it is looked at.
+pub(crate) enum Wait {
+    None,
+    /// For so long, and meanwhile it keeps its place.
+    For(Duration, Turn),
+    /// Too many wait already.
+    TooMany,
+}
+
+/// A place among those who wait, given back when it is dropped.
+pub(crate) struct Turn {
+    guessing: Arc<Guessing>,
+    keys: [Option<u64>; 2],
+}
+
+impl Drop for Turn {
+    fn drop(&mut self) {
+        let mut memory = self.guessing.memory();
+        for key in self.keys.iter().flatten() {
+            match memory.waiting.get_mut(key) {
+                Some(count) if *count > 1 => *count = count.saturating_sub(1),
+                _ => {
+                    memory.waiting.remove(key);
+                }
+            }
+        }
+    }
 }
 
 /// An attempt to authenticate. Dropped without a word about its end, it has failed.
@@ -72,13 +109,13 @@ impl Guessing {
         Arc::new(Self { delay_max, hasher: RandomState::new(), memory: Mutex::default() })
     }
 
-    /// An attempt that begins now, from `address`, to come in as `account`; and how long it has to wait.
+    /// An attempt that begins now, from `address`, to come in as `account`; and whether it has to wait.
     pub(crate) fn attempt(
         self: &Arc<Self>,
         now: Instant,
         address: IpAddr,
         account: &BareJid,
-    ) -> (Attempt, Duration) {
+    ) -> (Attempt, Wait) {
         let (from, name) = (network(address), account.as_str());
         let keys = Keys {
             network: self.hasher.hash_one(from),
@@ -86,21 +123,43 @@ impl Guessing {
             home: self.hasher.hash_one((from, name)),
         };
         let mut memory = self.memory();
+        let is_at_home = memory.at_home.entry(keys.home).is_some();
         let of_network = failures(now, memory.networks.entry(keys.network).as_deref());
-        let of_account = match memory.at_home.entry(keys.home) {
-            Some(()) => 0,
-            None => failures(now, memory.accounts.entry(keys.account).as_deref()),
+        let of_account =
+            if is_at_home { 0 } else { failures(now, memory.accounts.entry(keys.account).as_deref()) };
+        let of_network = of_network.saturating_sub(FREE_OF_NETWORK);
+        let of_account = of_account.saturating_sub(FREE_OF_ACCOUNT);
+        let delay = STEP.saturating_mul(of_network.max(of_account)).min(self.delay_max);
+        let wait = if delay.is_zero() {
+            Wait::None
+        } else {
+            let counted = [(keys.network, of_network), (keys.account, of_account)];
+            let keys = counted.map(|(key, beyond)| (beyond > 0 && !is_at_home).then_some(key));
+            let has_room = memory.wait(keys);
+            if has_room { Wait::For(delay, Turn { guessing: Arc::clone(self), keys }) } else { Wait::TooMany }
         };
         drop(memory);
-        let beyond =
-            of_network.saturating_sub(FREE_OF_NETWORK).max(of_account.saturating_sub(FREE_OF_ACCOUNT));
         let guessing = Arc::clone(self);
-        let attempt = Attempt { guessing, from, account: account.clone(), keys, has_failed: true };
-        (attempt, STEP.saturating_mul(beyond).min(self.delay_max))
+        (Attempt { guessing, from, account: account.clone(), keys, has_failed: true }, wait)
     }
 
     fn memory(&self) -> MutexGuard<'_, Memory> {
         self.memory.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Memory {
+    /// One more waits under these keys, if there is room under each.
+    fn wait(&mut self, keys: [Option<u64>; 2]) -> bool {
+        let has_room = |key| self.waiting.get(key).is_none_or(|count| *count < WAITING_MAX);
+        if !keys.iter().flatten().all(has_room) {
+            return false;
+        }
+        for key in keys.into_iter().flatten() {
+            let count = self.waiting.entry(key).or_default();
+            *count = count.saturating_add(1);
+        }
+        true
     }
 }
 
@@ -172,15 +231,19 @@ mod tests {
 
     const MAX: Duration = Duration::from_secs(3);
 
-    fn begin(guessing: &Arc<Guessing>, address: &str, account: &str) -> (Attempt, Duration) {
+    fn begin(guessing: &Arc<Guessing>, address: &str, account: &str) -> (Attempt, Wait) {
         let account = BareJid::new(Some(account), "example.org").unwrap();
         guessing.attempt(Instant::now(), address.parse().unwrap(), &account)
     }
 
     fn wait(guessing: &Arc<Guessing>, address: &str, account: &str) -> Duration {
-        let (attempt, delay) = begin(guessing, address, account);
+        let (attempt, wait) = begin(guessing, address, account);
         attempt.withdraw();
-        delay
+        match wait {
+            Wait::None => Duration::ZERO,
+            Wait::For(delay, _) => delay,
+            Wait::TooMany => panic!("nobody else waits"),
+        }
     }
 
     fn fail(guessing: &Arc<Guessing>, address: &str, account: &str, times: usize) {
@@ -240,6 +303,41 @@ mod tests {
         begin(&guessing, "192.0.2.7", "mallory").0.succeeded();
         assert_eq!(wait(&guessing, "192.0.2.7", "mallory"), STEP * 5);
         assert_eq!(wait(&guessing, "192.0.2.7", "bob"), STEP * 15);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn only_a_few_wait_at_a_time() {
+        let guessing = Guessing::new(MAX);
+        begin(&guessing, "192.0.2.7", "alice").0.succeeded();
+        for n in 0..20 {
+            fail(&guessing, &format!("198.51.100.{n}"), "alice", 1);
+        }
+        fail(&guessing, "192.0.2.8", "nobody", 25);
+        let waits = |address: &str, account: &str| {
+            let (attempt, wait) = begin(&guessing, address, account);
+            attempt.withdraw();
+            match wait {
+                Wait::For(_, turn) => Some(turn),
+                Wait::TooMany => None,
+                Wait::None => panic!("it does not wait"),
+            }
+        };
+        // With one account, from wherever; and of one network, with whatever account.
+        let of_account: Vec<_> = (0..64).filter_map(|n| waits(&format!("203.0.113.{n}"), "alice")).collect();
+        assert_eq!(of_account.len(), WAITING_MAX);
+        let of_network: Vec<_> = (0..64).filter_map(|n| waits("192.0.2.8", &format!("user{n}"))).collect();
+        assert_eq!(of_network.len(), WAITING_MAX);
+        // Others do not notice, nor does the owner where she came in before.
+        assert_eq!(wait(&guessing, "203.0.113.99", "bob"), Duration::ZERO);
+        assert_eq!(wait(&guessing, "192.0.2.7", "alice"), Duration::ZERO);
+        fail(&guessing, "192.0.2.7", "nobody", 25);
+        let _others: Vec<_> = (0..64).filter_map(|n| waits("192.0.2.7", &format!("user{n}"))).collect();
+        assert!(waits("192.0.2.7", "alice").is_some());
+        // A place that is given up is another's.
+        drop(of_account);
+        assert!(waits("203.0.113.1", "alice").is_some());
+        drop(of_network);
+        assert!(waits("192.0.2.8", "carol").is_some());
     }
 
     #[tokio::test(start_paused = true)]

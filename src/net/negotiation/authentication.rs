@@ -70,6 +70,7 @@ impl Negotiation {
                 Ok(())
             }
             Ok(Step::Success { peer, data }) => {
+                self.has_proven = true;
                 // §6.4.6: who says to be somebody else than it can prove is told no more than that.
                 if let Some(claimed) = self.from.as_ref().filter(|claimed| *claimed != peer.account()) {
                     return Err(StreamError::WrongFrom(Said::new(claimed.as_str())));

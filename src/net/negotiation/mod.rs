@@ -135,6 +135,8 @@ pub(crate) struct Negotiation {
     /// Whether our header of the present stream is out.
     opened: bool,
     failures: u32,
+    /// The client has proven who it is, whatever came of that.
+    has_proven: bool,
     /// Why the last attempt to authenticate failed, for the log.
     refusal: Option<&'static str>,
     bindings: u32,
@@ -206,6 +208,7 @@ impl Negotiation {
             lang: None,
             opened: false,
             failures: 0,
+            has_proven: false,
             refusal: None,
             bindings: 0,
             answers: 0,
@@ -264,6 +267,11 @@ impl Negotiation {
     /// Whether the client has proven who it is.
     pub(crate) fn is_authenticated(&self) -> bool {
         self.state.is_authenticated()
+    }
+
+    /// Whether it has proven that, though perhaps it says to be somebody else.
+    pub(crate) fn has_proven(&self) -> bool {
+        self.has_proven
     }
 
     /// Attempts to authenticate that have failed.

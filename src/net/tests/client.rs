@@ -114,6 +114,18 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Client<TlsStream<IO>> {
 
     /// One SCRAM exchange. The error is all of `<failure/>`.
     pub(crate) async fn authenticate(&mut self, scram: &Scram<'_>) -> Result<(), String> {
+        let signature = self.send_scram(scram).await?;
+        let outcome = self.until(">").await;
+        if outcome.starts_with("<failure") {
+            return Err(outcome + &self.until("</failure>").await);
+        }
+        let data = self.until("</success>").await;
+        assert_eq!(data, format!("{signature}</success>"), "the server cannot prove itself");
+        Ok(())
+    }
+
+    /// The client's half of a SCRAM exchange. Returns what the server will prove itself with.
+    pub(crate) async fn send_scram(&mut self, scram: &Scram<'_>) -> Result<String, String> {
         let exporter = exporter(self.io.get_ref().1);
         let first = STANDARD.encode(scram.first());
         let mechanism = scram.mechanism;
@@ -126,17 +138,7 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Client<TlsStream<IO>> {
         let challenge = String::from_utf8(STANDARD.decode(challenge).unwrap()).unwrap();
         let (last, signature) = scram.last(&challenge, &exporter);
         self.send(&format!("<response xmlns='{NS_SASL}'>{}</response>", STANDARD.encode(last))).await;
-        let outcome = self.until(">").await;
-        if outcome.starts_with("<failure") {
-            return Err(outcome + &self.until("</failure>").await);
-        }
-        let data = self.until("</success>").await;
-        assert_eq!(
-            data,
-            format!("{}</success>", STANDARD.encode(signature)),
-            "the server cannot prove itself"
-        );
-        Ok(())
+        Ok(STANDARD.encode(signature))
     }
 
     /// Binds a resource and returns the full JID.

@@ -254,3 +254,24 @@ async fn a_handler_that_fails_ends_one_stream() {
     }
     assert_eq!(server.hub.account(&jid("alice")).await.unwrap().unwrap().lock().sessions().count(), 1);
 }
+
+/// RFC 6120 §6.4.6. Who knows the password and says to be somebody else has not guessed.
+#[tokio::test(start_paused = true)]
+async fn a_right_password_with_a_wrong_sender_is_no_guess() {
+    let server = Server::start().await;
+    server.user("alice").await;
+    let began = Instant::now();
+    for _ in 0..15 {
+        let mut client = server.client().await;
+        client
+            .send(&crate::client::header("example.org").replace(" to=", " from='bob@example.org' to="))
+            .await;
+        client.until("</stream:features>").await;
+        let scram = crate::scram::Scram::new("SCRAM-SHA-256", "alice", crate::server::PASSWORD);
+        client.send_scram(&scram).await.unwrap();
+        assert!(client.rest().await.contains("<invalid-from "));
+    }
+    let took = began.elapsed();
+    server.device("alice", "phone").await;
+    assert_eq!(began.elapsed(), took);
+}
