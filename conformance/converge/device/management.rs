@@ -130,6 +130,8 @@ impl Device {
             return false;
         }
         match element.name.as_str() {
+            // RFC 6120 §4.4: nothing is sent behind the closing tag.
+            "r" if self.stage == Stage::Leaving => {}
             "r" => {
                 if let Some(answer) = self.tell() {
                     self.send(answer);
