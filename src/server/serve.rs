@@ -16,6 +16,7 @@ use tokio_util::task::TaskTracker;
 use unisono_core::extension::Registry;
 use unisono_core::hub::Hub;
 use unisono_core::ids::LogPosition;
+use unisono_core::jid::BareJid;
 use unisono_core::storage::Store;
 use unisono_net::tls::CertStore;
 use unisono_net::{C2s, Security};
@@ -107,7 +108,8 @@ async fn run_on(
     spawn_until(&tasks, &stop, housekeeping(hub.clone(), certs, config.clone(), signals.hangup));
     // Who comes before its account was taken up again takes it up.
     spawn_until(&tasks, &stop, take_up(hub.clone()));
-    tracing::info!(domains = ?hub.settings.domains, "the server runs");
+    let domains: Vec<_> = hub.settings.domains.iter().map(BareJid::as_str).collect();
+    tracing::info!(domains = domains.join(" "), "the server runs");
     announce_ready(&listening);
 
     tokio::select! {

@@ -18,6 +18,7 @@ mod domains;
 mod guessing;
 mod half_open;
 mod login;
+mod logs;
 mod network;
 mod numbers;
 mod order;

@@ -118,11 +118,17 @@ impl Context<'_> {
             return Ok(Box::new(client));
         }
         let config = self.load()?.config;
+        let is_new = missing_file(&config);
         match missing {
             Missing::Create => create_data_dir(&config)?,
             Missing::Tell => store_is_there(&config)?,
         }
-        self.backend.open(&config).await
+        let admin = self.backend.open(&config).await?;
+        // In the wrong folder it works as well, and the server knows nothing of it.
+        if let Some(file) = is_new {
+            say(&format!("no server runs here; made a new database {}\n", file.display()));
+        }
+        Ok(admin)
     }
 }
 
@@ -135,14 +141,22 @@ pub(crate) enum Missing {
     Tell,
 }
 
-fn store_is_there(config: &Config) -> Result<(), Failure> {
+/// The database, where it would be a file and is not there.
+fn missing_file(config: &Config) -> Option<PathBuf> {
     match &config.store.url {
-        StoreUrl::Sqlite(file) if !file.exists() => Err(Failure::not_found(format!(
+        StoreUrl::Sqlite(file) if !file.exists() => Some(file.clone()),
+        _ => None,
+    }
+}
+
+fn store_is_there(config: &Config) -> Result<(), Failure> {
+    match missing_file(config) {
+        Some(file) => Err(Failure::not_found(format!(
             "no server runs, and there is no database {}: is this the right configuration? \
              `unisono user add` makes a database, as does the first start",
             file.display()
         ))),
-        _ => Ok(()),
+        None => Ok(()),
     }
 }
 
