@@ -3,6 +3,7 @@
 use std::net::SocketAddr;
 use std::os::unix::fs::PermissionsExt as _;
 
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 
 use crate::harness::{Database, Server, Start, chat, request_with};
@@ -49,6 +50,27 @@ async fn a_port_for_administration_needs_the_token() {
     let at = server.address("admin");
     assert_eq!(ask(at, "GET /v1/version", &[&format!("Host: {at}"), shown], "").await.0, 200);
     assert!(server.run("user list", "").await.status.success());
+}
+
+/// The ports that others reach have nothing of it, not even with the token.
+#[tokio::test]
+async fn no_other_port_administers() {
+    let server = start().await;
+    server.account("alice").await;
+    let token = std::fs::read_to_string(server.path("data/admin.token")).unwrap();
+    let shown = format!("Authorization: Bearer {}", token.trim());
+    let at = server.address("metrics");
+    for line in ["GET /v1/users", "GET /v1/version", "POST /v1/users", "DELETE /v1/sessions"] {
+        let (status, _, body) = ask(at, line, &[&format!("Host: {at}"), &shown], "").await;
+        assert_eq!((status, body.contains("alice")), (404, false), "{line}: {body}");
+        let mut io = server.tcp().await;
+        io.write_all(format!("{line} HTTP/1.1\r\nHost: localhost\r\n{shown}\r\n\r\n").as_bytes())
+            .await
+            .unwrap();
+        let mut answer = String::new();
+        io.read_to_string(&mut answer).await.unwrap();
+        assert!(answer.contains("<not-well-formed ") && !answer.contains("HTTP"), "{line}: {answer}");
+    }
 }
 
 #[tokio::test]
