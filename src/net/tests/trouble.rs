@@ -275,3 +275,28 @@ async fn a_right_password_with_a_wrong_sender_is_no_guess() {
     server.device("alice", "phone").await;
     assert_eq!(began.elapsed(), took);
 }
+
+#[tokio::test(start_paused = true)]
+async fn many_connections_do_not_guess_side_by_side() {
+    let server = Server::start().await;
+    server.user("alice").await;
+    // `n,,n=alice,r=nonce`
+    let begin = "<auth xmlns='urn:ietf:params:xml:ns:xmpp-sasl' mechanism='SCRAM-SHA-256'>biwsbj1hbGljZSxyPW5vbmNl</auth>";
+    let attempt = async || {
+        let mut client = server.client().await;
+        client.open().await;
+        client.send(begin).await;
+        client
+    };
+    for _ in 0..15 {
+        attempt().await.until("</challenge>").await; // and leaves
+    }
+    sleep(Duration::from_secs(1)).await;
+    let mut waiting = [attempt().await, attempt().await, attempt().await, attempt().await];
+    let refusal = attempt().await.until("</failure>").await;
+    assert!(refusal.contains("<temporary-auth-failure"), "{refusal}");
+    for client in &mut waiting {
+        client.until("</challenge>").await;
+    }
+    server.device("alice", "phone").await;
+}
