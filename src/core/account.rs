@@ -19,7 +19,7 @@ use crate::jid::BareJid;
 use crate::repetition::{MEANT, Recent};
 use crate::roster::RosterItem;
 use crate::session::{CatchUp, Session};
-use crate::storage::{AccountData, AccountState, DeviceRecord, Wake, Write};
+use crate::storage::{AccountData, AccountState, Commit, DeviceRecord, Wake, Write};
 use crate::subscription::SubscriptionState;
 
 /// Documents of this kind keep requests to subscribe, by the contact who asks.
@@ -290,6 +290,15 @@ impl Account {
     /// Where a device starts that was never seen: behind everything that some device has already.
     pub(crate) fn first_cursor(&self) -> LogPosition {
         self.devices.iter().map(|device| device.cursor).max().unwrap_or(LogPosition::START)
+    }
+
+    /// Stores the cursors that moved. Nobody is woken for that.
+    pub(crate) fn store_moved(&mut self, submit: impl FnOnce(Commit) -> Ticket) -> Ticket {
+        let writes = self.moved_cursors();
+        if !writes.is_empty() {
+            self.moved_ticket = submit(Commit { writes, wake: Vec::new() });
+        }
+        self.moved_ticket
     }
 
     /// The cursors that moved since they were stored.

@@ -20,7 +20,7 @@ use crate::presence::News;
 use crate::record::MessageRecord;
 use crate::session::{AnswerDue, ArchiveUse, CatchUp, Link, Management, Session};
 use crate::stanza::{IqType, NS_CLIENT, Stanza};
-use crate::storage::{Commit, DeviceRecord, SessionRecord, Write};
+use crate::storage::{DeviceRecord, SessionRecord, Write};
 
 /// Resource binding (RFC 6120 §7). The network layer answers it; what comes after that comes here.
 pub const NS_BIND: &str = "urn:ietf:params:xml:ns:xmpp-bind";
@@ -79,15 +79,7 @@ impl Hub {
             None => account.with_resource(&self.made_up_resource()),
         };
         let jid = jid.map_err(|_| StanzaError::new(Condition::BadRequest))?;
-        // Who may not log in any more takes no resource from who may.
-        if !cell.lock().admits_login(connection.number) {
-            return Err(StanzaError::new(Condition::NotAllowed));
-        }
-        self.make_room(&cell, jid.resource())?;
-        let mut account = self.lock_for(&cell, jid.resource());
-        if !account.admits_login(connection.number) {
-            return Err(StanzaError::new(Condition::NotAllowed));
-        }
+        let mut account = self.lock_for(&cell, jid.resource(), connection.number)?;
         let number = connection.number;
         let id = SessionId(self.random_id());
         let device = self.device_for(&mut account, jid.resource());
@@ -104,27 +96,6 @@ impl Hub {
         account.touched = self.clock.elapsed();
         drop(account);
         Ok(SessionRef { cell, id, jid, connection: number })
-    }
-
-    /// One more session must fit in. The one that has waited longest for its client gives way: the log has what it
-    /// still had to say.
-    fn make_room(&self, cell: &Arc<Cell>, resource: &str) -> Result<(), StanzaError> {
-        let waiting = |session: &Session| match session.link {
-            Link::Detached { until } => Some((until, session.id)),
-            Link::Connected { .. } => None,
-        };
-        loop {
-            let oldest = {
-                let account = cell.lock();
-                if account.sessions.len() < self.settings.sessions_max || account.resource(resource).is_some()
-                {
-                    return Ok(());
-                }
-                account.sessions.iter().filter_map(waiting).min()
-            };
-            let (_, id) = oldest.ok_or(StanzaError::new(Condition::ResourceConstraint))?;
-            self.end(cell, id);
-        }
     }
 
     fn made_up_resource(&self) -> String {
@@ -302,24 +273,13 @@ impl Hub {
             found.wake(); // It is asked about the rest in its time.
         }
         let device = found.device;
-        self.cursor_moved(&session.cell, &mut account, device, covers);
-        let writes = account.moved_cursors();
-        if !writes.is_empty() {
-            // After a crash it may come back without its count, so this does not wait for the next round.
-            account.moved_ticket = self.store.submit_later(Commit { writes, wake: Vec::new() });
-        }
+        self.move_cursor(&mut account, device, covers);
+        // After a crash it may come back without its count, so this does not wait for the next round.
+        account.store_moved(|commit| self.store.submit_later(commit));
         Ok(())
     }
 
-    /// What a device has is stored.
-    pub(crate) fn store_moved(&self, account: &mut Account) -> Ticket {
-        let writes = account.moved_cursors();
-        if !writes.is_empty() {
-            account.moved_ticket = self.store.submit(Commit { writes, wake: Vec::new() });
-        }
-        account.moved_ticket
-    }
-
+    /// A device has its log up to here, which is stored in the next round ([`store_cursors`](Self::store_cursors)).
     pub(crate) fn cursor_moved(
         &self,
         cell: &Arc<Cell>,
@@ -328,14 +288,18 @@ impl Hub {
         covers: Option<LogPosition>,
     ) {
         let first = account.moved.is_empty();
+        self.move_cursor(account, device, covers);
+        if first && !account.moved.is_empty() {
+            self.moved.lock().unwrap_or_else(std::sync::PoisonError::into_inner).push(cell.clone());
+        }
+    }
+
+    fn move_cursor(&self, account: &mut Account, device: DeviceId, covers: Option<LogPosition>) {
         account.move_cursor(device, covers);
         // Who has everything has it up to the head: what lies behind the cursor was its own.
         let settled = account.last_ticket <= self.store.durable();
         if settled && account.sessions.iter().any(|session| session.device == device && session.has_all()) {
             account.move_cursor(device, Some(account.head));
-        }
-        if first && !account.moved.is_empty() {
-            self.moved.lock().unwrap_or_else(std::sync::PoisonError::into_inner).push(cell.clone());
         }
     }
 
@@ -460,8 +424,8 @@ impl Hub {
         }
         let (device, jid) = (session.device, session.jid.clone());
         account.touched = self.clock.elapsed();
-        self.cursor_moved(cell, &mut account, device, covers);
-        self.store_moved(&mut account);
+        self.move_cursor(&mut account, device, covers);
+        account.store_moved(|commit| self.store.submit(commit));
         account.woken = Ticket::NONE;
         self.wake_when_settled(&mut account, Ticket::NONE);
         drop(account);
@@ -487,21 +451,42 @@ impl Hub {
         };
         let stored = {
             let mut account = cell.lock();
-            self.cursor_moved(cell, &mut account, record.device, received);
-            self.store_moved(&mut account)
+            self.move_cursor(&mut account, record.device, received);
+            account.store_moved(|commit| self.store.submit(commit))
         };
         // The client is not going to tell its count again, whatever happens to the server.
         self.store.wait(stored).await;
         Some(record.handled)
     }
 
-    /// Locks an account in which no session has a resource: the one that had it ends.
-    fn lock_for<'a>(&self, cell: &'a Arc<Cell>, resource: &str) -> MutexGuard<'a, Account> {
+    /// Locks an account that has room for one more session, with this resource: the one that had the resource ends, or
+    /// else the one that has waited longest for its client, for the log has what it still had to say. Whoever may not
+    /// log in any more takes nothing from those who may.
+    fn lock_for<'a>(
+        &self,
+        cell: &'a Arc<Cell>,
+        resource: &str,
+        connection: u64,
+    ) -> Result<MutexGuard<'a, Account>, StanzaError> {
+        let waiting = |session: &Session| match session.link {
+            Link::Detached { until } => Some((until, session.id)),
+            Link::Connected { .. } => None,
+        };
         loop {
             let account = cell.lock();
-            let Some(old) = account.resource(resource).map(Session::id) else { return account };
+            if !account.admits_login(connection) {
+                return Err(StanzaError::new(Condition::NotAllowed));
+            }
+            let (id, reason) = match account.resource(resource) {
+                Some(old) => (old.id, Some(StreamCondition::Conflict)),
+                None if account.sessions.len() < self.settings.sessions_max => return Ok(account),
+                None => {
+                    let oldest = account.sessions.iter().filter_map(waiting).min();
+                    (oldest.ok_or(StanzaError::new(Condition::ResourceConstraint))?.1, None)
+                }
+            };
             drop(account);
-            self.end_with(cell, old, Some(StreamCondition::Conflict));
+            self.end_with(cell, id, reason);
         }
     }
 

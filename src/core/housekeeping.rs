@@ -57,7 +57,7 @@ impl Hub {
         let moved = std::mem::take(&mut *self.moved.lock().unwrap_or_else(PoisonError::into_inner));
         let mut last = Ticket::NONE;
         for cell in moved {
-            last = last.max(self.store_moved(&mut cell.lock()));
+            last = last.max(cell.lock().store_moved(|commit| self.store.submit(commit)));
         }
         self.store.flush();
         last

@@ -22,14 +22,12 @@ pub(crate) struct Recent {
 
 impl Recent {
     /// What the store knows of earlier runs, and the document, if there is one.
-    pub(crate) fn of_earlier_runs(mut fingerprints: Vec<i64>, document: Option<&str>) -> Self {
+    pub(crate) fn of_earlier_runs(fingerprints: Vec<i64>, document: Option<&str>) -> Self {
         let listed =
             document.unwrap_or_default().split(' ').filter_map(|text| u64::from_str_radix(text, 16).ok());
         let listed: HashSet<i64> = listed.map(u64::cast_signed).collect();
-        let (mut meant, mut left) = (Vec::new(), Vec::new());
-        for fingerprint in fingerprints.drain(..) {
-            if listed.contains(&fingerprint) { meant.push(fingerprint) } else { left.push(fingerprint) }
-        }
+        let (meant, left): (Vec<i64>, Vec<i64>) =
+            fingerprints.into_iter().partition(|fingerprint| listed.contains(fingerprint));
         // No connection of this run has the number 0.
         let origins = left.iter().map(|_| (SessionId(0), 0)).collect();
         Self { fingerprints: left.into(), origins, meant }

@@ -164,8 +164,8 @@ impl Road<'_> {
     /// A message to another account, to an address that does not exist, or to another server.
     fn between_accounts(&mut self, sender: &mut Account, mut other: Option<&mut Account>) -> Ticket {
         let sent_keep = self.keep(sender, Side::Sender);
-        let fingerprint = self.fingerprint();
-        if sent_keep != Keep::Nothing && sender.recent.repeats(fingerprint, self.origin.connection) {
+        let fingerprint = self.fingerprint(sent_keep);
+        if sender.recent.repeats(fingerprint, self.origin.connection) {
             return self.repetition(sender);
         }
         if other.as_deref().is_some_and(|account| account.is_gone) {
@@ -192,9 +192,7 @@ impl Road<'_> {
             other.as_deref().map(|account| self.delivered(account, received_keep)).unwrap_or_default();
         // What came back to its sender may be sent again, and is no repetition then.
         let fingerprint = if self.error.is_none() { fingerprint } else { 0 };
-        if sent_keep != Keep::Nothing {
-            sender.recent.add(fingerprint, self.origin.id, self.origin.connection);
-        }
+        sender.recent.add(fingerprint, self.origin.id, self.origin.connection);
         let now = self.hub.clock.now_micros();
         let sent = place(sender, sent_keep, &reflected, now);
         let received =
@@ -228,13 +226,11 @@ impl Road<'_> {
             return Ticket::NONE;
         }
         let keep = self.keep(account, Side::Recipient);
-        let fingerprint = self.fingerprint();
-        if keep != Keep::Nothing {
-            if account.recent.repeats(fingerprint, self.origin.connection) {
-                return self.repetition(account);
-            }
-            account.recent.add(fingerprint, self.origin.id, self.origin.connection);
+        let fingerprint = self.fingerprint(keep);
+        if account.recent.repeats(fingerprint, self.origin.connection) {
+            return self.repetition(account);
         }
+        account.recent.add(fingerprint, self.origin.id, self.origin.connection);
         let delivered = self.delivered(account, keep);
         let received = place(account, keep, &delivered, self.hub.clock.now_micros());
         let record = Arc::new(self.record(account, None, received, fingerprint));
@@ -396,8 +392,11 @@ impl Road<'_> {
     }
 
     /// Sender is given by the log; recipient, id and content tell one message from another. A client that sends
-    /// again may say so by a delay, so that does not count.
-    fn fingerprint(&self) -> i64 {
+    /// again may say so by a delay, so that does not count. What the sender's log does not keep is never the same.
+    fn fingerprint(&self, keep: Keep) -> i64 {
+        if keep == Keep::Nothing {
+            return 0;
+        }
         let message = &self.message;
         let origin_id = message.payload.child("origin-id", NS_STANZA_IDS).and_then(|child| child.attr("id"));
         let Some(id) = origin_id.or(message.header.id.as_deref()) else { return 0 };
