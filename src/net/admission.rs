@@ -1,6 +1,5 @@
 //! How many connections that are not done with logging in there may be at a time, and how many may begin.
 
-use std::collections::HashMap;
 use std::collections::hash_map::RandomState;
 use std::hash::BuildHasher;
 use std::net::IpAddr;
@@ -10,6 +9,7 @@ use tokio::time::Instant;
 
 use crate::generations::Generations;
 use crate::rate::Rate;
+use crate::tally::Tally;
 
 /// A site has so many of the smallest networks' worth: homes have up to 256 of them, and share what they may do.
 const NETWORKS_OF_SITE: usize = 8;
@@ -24,7 +24,7 @@ pub(crate) struct Admission {
 #[derive(Default)]
 struct Strangers {
     total: usize,
-    by_network: HashMap<Counted, usize>,
+    by_network: Tally<Counted>,
 }
 
 /// What places are counted by.
@@ -35,7 +35,7 @@ enum Counted {
 }
 
 /// An address as it is counted, with how many times the bound of one network holds there.
-fn counted(address: IpAddr) -> impl Iterator<Item = (Counted, usize)> {
+fn counted(address: IpAddr) -> impl Iterator<Item = (Counted, usize)> + Clone {
     let network = (Counted::Network(network(address)), 1);
     [Some(network), site(address).map(|site| (Counted::Site(site), NETWORKS_OF_SITE))].into_iter().flatten()
 }
@@ -54,18 +54,11 @@ impl Admission {
     /// A place for a connection from `address`, if there is one left.
     pub(crate) fn admit(self: &Arc<Self>, address: IpAddr) -> Option<Place> {
         let mut strangers = self.strangers();
-        let has_room = |(counted, times)| {
-            let here = strangers.by_network.get(&counted).copied().unwrap_or(0);
-            here < self.per_address_max.saturating_mul(times)
-        };
-        if strangers.total >= self.total_max || !counted(address).all(has_room) {
+        let bound = |(counted, times)| (counted, self.per_address_max.saturating_mul(times));
+        if strangers.total >= self.total_max || !strangers.by_network.take(counted(address).map(bound)) {
             return None;
         }
         strangers.total = strangers.total.saturating_add(1);
-        for (counted, _) in counted(address) {
-            let here = strangers.by_network.entry(counted).or_default();
-            *here = here.saturating_add(1);
-        }
         Some(Place { admission: Arc::clone(self), address })
     }
 
@@ -78,14 +71,7 @@ impl Drop for Place {
     fn drop(&mut self) {
         let mut strangers = self.admission.strangers();
         strangers.total = strangers.total.saturating_sub(1);
-        for (counted, _) in counted(self.address) {
-            match strangers.by_network.get_mut(&counted) {
-                Some(count) if *count > 1 => *count = count.saturating_sub(1),
-                _ => {
-                    strangers.by_network.remove(&counted);
-                }
-            }
-        }
+        strangers.by_network.give_back(counted(self.address).map(|(counted, _)| counted));
     }
 }
 
@@ -184,7 +170,7 @@ mod tests {
         assert_eq!(places.len(), 16);
         assert!(admit(254, "0").is_none());
         drop(places);
-        assert!(admission.strangers().by_network.is_empty());
+        assert_eq!(admission.strangers().by_network.len(), 0);
 
         let frequency = Frequency::new(Rate { units: 3, every: Duration::from_secs(60) });
         let now = Instant::now();

@@ -232,12 +232,10 @@ impl Arrival {
         let reason = self.negotiation.as_ref().and_then(|negotiation| negotiation.refusal());
         let Some(reason) = reason else { return };
         let line = self.c2s.sampling.line(Instant::now(), self.peer.ip(), reason);
-        let Some(Line { left_out, is_last }) = line else { return };
-        let connection = self.registered.number();
+        let Some(line) = line else { return };
+        let (connection, left_out) = (self.registered.number(), line.left_out);
         tracing::info!(connection, peer = %self.peer, reason, left_out, "a client cannot authenticate");
-        if is_last {
-            tracing::info!(peer = %self.peer.ip(), reason, "the next ones are counted, and not told for a minute");
-        }
+        line.note_last(self.peer.ip(), reason);
     }
 
     async fn act<S: Source>(&mut self, stream: &mut S, action: Action) -> Result<Option<Reached>, Stopped> {

@@ -8,7 +8,7 @@ use tokio::time::{Instant, timeout};
 use unisono_core::jid::FullJid;
 
 use crate::error::StreamError;
-use crate::sampling::{Line, Sampling};
+use crate::sampling::Sampling;
 
 /// Bytes that are thrown away, and the time in which they may come, before a connection with an error is closed. Closed
 /// at once, it would be reset, and the error might never be seen.
@@ -31,13 +31,10 @@ pub(crate) fn note(
         tracing::debug!(connection, %peer, jid, condition, %error, "stream ends");
         return;
     }
-    let Some(Line { left_out, is_last }) = sampling.line(Instant::now(), peer.ip(), condition) else {
-        return;
-    };
+    let Some(line) = sampling.line(Instant::now(), peer.ip(), condition) else { return };
+    let left_out = line.left_out;
     tracing::info!(connection, %peer, jid, condition, %error, left_out, "stream ends by an error");
-    if is_last {
-        tracing::info!(peer = %peer.ip(), condition, "the next ones are counted, and not told for a minute");
-    }
+    line.note_last(peer.ip(), condition);
 }
 
 /// Writes what is left, closes our side, and waits a moment for the other (XEP-0190).

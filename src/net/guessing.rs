@@ -13,7 +13,6 @@
 //! - Failures are forgotten one by one as time passes, and by the thousand when there are too many to remember.
 //! - An account that does not exist counts as one that does.
 
-use std::collections::HashMap;
 use std::collections::hash_map::RandomState;
 use std::hash::BuildHasher;
 use std::net::IpAddr;
@@ -25,6 +24,7 @@ use unisono_core::jid::BareJid;
 
 use crate::admission::network;
 use crate::generations::Generations;
+use crate::tally::Tally;
 
 /// In this time one failure is forgotten.
 const FORGET_AFTER: Duration = Duration::from_secs(20);
@@ -54,7 +54,7 @@ struct Memory {
     /// Accounts with a network from which their owners came in.
     at_home: Generations<()>,
     /// Attempts that wait, of networks and with accounts that have failed more than is free.
-    waiting: HashMap<u64, usize>,
+    waiting: Tally<u64>,
 }
 
 /// What an attempt has to do before it is looked at.
@@ -74,15 +74,7 @@ pub(crate) struct Turn {
 
 impl Drop for Turn {
     fn drop(&mut self) {
-        let mut memory = self.guessing.memory();
-        for key in self.keys.iter().flatten() {
-            match memory.waiting.get_mut(key) {
-                Some(count) if *count > 1 => *count = count.saturating_sub(1),
-                _ => {
-                    memory.waiting.remove(key);
-                }
-            }
-        }
+        self.guessing.memory().waiting.give_back(self.keys.into_iter().flatten());
     }
 }
 
@@ -135,7 +127,7 @@ impl Guessing {
         } else {
             let counted = [(keys.network, of_network), (keys.account, of_account)];
             let keys = counted.map(|(key, beyond)| (beyond > 0 && !is_at_home).then_some(key));
-            let has_room = memory.wait(keys);
+            let has_room = memory.waiting.take(keys.into_iter().flatten().map(|key| (key, WAITING_MAX)));
             if has_room { Wait::For(delay, Turn { guessing: Arc::clone(self), keys }) } else { Wait::TooMany }
         };
         drop(memory);
@@ -145,21 +137,6 @@ impl Guessing {
 
     fn memory(&self) -> MutexGuard<'_, Memory> {
         self.memory.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-impl Memory {
-    /// One more waits under these keys, if there is room under each.
-    fn wait(&mut self, keys: [Option<u64>; 2]) -> bool {
-        let has_room = |key| self.waiting.get(key).is_none_or(|count| *count < WAITING_MAX);
-        if !keys.iter().flatten().all(has_room) {
-            return false;
-        }
-        for key in keys.into_iter().flatten() {
-            let count = self.waiting.entry(key).or_default();
-            *count = count.saturating_add(1);
-        }
-        true
     }
 }
 

@@ -21,6 +21,7 @@ mod sampling;
 mod server;
 mod signal;
 mod stream;
+mod tally;
 
 pub mod sasl;
 pub mod tls;

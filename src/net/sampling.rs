@@ -41,6 +41,15 @@ pub(crate) struct Line {
     pub(crate) is_last: bool,
 }
 
+impl Line {
+    /// After the line: whether the next ones are left out.
+    pub(crate) fn note_last(self, peer: IpAddr, reason: &str) {
+        if self.is_last {
+            tracing::info!(%peer, reason, "the next ones are counted, and not told for a minute");
+        }
+    }
+}
+
 impl Sampling {
     /// Whether a line about `address` for `reason` is to be written.
     pub(crate) fn line(&self, now: Instant, address: IpAddr, reason: &str) -> Option<Line> {

@@ -147,12 +147,18 @@ async fn a_server_that_dies_on_a_disk_without_space_lost_nothing_that_it_acknowl
     let Resumption::Failed { login, handled, unacked } = server.resume("alice", alice.clone()).await else {
         panic!("what was in memory alone is gone, and so the session cannot be resumed")
     };
-    // Each message that the server says it has is in the archive, and no other.
-    assert_eq!((handled, unacked.len()), (Some(alice.counts.acked), 1));
+    // Each message that the server says it has is in the archive, and no other. The last one may be
+    // among them: it was tried again until the end, and a commit that failed can stand whole in the
+    // write-ahead log.
+    let handled = handled.expect("the position told by a server that starts again");
+    let beyond = handled - alice.counts.acked;
+    assert_eq!(beyond as usize + unacked.len(), 1);
     let mut phone = login.bind("phone").await;
     let archive = phone.archive_after(None).await;
-    assert_eq!(archive.len(), recorded);
-    phone.send(&unacked[0]).await;
+    assert_eq!(archive.len(), recorded + beyond as usize);
+    for stanza in &unacked {
+        phone.send(stanza).await;
+    }
     phone.settle().await;
     assert_eq!(phone.archive_after(None).await.len(), recorded + 1);
 }

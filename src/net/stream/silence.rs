@@ -35,8 +35,14 @@ impl Silence {
 }
 
 impl<S: AsyncRead + AsyncWrite + Unpin> Stream<S> {
-    /// When to look whether the client is still there.
+    /// When to look whether the client is still there, or is to be asked what it has.
     pub(super) fn next_look(&self) -> Instant {
+        let silent_until = self.silent_until();
+        self.ask_at.map_or(silent_until, |at| at.min(silent_until))
+    }
+
+    /// How long it may be silent.
+    fn silent_until(&self) -> Instant {
         let idle_after = self.peer.c2s.terms.limits.idle_after;
         let idle = self.silence.since.checked_add(idle_after).unwrap_or(self.silence.since);
         self.silence.answer_until.unwrap_or(idle)
@@ -50,7 +56,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Stream<S> {
         if self.ask_at.take_if(|at| *at <= now).is_some() {
             self.due = true;
         }
-        if now >= self.next_look() {
+        if now >= self.silent_until() {
             let stuck = !self.outgoing.is_empty() && !self.silence.took;
             if self.silence.answer_until.is_some() || stuck {
                 return Err(StreamError::Silent);
