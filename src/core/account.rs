@@ -287,6 +287,16 @@ impl Account {
         matches!(session.catch_up, CatchUp::Before(_)) && self.waiting.is_some_and(|newest| newest > cursor)
     }
 
+    /// Whether a session has still to get what came before the next entry, by the catch-up that its first presence
+    /// begins. A copy that went ahead of it would be out of order (promise P1), so it comes with the catch-up. A device
+    /// that pages the archive has its order from there.
+    pub(crate) fn owes(&self, session: &Session) -> bool {
+        let CatchUp::Before(before) = &session.catch_up else { return false };
+        let Some(device) = self.device(session.device) else { return false };
+        let has_upto = before.given.unwrap_or(device.cursor).max(before.paged.unwrap_or(LogPosition::START));
+        !device.pages_archive && has_upto < self.head
+    }
+
     /// Where a device starts that was never seen: behind everything that some device has already.
     pub(crate) fn first_cursor(&self) -> LogPosition {
         self.devices.iter().map(|device| device.cursor).max().unwrap_or(LogPosition::START)

@@ -187,16 +187,16 @@ impl Road<'_> {
         }
         let received_keep =
             other.as_deref().map_or(Keep::Nothing, |account| self.keep(account, Side::Recipient));
-        let reflected = self.reflected(sender);
+        let reflected = self.reflected(sender, sent_keep);
         let delivered =
             other.as_deref().map(|account| self.delivered(account, received_keep)).unwrap_or_default();
         // What came back to its sender may be sent again, and is no repetition then.
         let fingerprint = if self.error.is_none() { fingerprint } else { 0 };
         sender.recent.add(fingerprint, self.origin.id, self.origin.connection);
         let now = self.hub.clock.now_micros();
-        let sent = place(sender, sent_keep, &reflected, now);
+        let sent = place(sender, sent_keep, &reflected, Some(self.origin.id), now);
         let received =
-            other.as_deref_mut().and_then(|account| place(account, received_keep, &delivered, now));
+            other.as_deref_mut().and_then(|account| place(account, received_keep, &delivered, None, now));
         let record = Arc::new(self.record(sender, sent, received, fingerprint));
 
         let mut writes = self.writes(&record);
@@ -232,7 +232,8 @@ impl Road<'_> {
         }
         account.recent.add(fingerprint, self.origin.id, self.origin.connection);
         let delivered = self.delivered(account, keep);
-        let received = place(account, keep, &delivered, self.hub.clock.now_micros());
+        let now = self.hub.clock.now_micros();
+        let received = place(account, keep, &delivered, Some(self.origin.id), now);
         let record = Arc::new(self.record(account, None, received, fingerprint));
         let mut writes = self.writes(&record);
         self.apply(&record, account, Direction::Received, &mut writes);
@@ -268,10 +269,11 @@ impl Road<'_> {
     }
 
     /// Stage `reflect`: the sender's other devices.
-    fn reflected(&self, sender: &Account) -> Copies {
+    fn reflected(&self, sender: &Account, keep: Keep) -> Copies {
         // A handler looks at the message as it will be recorded; where it stands in the log is not its matter.
         let record = self.record(sender, None, None, 0);
         let others = sender.sessions.iter().filter(|session| session.id != self.origin.id);
+        let others = others.filter(|session| keep == Keep::Nothing || !sender.owes(session));
         others
             .filter_map(|session| {
                 copy(&self.hub.registry.reflect, &record, Direction::Sent, session, &self.hub.settings)
@@ -287,7 +289,7 @@ impl Road<'_> {
         for session in &account.sessions {
             if is_addressed(&record, resource, session) {
                 copies.push((session.id, Form::Original));
-            } else if session.id != self.origin.id {
+            } else if session.id != self.origin.id && (keep == Keep::Nothing || !account.owes(session)) {
                 let deliver = &self.hub.registry.deliver;
                 copies.extend(copy(deliver, &record, Direction::Received, session, &self.hub.settings));
             }
@@ -440,7 +442,13 @@ fn copy(
 }
 
 /// The entry in one log, with the numbers that its copies get in resumable sessions.
-fn place(account: &mut Account, keep: Keep, copies: &Copies, now: i64) -> Option<Place> {
+fn place(
+    account: &mut Account,
+    keep: Keep,
+    copies: &Copies,
+    origin: Option<SessionId>,
+    now: i64,
+) -> Option<Place> {
     if keep == Keep::Nothing {
         return None;
     }
@@ -450,7 +458,13 @@ fn place(account: &mut Account, keep: Keep, copies: &Copies, now: i64) -> Option
         (session.is_managed() && session.follows_log()).then(|| (*id, session.next_number()))
     };
     let deliveries = copies.iter().filter_map(numbered).collect();
+    let previous = account.head;
     let position = account.advance(now);
+    for session in &mut account.sessions {
+        if origin == Some(session.id) || copies.iter().any(|(id, _)| *id == session.id) {
+            session.has_next(previous, position);
+        }
+    }
     if keep == Keep::UntilDelivered {
         account.waiting = Some(position);
     }

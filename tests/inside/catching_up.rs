@@ -153,6 +153,40 @@ async fn what_reaches_a_device_without_presence_does_not_hide_what_it_misses() {
 }
 
 #[tokio::test]
+async fn a_copy_does_not_overtake_what_a_device_misses() {
+    let world = World::with(&["alice", "bob"]).await;
+    let (alice, bob) = (world.online("alice", "desk").await, world.online("bob", "phone").await);
+    world.online("alice", "tablet").await.away();
+    alice.say("bob@example.org", "1").await;
+    bob.say("alice@example.org", "2").await;
+    let tablet = world.bind("alice", "tablet").await;
+    tablet.send("<iq type='set' id='c'><enable xmlns='urn:xmpp:carbons:2'/></iq>").await;
+    alice.say("bob@example.org", "3").await;
+    bob.say("alice@example.org", "4").await;
+    assert_eq!(tablet.bodies().await, [""; 0]);
+    tablet.send("<presence/>").await;
+    alice.say("bob@example.org", "5").await;
+    assert_eq!(tablet.bodies().await, [">1", "2", ">3", "4", ">5"]);
+}
+
+#[tokio::test]
+async fn a_device_that_misses_nothing_gets_copies_without_presence() {
+    let world = World::with(&["alice", "bob"]).await;
+    let (alice, bob) = (world.online("alice", "desk").await, world.online("bob", "phone").await);
+    let tablet = world.bind("alice", "tablet").await;
+    tablet.send("<iq type='set' id='c'><enable xmlns='urn:xmpp:carbons:2'/></iq>").await;
+    tablet.take().await;
+    alice.say("bob@example.org", "1").await;
+    tablet.say("bob@example.org", "2").await;
+    bob.say("alice@example.org", "3").await;
+    bob.say("alice@example.org/tablet", "4").await;
+    alice.say("alice@example.org", "5").await;
+    assert_eq!(tablet.bodies().await, [">1", "3", "4", "5"]);
+    tablet.send("<presence/>").await;
+    assert_eq!(tablet.bodies().await, [""; 0]);
+}
+
+#[tokio::test]
 async fn late_copies_say_when() {
     let world = World::with(&["alice", "bob"]).await;
     let alice = world.online("alice", "desk").await;
