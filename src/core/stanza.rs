@@ -27,7 +27,7 @@ pub const OUR_LIMITS: Limits = Limits {
     name_bytes_max: usize::MAX,
     namespaces_max: usize::MAX,
     namespace_bytes_max: usize::MAX,
-    elements_max: usize::MAX,
+    tokens_max: usize::MAX,
 };
 
 macro_rules! kinds {

@@ -9,6 +9,8 @@ use crate::rate::Rate;
 /// Bytes of one element before authentication, from `<` to `>`: a stream header, or a message of SASL, such as PLAIN with
 /// the longest name and password. Stanzas, for which RFC 6120 §13.12 forbids a limit below 10 000, come later.
 pub const STRANGER_ELEMENT_BYTES_MAX: usize = 3 * 1024;
+/// Elements and attributes of such an element: what they become in memory is some ten times what they were.
+const STRANGER_TOKENS_MAX: usize = 48;
 /// Bytes of one element after authentication, before a resource is bound.
 pub const EARLY_STANZA_BYTES_MAX: usize = 16 * 1024;
 
@@ -90,7 +92,7 @@ impl Limits {
     /// What is read before authentication.
     pub(crate) fn stranger_xml(&self) -> XmlLimits {
         let least = self.early_stanza_bytes_max.min(STRANGER_ELEMENT_BYTES_MAX);
-        XmlLimits { element_bytes_max: least, ..self.early_xml() }
+        XmlLimits { element_bytes_max: least, tokens_max: STRANGER_TOKENS_MAX, ..self.early_xml() }
     }
 
     /// What is read before a resource is bound: a header and a few small elements.
@@ -103,12 +105,70 @@ impl Limits {
             name_bytes_max: 256,
             namespaces_max: 32,
             namespace_bytes_max: 256,
-            elements_max: 256,
+            tokens_max: 256,
         }
     }
 
     /// What is read from a bound stream.
     pub(crate) fn xml(&self) -> XmlLimits {
         XmlLimits { element_bytes_max: self.stanza_bytes_max, ..XmlLimits::default() }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, clippy::arithmetic_side_effects)]
+
+    use bytes::BytesMut;
+    use unisono_xml::{StreamReader, XmlError};
+
+    use super::*;
+
+    /// Bytes of one stranger's element while it is read.
+    const BUDGET: u64 = 16 * 1024;
+
+    fn read(element: &str) -> (u64, Result<(), XmlError>) {
+        let mut result = Ok(());
+        let cost = allocation_counter::measure(|| {
+            let mut reader = StreamReader::new(Limits::default().stranger_xml());
+            let mut input = BytesMut::from("<r xmlns='jabber:client'>");
+            input.extend(element.bytes().take(STRANGER_ELEMENT_BYTES_MAX + 1));
+            result = reader.next(&mut input).and_then(|_| reader.next(&mut input)).map(|_| ());
+        });
+        (cost.bytes_max, result)
+    }
+
+    #[test]
+    fn what_a_stranger_sends_fits_the_budget() {
+        for (piece, most) in [
+            ("<a/>", STRANGER_TOKENS_MAX - 1),
+            ("<a/>x", STRANGER_TOKENS_MAX - 1),
+            ("<a b='1234567890123456789012345'/>", STRANGER_TOKENS_MAX / 2 - 1),
+            ("<a b='' c='' d=''/>x", STRANGER_TOKENS_MAX / 4 - 1),
+            ("x", STRANGER_ELEMENT_BYTES_MAX - 7),
+            ("\r", STRANGER_ELEMENT_BYTES_MAX - 7),
+        ] {
+            let element = |count: usize| format!("<a>{}</a>", piece.repeat(count));
+            let (bytes, result) = read(&element(most));
+            assert!(result.is_ok(), "{piece:?} {result:?}");
+            assert!(bytes <= BUDGET, "{piece:?} takes {bytes}");
+            let (bytes, result) = read(&element(STRANGER_ELEMENT_BYTES_MAX));
+            assert!(result.is_err(), "{piece:?}");
+            assert!(bytes <= BUDGET, "{piece:?} takes {bytes} until it is refused");
+        }
+    }
+
+    #[test]
+    fn what_a_client_sends_to_log_in_fits_the_limits() {
+        // More than any client asks for in one request: XEP-0388 with XEP-0386, 0198, 0280, 0352 and 0484.
+        let login = "<authenticate xmlns='urn:xmpp:sasl:2' mechanism='SCRAM-SHA-256-PLUS'>\
+            <initial-response>cD10bHMtZXhwb3J0ZXIsLG49dXNlcixyPTEyQzRDRDVDLUUzOEUtNEE5OC04RjZELTE1QzM4RjUxQ0NDNg==\
+            </initial-response><user-agent id='d4565fa7-4d72-4749-b3d3-740edbf87770'><software>A client</software>\
+            <device>A phone</device></user-agent><fast xmlns='urn:xmpp:fast:0' count='1'/>\
+            <request-token xmlns='urn:xmpp:fast:0' mechanism='HT-SHA-256-EXPR'/>\
+            <bind xmlns='urn:xmpp:bind:0'><tag>A client</tag><enable xmlns='urn:xmpp:sm:3' resume='true' max='600'/>\
+            <enable xmlns='urn:xmpp:carbons:2'/><inactive xmlns='urn:xmpp:csi:0'/></bind>\
+            <resume xmlns='urn:xmpp:sm:3' h='12' previd='some-long-sm-id'/></authenticate>";
+        assert_eq!(read(login).1, Ok(()));
     }
 }

@@ -348,7 +348,7 @@ fn limits_hold_at_the_byte_that_passes_them() {
     let attributes = Limits { attributes_max: 2, ..Limits::default() };
     let depth = Limits { depth_max: 2, ..Limits::default() };
     let children = Limits { children_max: 2, ..Limits::default() };
-    let elements = Limits { elements_max: 3, ..Limits::default() };
+    let tokens = Limits { tokens_max: 3, ..Limits::default() };
     let namespaces = Limits { namespaces_max: 2, ..Limits::default() };
     let too_big = |limit| XmlError::TooBig { what: if limit == 40 { "element" } else { "name" }, limit };
     let too_many = |what, limit| XmlError::TooMany { what, limit };
@@ -383,12 +383,8 @@ fn limits_hold_at_the_byte_that_passes_them() {
             "<a><b/><b><b/><b/><b".into(),
             too_many(TooMany::Children, 2),
         ),
-        (
-            &elements,
-            "<a><b><c/></b></a><a/>".into(),
-            "<a><b><c/></b><d".into(),
-            too_many(TooMany::Elements, 3),
-        ),
+        (&tokens, "<a><b><c/></b></a><a/>".into(), "<a><b><c/></b><d".into(), too_many(TooMany::Tokens, 3)),
+        (&tokens, "<a b=''><c></c></a><a/>".into(), "<a b=''><c d".into(), too_many(TooMany::Tokens, 3)),
         (
             &namespaces,
             "<a xmlns='1'><b xmlns:c='2'/><b xmlns:d='3'/></a>".into(),
@@ -408,6 +404,7 @@ fn limits_hold_at_the_byte_that_passes_them() {
         (&bytes, format!("<a b='{}", "x".repeat(35)), too_big(40)),
         (&names, "<abcdef".into(), too_big(5)),
         (&attributes, "<a b='' c='' d".into(), too_many(TooMany::Attributes, 2)),
+        (&tokens, "<a b='' c='' d".into(), too_many(TooMany::Tokens, 3)),
         (&namespaces, "<a xmlns='1' xmlns:b='2' xmlns:c='3'>".into(), too_many(TooMany::Namespaces, 2)),
         (
             &Limits::default(),

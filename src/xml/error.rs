@@ -60,7 +60,7 @@ impl std::fmt::Display for Restricted {
 pub enum TooMany {
     Attributes,
     Children,
-    Elements,
+    Tokens,
     Namespaces,
 }
 
@@ -69,7 +69,7 @@ impl std::fmt::Display for TooMany {
         f.write_str(match self {
             Self::Attributes => "attributes on an element",
             Self::Children => "children in an element",
-            Self::Elements => "elements in a first-level element",
+            Self::Tokens => "elements and attributes in a first-level element",
             Self::Namespaces => "namespace declarations in scope",
         })
     }

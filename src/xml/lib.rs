@@ -29,6 +29,7 @@ mod outer;
 mod properties;
 mod reader;
 mod scan;
+mod steps;
 mod text;
 mod tree;
 mod write;

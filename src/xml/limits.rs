@@ -22,9 +22,9 @@ pub struct Limits {
     /// Bytes of the name of one namespace. It is declared once and used by thousands of elements, and each of
     /// them may have to declare it again where it is written.
     pub namespace_bytes_max: usize,
-    /// Elements in one first-level element, itself included. This bounds memory more than bytes do: the four
-    /// bytes of an `<a/>` become some 130 in a tree, and an attribute's five become 72.
-    pub elements_max: usize,
+    /// Elements and attributes in one first-level element, itself included. This bounds memory more than bytes do:
+    /// the four bytes of an `<a/>` become some 130 in a tree, and an attribute's five become 72.
+    pub tokens_max: usize,
 }
 
 impl Limits {
@@ -47,7 +47,7 @@ impl Limits {
             name_bytes_max: usize::MAX,
             namespaces_max: usize::MAX,
             namespace_bytes_max: usize::MAX,
-            elements_max: usize::MAX,
+            tokens_max: usize::MAX,
         }
     }
 
@@ -79,7 +79,7 @@ impl Default for Limits {
             name_bytes_max: 256,
             namespaces_max: 64,
             namespace_bytes_max: 256,
-            elements_max: 16_384,
+            tokens_max: 16_384,
         }
     }
 }

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use compact_str::CompactString;
 
-use crate::{Limits, TooMany, XML_NS, XMLNS_NS, XmlError, names, ns::Ns, outer::Outer};
+use crate::{Limits, TooMany, XML_NS, XMLNS_NS, XmlError, names, ns::Ns, outer::Outer, steps};
 
 /// So many declarations are searched one by one; for more there is an index.
 const FEW: usize = 16;
@@ -55,6 +55,7 @@ impl<'a> Bindings<'a> {
             if prefix.is_empty() {
                 self.default = hidden;
             } else if self.declared.len() <= FEW {
+                steps::add(self.index.len());
                 self.index.clear();
             } else if let Some(hidden) = hidden {
                 self.index.insert(prefix, hidden);
@@ -100,6 +101,7 @@ impl<'a> Bindings<'a> {
         }
         if at == FEW {
             let all = self.declared.iter().enumerate().map(|(at, binding)| (binding.prefix.clone(), at));
+            steps::add(at);
             self.index = all.collect(); // of two with one prefix the later one stays
         }
         Ok(())
@@ -131,9 +133,13 @@ impl<'a> Bindings<'a> {
         if prefix.is_empty() {
             self.default
         } else if self.declared.len() > FEW {
+            steps::add(1);
             self.index.get(prefix).copied()
         } else {
-            self.declared.iter().rposition(|binding| binding.prefix == prefix)
+            self.declared.iter().rposition(|binding| {
+                steps::add(1);
+                binding.prefix == prefix
+            })
         }
     }
 

@@ -141,7 +141,7 @@ fn cut<'a>(mut bytes: &'a [u8], cuts: &[usize]) -> Vec<&'a [u8]> {
 
 fn limits() -> impl Strategy<Value = Limits> {
     let tight = (1_usize..60, 0_usize..4, 0_usize..4, 0_usize..4, 1_usize..8, 0_usize..4, 0_usize..6);
-    let tight = tight.prop_map(|(element, depth, attributes, children, name, namespaces, elements)| Limits {
+    let tight = tight.prop_map(|(element, depth, attributes, children, name, namespaces, tokens)| Limits {
         element_bytes_max: element,
         depth_max: depth,
         attributes_max: attributes,
@@ -149,7 +149,7 @@ fn limits() -> impl Strategy<Value = Limits> {
         name_bytes_max: name,
         namespaces_max: namespaces,
         namespace_bytes_max: 100,
-        elements_max: elements,
+        tokens_max: tokens,
     });
     prop_oneof![Just(Limits::default()), tight]
 }

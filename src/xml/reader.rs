@@ -9,7 +9,7 @@ use crate::{
     ns::Ns,
     outer::{Outer, Root},
     scan::{Expect, Scanner, Unit},
-    tree,
+    steps, tree,
 };
 
 /// What a stream consists of. White space between first-level elements is no event.
@@ -151,6 +151,7 @@ impl StreamReader {
     /// Consumes white space. Whether a unit begins after it.
     fn skip_space(&mut self, input: &mut BytesMut) -> Result<bool, XmlError> {
         let length = input.iter().position(|byte| !chars::is_space(*byte)).unwrap_or(input.len());
+        steps::add(length);
         input.advance(length);
         if length > 0 && self.place == Place::Start {
             self.place = Place::Prolog; // an XML declaration would come too late (XML 1.0 §2.8)

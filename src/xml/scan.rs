@@ -7,7 +7,7 @@
 
 use memchr::{memchr, memchr2};
 
-use crate::{Limits, Restricted, TooMany, XmlError, chars};
+use crate::{Limits, Restricted, TooMany, XmlError, chars, steps};
 
 /// An XML declaration has at most its three attributes; more bytes than this are none.
 const DECLARATION_BYTES_MAX: usize = 256;
@@ -95,7 +95,8 @@ pub(crate) struct Scanner {
     /// Where the name of the last start tag starts, and how long it is.
     started: (usize, usize),
     attributes: usize,
-    elements: usize,
+    /// Elements and attributes so far.
+    tokens: usize,
     /// The elements that are open.
     open: Vec<Open>,
 }
@@ -118,7 +119,7 @@ impl Default for Scanner {
             name_length: 0,
             started: (0, 0),
             attributes: 0,
-            elements: 0,
+            tokens: 0,
             open: Vec::new(),
         }
     }
@@ -190,6 +191,7 @@ impl Scanner {
     /// Skips the bytes that change nothing. The next one that does, if it is there already.
     fn skip(&mut self, window: &[u8], limits: &Limits) -> Result<Option<u8>, XmlError> {
         let Some(rest) = window.get(self.at..) else { return Ok(None) };
+        let skipped = |length: Option<usize>| steps::add(length.map_or(rest.len(), |length| length + 1));
         let length = match self.state {
             State::Text => memchr(b'<', rest),
             State::CData(0) => memchr(b']', rest),
@@ -201,8 +203,12 @@ impl Scanner {
                 }
                 length
             }
-            _ => return Ok(rest.first().copied()),
+            _ => {
+                skipped(Some(0));
+                return Ok(rest.first().copied());
+            }
         };
+        skipped(length);
         self.at += length.unwrap_or(rest.len());
         Ok(window.get(self.at).copied())
     }
@@ -273,6 +279,7 @@ impl Scanner {
                     let limit = limits.attributes_max;
                     return Err(XmlError::TooMany { what: TooMany::Attributes, limit });
                 }
+                self.count_token(limits)?;
                 self.name = self.at - 1;
                 State::AttrName
             }
@@ -306,6 +313,7 @@ impl Scanner {
             (State::EndName | State::EndSpace, b'>') if !self.open.is_empty() => {
                 let name = |(start, length): (usize, usize)| unit.get(start..start + length);
                 let opened = self.open.pop().and_then(|open| name(open.name));
+                steps::add(self.name_length);
                 if opened.is_none() || opened != name((self.name, self.name_length)) {
                     return Err(XmlError::NotWellFormed("an end tag of another element"));
                 }
@@ -323,10 +331,7 @@ impl Scanner {
         if self.open.len() >= limits.depth_max() {
             return Err(XmlError::TooDeep { limit: limits.depth_max() });
         }
-        self.elements += 1;
-        if self.elements > limits.elements_max {
-            return Err(XmlError::TooMany { what: TooMany::Elements, limit: limits.elements_max });
-        }
+        self.count_token(limits)?;
         if let Some(parent) = self.open.last_mut() {
             parent.children = parent.children.saturating_add(1);
             if parent.children as usize > limits.children_max {
@@ -334,6 +339,14 @@ impl Scanner {
             }
         }
         self.attributes = 0;
+        Ok(())
+    }
+
+    fn count_token(&mut self, limits: &Limits) -> Result<(), XmlError> {
+        self.tokens += 1;
+        if self.tokens > limits.tokens_max {
+            return Err(XmlError::TooMany { what: TooMany::Tokens, limit: limits.tokens_max });
+        }
         Ok(())
     }
 

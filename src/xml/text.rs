@@ -7,7 +7,7 @@ use memchr::memchr;
 use crate::{
     Restricted, XmlError,
     chars::{self, VALUE_READ},
-    names,
+    names, steps,
 };
 
 /// What the reference `&name;` stands for: a character, by number or by one of the five predefined names.
@@ -66,6 +66,7 @@ fn normalise(raw: &str) -> Result<CompactString, XmlError> {
     let mut rest = raw;
     while let Some(at) = chars::find::<VALUE_READ>(rest.as_bytes()) {
         let (clean, tail) = rest.split_at(at);
+        steps::add(at);
         value.push_str(clean);
         rest = if let Some(reference) = tail.strip_prefix('&') {
             let (name, tail) =

@@ -16,12 +16,13 @@ use crate::{
     ns::Ns,
     outer::{Outer, Root},
     scan::{Expect, Scanner, Unit},
-    text,
+    steps, text,
     write::{self, Length, Sink},
 };
 
 /// The text of a unit: UTF-8 (RFC 6120 §11.6), of characters that XML has.
 pub(crate) fn utf8(bytes: &[u8]) -> Result<&str, XmlError> {
+    steps::add(bytes.len());
     let text = std::str::from_utf8(bytes).map_err(|_| XmlError::UnsupportedEncoding)?;
     chars::check(text)?;
     Ok(text)
@@ -260,13 +261,18 @@ fn namespace(raw: &str) -> Result<Ns, XmlError> {
 fn has_duplicate(attrs: &[Attribute]) -> bool {
     const FEW: usize = 8;
     if attrs.len() <= FEW {
-        let is_before = |n, attr: &Attribute| {
-            attrs.iter().take(n).any(|other| other.name == attr.name && other.ns == attr.ns)
+        let is_same = |one: &Attribute, other: &Attribute| {
+            steps::add(1);
+            one.name == other.name && one.ns == other.ns
         };
+        let is_before = |n, attr: &Attribute| attrs.iter().take(n).any(|other| is_same(attr, other));
         return attrs.iter().enumerate().any(|(n, attr)| is_before(n, attr));
     }
     let mut names: Vec<_> = attrs.iter().map(|attr| (attr.name(), attr.ns())).collect();
-    names.sort_unstable();
+    names.sort_unstable_by(|one, other| {
+        steps::add(1);
+        one.cmp(other)
+    });
     names.windows(2).any(|pair| matches!(pair, [a, b] if a == b))
 }
 

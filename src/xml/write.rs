@@ -3,6 +3,7 @@
 use crate::{
     Attribute, Element, Node, XML_NS,
     chars::{self, TEXT_ESCAPE, VALUE_ESCAPE},
+    steps,
 };
 
 /// What the document around an element already declares: its default namespace and its prefixes.
@@ -53,6 +54,7 @@ pub(crate) struct Length {
 
 impl Sink for Length {
     fn put(&mut self, bytes: &[u8]) {
+        steps::add(bytes.len());
         self.bytes = self.bytes.saturating_add(bytes.len());
     }
 
@@ -149,6 +151,7 @@ impl<'a> MadeUp<'a> {
     const FEW: usize = 8;
 
     fn known(&self, ns: &str) -> Option<&str> {
+        steps::add(self.first.len());
         self.first.iter().find(|(bound, _)| *bound == ns).map(|(_, prefix)| prefix.as_str())
     }
 

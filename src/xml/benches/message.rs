@@ -99,7 +99,7 @@ fn growth(c: &mut Criterion) {
         attributes_max: MANY,
         children_max: MANY,
         namespaces_max: MANY,
-        elements_max: MANY,
+        tokens_max: MANY,
         ..Limits::default()
     };
     let mut group = c.benchmark_group("growth");
