@@ -22,6 +22,8 @@ pub struct DeviceHealth {
     pub gap: u64,
     /// There may be more than that.
     pub gap_is_more: bool,
+    /// Entries up to here were purged before the device had acknowledged them.
+    pub purged: Option<LogPosition>,
 }
 
 impl Hub {
@@ -45,16 +47,18 @@ impl Hub {
         if ticket > self.store.durable() && self.store.failing().is_none() {
             self.store.wait(ticket).await;
         }
+        let purged = self.store.purged(cell.id).await?;
         let mut report = Vec::new();
         for (mut device, session, has_all) in devices {
             if has_all {
                 device.cursor = head;
             }
             let (gap, gap_is_more) = self.gap(cell, &device).await?;
+            let purged = Some(purged).filter(|purged| device.cursor < *purged);
             if gap == 0 {
                 device.cursor = head;
             }
-            report.push(DeviceHealth { device, session, gap, gap_is_more });
+            report.push(DeviceHealth { device, session, gap, gap_is_more, purged });
         }
         Ok((head, report))
     }

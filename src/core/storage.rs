@@ -276,13 +276,8 @@ pub trait Logs: Send + Sync {
         handled: u32,
         after: LogPosition,
     ) -> BoxFuture<'_, Result<Option<LogPosition>, StoreError>>;
-    /// How many entries lie after `position` (for the operator; may stop counting at `at_most`).
-    fn gap(
-        &self,
-        account: AccountId,
-        position: LogPosition,
-        at_most: u64,
-    ) -> BoxFuture<'_, Result<u64, StoreError>>;
+    /// The newest entry that was ever purged from the log; [`LogPosition::START`] if none was.
+    fn purged(&self, account: AccountId) -> BoxFuture<'_, Result<LogPosition, StoreError>>;
     /// Removes archived entries before `before`, of all accounts or of one. Returns how many.
     fn purge(
         &self,

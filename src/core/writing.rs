@@ -128,9 +128,11 @@ impl Hub {
             ..LogQuery::default()
         };
         let page = self.store.page(session.cell.id, &query).await?;
-        let missing = positions.len().saturating_sub(page.entries.len());
-        if missing > 0 {
-            self.counters.gaps.fetch_add(missing as u64, Ordering::Relaxed);
+        if page.entries.len() < positions.len() {
+            let purged = self.store.purged(session.cell.id).await?;
+            let is_there = |position| page.entries.iter().any(|entry| entry.position == position);
+            let lost = positions.iter().filter(|position| **position > purged && !is_there(**position));
+            self.counters.gaps.fetch_add(lost.count() as u64, Ordering::Relaxed);
         }
         let records: Vec<_> = page.entries.into_iter().map(|entry| (entry.position, entry.record)).collect();
         let mut account: std::sync::MutexGuard<'_, Account> = session.cell.lock();

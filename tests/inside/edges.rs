@@ -2,7 +2,7 @@
 //! queue.
 
 use super::*;
-use unisono_core::storage::AccountState;
+use unisono_core::storage::{AccountState, LogQuery, Logs};
 
 const NOTHING: [&str; 0] = [];
 
@@ -125,6 +125,28 @@ async fn a_page_without_presence_and_then_nothing_loses_nothing() {
     let bob = world.bind("bob", "phone").await;
     bob.send("<presence/>").await;
     assert_eq!(bob.bodies().await, ["off the record"]);
+}
+
+#[tokio::test]
+async fn what_was_purged_before_it_was_acknowledged_is_no_gap_and_no_secret() {
+    let world = World::with(&["alice", "bob"]).await;
+    let alice = world.online("alice", "desk").await;
+    let (bob, previous) = world.managed("bob", "phone").await;
+    bob.lose_connection();
+    for body in ["1", "2", "3"] {
+        alice.say("bob@example.org", body).await;
+    }
+    let world = world.restart().await; // what waits is known by its position alone
+    let id = bob.session.cell.id;
+    let log = world.store.page(id, &LogQuery::default()).await.unwrap().entries;
+    let (second, third) = (log[1].position, log[2].position);
+    world.store.purge(Some(id), third).await.unwrap();
+    let (_, bob) = world.resume("bob", &previous, 1).await;
+    let bob = bob.unwrap();
+    assert_eq!(bob.bodies().await, ["3"]);
+    let (_, health) = world.hub.doctor(&bob.session.cell).await.unwrap();
+    assert_eq!((health[0].gap, health[0].purged), (1, Some(second)));
+    assert_eq!(world.hub.counters.gaps.load(Ordering::Relaxed), 0);
 }
 
 #[tokio::test]

@@ -1,11 +1,13 @@
-//! A disk of which a test decides how slow it is, when it fails, and what it holds when the server dies.
+//! A disk of which a test decides how slow it is, when it fails, when the server dies in the middle of a write, and what
+//! the disk holds then.
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
 use tokio::sync::Notify;
-use unisono_conformance::converge::Random;
+use tokio_util::sync::CancellationToken;
+use unisono_conformance::converge::{Event, Random, Recorder};
 use unisono_core::ids::{AccountId, LogPosition, SessionId, Ticket};
 use unisono_core::jid::BareJid;
 use unisono_core::storage::{
@@ -18,14 +20,27 @@ use super::faults::{Fault, Planted};
 
 /// Of a hundred lives of a server, those in which the disk fails for a while.
 const FAILING_PERCENT: usize = 25;
-/// The commit at which it fails is one of the first so many.
+/// The write at which it fails is one of the first so many.
 const FAILING_WITHIN: usize = 60;
+/// Of a hundred lives of a server, those that end in the middle of a write, if they last until then,
+const CRASHING_PERCENT: usize = 25;
+/// and the commit at which it is: one of the first so many.
+const CRASHING_WITHIN: usize = 120;
+/// Others may get so many turns between the write and the death.
+const LAST_TURNS_MAX: usize = 4;
+/// Of a hundred lives of a server, those in which the disk cannot be read now and then,
+const UNREADABLE_PERCENT: usize = 30;
+/// and of a hundred reads, those that fail then.
+const FAILING_READS_PERCENT: usize = 6;
 
 /// What is stored is in memory; this stands before it, and lets the server wait.
 pub(super) struct Disk {
     inner: MemoryStore,
     state: Mutex<State>,
     bell: Notify,
+    /// The server has died in the middle of a write.
+    pub(super) crashed: CancellationToken,
+    recorder: Recorder,
 }
 
 struct State {
@@ -35,16 +50,22 @@ struct State {
     /// Commits until it fails for a while.
     until_failure: Option<usize>,
     is_failing: bool,
+    /// Commits until the server dies.
+    until_crash: Option<usize>,
+    /// Of a hundred reads, how many fail.
+    failing_reads: usize,
     /// The server is dead: nothing is taken any more.
     is_over: bool,
     planted: Planted,
 }
 
 impl Disk {
-    pub(super) fn new(inner: MemoryStore, mut random: Random, fault: Fault) -> Self {
-        let fails = random.percent(FAILING_PERCENT);
+    pub(super) fn new(inner: MemoryStore, mut random: Random, fault: Fault, recorder: Recorder) -> Self {
+        let mut within = |percent, most| random.percent(percent).then(|| random.between(1, most));
         let state = State {
-            until_failure: fails.then(|| random.between(1, FAILING_WITHIN)),
+            until_failure: within(FAILING_PERCENT, FAILING_WITHIN),
+            until_crash: within(CRASHING_PERCENT, CRASHING_WITHIN),
+            failing_reads: within(UNREADABLE_PERCENT, FAILING_READS_PERCENT).unwrap_or(0),
             random,
             waiting: VecDeque::new(),
             last: Ticket::NONE,
@@ -52,18 +73,30 @@ impl Disk {
             is_over: false,
             planted: Planted::new(fault),
         };
-        Self { inner, state: Mutex::new(state), bell: Notify::new() }
+        let (state, bell, crashed) = (Mutex::new(state), Notify::new(), CancellationToken::new());
+        Self { inner, state, bell, crashed, recorder }
     }
 
-    /// Writes what the server hands in, for as long as the server lives.
+    /// Writes what the server hands in, until it crashes.
     pub(super) async fn work(self: Arc<Self>) {
         loop {
             self.bell.notified().await;
             while let Some(pause) = self.begin() {
                 rest(pause).await;
-                self.write_some();
+                if let Some(turns) = self.write_some() {
+                    for _ in 0..turns {
+                        tokio::task::yield_now().await;
+                    }
+                    return self.crashed.cancel();
+                }
             }
         }
+    }
+
+    /// From now on it fails no more, and the server does not die by itself.
+    pub(super) fn mend(&self) {
+        let mut state = self.state();
+        (state.until_failure, state.until_crash, state.failing_reads) = (None, None, 0);
     }
 
     /// What a crash at this moment leaves: all that is durable, and perhaps some of what was being written, though nobody
@@ -99,38 +132,35 @@ impl Disk {
         Some(Duration::from_millis(millis as u64))
     }
 
-    /// One transaction: some of what waits, mostly all of it.
-    fn write_some(&self) {
-        let commits: Vec<Commit> = {
-            let mut state = self.state();
-            state.is_failing = false;
-            let waiting = state.waiting.len();
-            let count = if state.random.percent(70) { waiting } else { state.random.between(1, waiting) };
-            state.waiting.drain(..count.min(waiting)).collect()
-        };
-        let mut wake = Vec::new();
-        for commit in commits {
-            wake.extend(commit.wake);
-            self.inner.submit(Commit { writes: commit.writes, wake: Vec::new() });
+    /// One transaction: some of what waits, mostly all of it. If the server dies in the middle of it, how many turns
+    /// others get before.
+    fn write_some(&self) -> Option<usize> {
+        let batch = self.state().next_batch();
+        for Commit { writes, wake } in batch.commits {
+            self.inner.submit(Commit { writes, wake: if batch.is_told { wake } else { Vec::new() } });
         }
-        // In an order that is the same each time; the store's own depends on where things lie in memory.
-        for each in wake {
-            each.wake();
-        }
+        batch.dies_after
     }
 
-    /// A question to the store that takes its time: before it is answered, or before the answer arrives.
+    /// A question to the store that takes its time: before it is answered, or before the answer arrives. Sometimes there
+    /// is none.
     fn read<'a, T: Send + 'a>(
         &'a self,
-        ask: impl FnOnce() -> BoxFuture<'a, T> + Send + 'a,
-    ) -> BoxFuture<'a, T> {
-        let pauses = {
+        ask: impl FnOnce() -> BoxFuture<'a, Result<T, StoreError>> + Send + 'a,
+    ) -> BoxFuture<'a, Result<T, StoreError>> {
+        let (pauses, fails) = {
             let mut state = self.state();
             let mut pause = || if state.random.percent(20) { state.random.between(0, 3) } else { 0 };
-            [pause(), pause()].map(|millis| Duration::from_millis(millis as u64))
+            let pauses = [pause(), pause()].map(|millis| Duration::from_millis(millis as u64));
+            let percent = state.failing_reads;
+            (pauses, state.random.percent(percent))
         };
         Box::pin(async move {
             rest(pauses[0]).await;
+            if fails {
+                self.recorder.add(Event::StoreFailed);
+                return Err(StoreError::Unavailable("the disk is told to fail".to_owned()));
+            }
             let answer = ask().await;
             rest(pauses[1]).await;
             answer
@@ -139,6 +169,41 @@ impl Disk {
 
     fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap()
+    }
+}
+
+/// What is written at once.
+struct Batch {
+    commits: Vec<Commit>,
+    /// Those who wait for it learn that it is durable.
+    is_told: bool,
+    /// The server dies, when others had so many turns.
+    dies_after: Option<usize>,
+}
+
+impl State {
+    fn next_batch(&mut self) -> Batch {
+        self.is_failing = false;
+        let waiting = self.waiting.len();
+        let count = if self.random.percent(70) { waiting } else { self.random.between(1, waiting) };
+        let count = count.min(waiting);
+        match self.until_crash {
+            Some(left) if left <= count => self.last_batch(left),
+            left => {
+                self.until_crash = left.map(|left| left - count);
+                Batch { commits: self.waiting.drain(..count).collect(), is_told: true, dies_after: None }
+            }
+        }
+    }
+
+    /// The server dies at this commit of those that wait: it is durable or not, and what comes after it is not.
+    fn last_batch(&mut self, number: usize) -> Batch {
+        let count = number - usize::from(self.random.percent(50));
+        let commits = self.waiting.drain(..count).collect();
+        self.waiting.clear();
+        self.is_over = true;
+        let dies_after = Some(self.random.between(0, LAST_TURNS_MAX));
+        Batch { commits, is_told: self.random.percent(60), dies_after }
     }
 }
 
@@ -210,13 +275,8 @@ impl Logs for Disk {
         self.read(move || self.inner.received_by(account, session, handled, after))
     }
 
-    fn gap(
-        &self,
-        account: AccountId,
-        position: LogPosition,
-        at_most: u64,
-    ) -> BoxFuture<'_, Result<u64, StoreError>> {
-        self.read(move || self.inner.gap(account, position, at_most))
+    fn purged(&self, account: AccountId) -> BoxFuture<'_, Result<LogPosition, StoreError>> {
+        self.read(move || self.inner.purged(account))
     }
 
     fn purge(
@@ -224,7 +284,7 @@ impl Logs for Disk {
         account: Option<AccountId>,
         before: LogPosition,
     ) -> BoxFuture<'_, Result<u64, StoreError>> {
-        self.read(move || self.inner.purge(account, before))
+        self.inner.purge(account, before)
     }
 }
 
@@ -245,9 +305,7 @@ impl Accounts for Disk {
     ) -> BoxFuture<'a, Result<Option<AccountData>, StoreError>> {
         let load = self.read(move || self.inner.load(jid, kinds));
         Box::pin(async move {
-            let Some(mut account) = load.await? else { return Ok(None) };
-            // In memory they have no order.
-            account.sessions.sort_by_key(|session| session.id);
+            let Some(account) = load.await? else { return Ok(None) };
             Ok(Some(self.state().planted.loaded(account)))
         })
     }
@@ -322,6 +380,6 @@ impl Sessions for Disk {
     }
 
     fn saved(&self) -> BoxFuture<'_, Result<Vec<BareJid>, StoreError>> {
-        self.read(move || self.inner.saved())
+        self.inner.saved()
     }
 }

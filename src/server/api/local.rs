@@ -248,7 +248,7 @@ fn describe(account: &Account, session: &Session) -> SessionInfo {
 }
 
 fn report(health: DeviceHealth, head: i64) -> DeviceReport {
-    let DeviceHealth { device, session, gap, gap_is_more } = health;
+    let DeviceHealth { device, session, gap, gap_is_more, purged } = health;
     DeviceReport {
         device: device.key.to_string(),
         kind: DeviceKind::Resource,
@@ -262,6 +262,7 @@ fn report(health: DeviceHealth, head: i64) -> DeviceReport {
         head,
         gap,
         gap_is_more,
+        purged: purged.map(|purged| purged.0),
         last_seen: format_utc(device.last_seen).into(),
     }
 }

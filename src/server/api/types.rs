@@ -258,6 +258,9 @@ pub struct DeviceReport {
     /// Whether counting stopped at `gap`, so that there may be more.
     #[serde(default)]
     pub gap_is_more: bool,
+    /// Entries up to this position were purged by `archive.retention_days` before it acknowledged them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub purged: Option<i64>,
     /// When it was last heard of.
     pub last_seen: String,
 }

@@ -40,7 +40,11 @@ fn describe(report: &DoctorReport) -> String {
         0 => format!("{number}: everything is acknowledged"),
         behind => format!("{behind} of {number} behind; what is missing waits in the log"),
     };
-    format!("{head}\n{devices}\n{end}")
+    let purged = report.devices.iter().filter_map(|device| {
+        let upto = position(device.purged?);
+        Some(format!("\n{}: entries up to {upto} were purged before it acknowledged them", device.device))
+    });
+    format!("{head}\n{devices}\n{end}{}", purged.collect::<String>())
 }
 
 fn row(device: &DeviceReport) -> [String; 7] {
@@ -65,7 +69,7 @@ mod tests {
     use super::*;
     use crate::api::types::{DeviceKind, DeviceState};
 
-    fn device(name: &str, cursor: i64, gap: u64, gap_is_more: bool) -> DeviceReport {
+    fn device(name: &str, cursor: i64, gap: u64, gap_is_more: bool, purged: Option<i64>) -> DeviceReport {
         DeviceReport {
             device: name.to_owned(),
             kind: DeviceKind::Resource,
@@ -75,20 +79,25 @@ mod tests {
             head: 1_800_000_000_000_001,
             gap,
             gap_is_more,
+            purged,
             last_seen: "2027-01-15T08:00:00Z".to_owned(),
         }
     }
 
     #[test]
     fn each_device_stands_with_its_gap() {
-        let devices = vec![device("phone", 1_800_000_000_000_001, 0, false), device("old", 0, 1000, true)];
+        let devices = vec![
+            device("phone", 1_800_000_000_000_001, 0, false, None),
+            device("old", 0, 1000, true, Some(1_800_000_000_000_001)),
+        ];
         let report = DoctorReport { jid: "a@b.org".to_owned(), log_head: 1_800_000_000_000_001, devices };
         let want = "\
 a@b.org, log head 2027-01-15T08:00:00.000001Z
 DEVICE  KIND      RESOURCE  STATE      CURSOR                       GAP    LAST SEEN
 phone   resource  phone     connected  2027-01-15T08:00:00.000001Z  0      2027-01-15T08:00:00Z
 old     resource  -         offline    -                            1000+  2027-01-15T08:00:00Z
-1 of 2 devices behind; what is missing waits in the log";
+1 of 2 devices behind; what is missing waits in the log
+old: entries up to 2027-01-15T08:00:00.000001Z were purged before it acknowledged them";
         assert_eq!(describe(&report), want);
     }
 }

@@ -14,7 +14,6 @@ contract! {
     entries_are_asked_for_by_position,
     what_must_exist_must_exist,
     the_bounds_are_those_of_the_archive,
-    the_gap_counts_what_lies_behind,
     what_a_session_had_received,
     a_purged_entry_is_gone_for_its_account_only,
     all_accounts_are_purged_at_once,
@@ -263,24 +262,6 @@ async fn the_bounds_are_those_of_the_archive(subject: Subject) {
     assert_eq!(subject.store().bounds(empty).await.unwrap(), Some((LogPosition(7), LogPosition(7))));
 }
 
-async fn the_gap_counts_what_lies_behind(subject: Subject) {
-    for account in logs(&subject).await {
-        for (position, at_most, gap) in [
-            (0, 100, 9),
-            (10, 100, 8),
-            (39, 100, 6),
-            (40, 100, 5),
-            (90, 100, 0),
-            (999, 100, 0),
-            (0, 4, 4),
-            (0, 0, 0),
-        ] {
-            let found = subject.store().gap(account, LogPosition(position), at_most).await.unwrap();
-            assert_eq!(found, gap, "{position} {at_most}");
-        }
-    }
-}
-
 async fn what_a_session_had_received(subject: Subject) {
     for indexed in [0, 3, 600] {
         let name = format!("alice{indexed}");
@@ -345,7 +326,8 @@ async fn a_purged_entry_is_gone_for_its_account_only(subject: Subject) {
     let query = LogQuery { must_exist: vec![LogPosition(5)], ..after(5) };
     assert!(matches!(store.page(alice, &query).await, Err(StoreError::NotFound)));
     assert_eq!(store.bounds(alice).await.unwrap(), Some((LogPosition(7), LogPosition(10))));
-    assert_eq!(store.gap(alice, LogPosition::START, 100).await.unwrap(), 5);
+    assert_eq!(store.purged(alice).await.unwrap(), LogPosition(6));
+    assert_eq!(store.purged(bob).await.unwrap(), LogPosition::START);
     let page = subject.page(alice, LogQuery { counted: true, ..after(8) }).await;
     assert_eq!((positions(&page), page.count, page.index), (vec![9, 10], Some(4), Some(2)));
 
@@ -355,6 +337,7 @@ async fn a_purged_entry_is_gone_for_its_account_only(subject: Subject) {
     // Up to the end of the log, which then goes on.
     assert_eq!(store.purge(Some(alice), LogPosition(100)).await.unwrap(), 4);
     assert_eq!(store.purge(Some(bob), LogPosition(10)).await.unwrap(), 9);
+    assert_eq!(store.purged(alice).await.unwrap(), LogPosition(10));
     subject.write([both(11)]).await;
     for _ in 0..2 {
         let page = subject.page(alice, LogQuery { counted: true, ..LogQuery::default() }).await;

@@ -1,6 +1,6 @@
 //! All that one account has.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use compact_str::CompactString;
@@ -15,10 +15,12 @@ pub(super) struct Holdings {
     pub(super) log: BTreeMap<LogPosition, Entry>,
     /// What was ever the highest position: it stays when the entry is forgotten.
     pub(super) head: LogPosition,
+    /// The newest entry that was ever purged.
+    pub(super) purged: LogPosition,
     pub(super) roster: BTreeMap<BareJid, RosterItem>,
     pub(super) documents: BTreeMap<(CompactString, CompactString), String>,
     pub(super) devices: BTreeMap<DeviceId, DeviceRecord>,
-    pub(super) sessions: HashMap<SessionId, SessionRecord>,
+    pub(super) sessions: BTreeMap<SessionId, SessionRecord>,
 }
 
 #[derive(Clone)]
@@ -33,10 +35,11 @@ impl Default for Holdings {
         Self {
             log: BTreeMap::new(),
             head: LogPosition::START,
+            purged: LogPosition::START,
             roster: BTreeMap::new(),
             documents: BTreeMap::new(),
             devices: BTreeMap::new(),
-            sessions: HashMap::new(),
+            sessions: BTreeMap::new(),
         }
     }
 }

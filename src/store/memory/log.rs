@@ -58,16 +58,10 @@ impl Logs for MemoryStore {
         })
     }
 
-    fn gap(
-        &self,
-        account: AccountId,
-        position: LogPosition,
-        at_most: u64,
-    ) -> BoxFuture<'_, Result<u64, StoreError>> {
+    fn purged(&self, account: AccountId) -> BoxFuture<'_, Result<LogPosition, StoreError>> {
         self.read(|content| {
             let holdings = content.holdings.get(&account);
-            let after = holdings.into_iter().flat_map(|s| s.shown(true)).filter(|(p, _)| *p > position);
-            Ok(u64::try_from(after.count()).unwrap_or(u64::MAX).min(at_most))
+            Ok(holdings.map_or(LogPosition::START, |holdings| holdings.purged))
         })
     }
 
@@ -81,9 +75,13 @@ impl Logs for MemoryStore {
             for (_, holdings) in
                 content.holdings.iter_mut().filter(|(id, _)| account.is_none_or(|a| a == **id))
             {
+                let newest = &mut holdings.purged;
                 holdings.log.retain(|position, entry| {
                     let goes = *position < before && entry.keep == Keep::Archive;
-                    purged = purged.saturating_add(u64::from(goes));
+                    if goes {
+                        purged = purged.saturating_add(1);
+                        *newest = (*newest).max(*position);
+                    }
                     !goes
                 });
             }

@@ -5,7 +5,6 @@ use unisono_core::storage::{BoxFuture, LogPage, LogQuery, Logs, StoreError};
 
 use super::database::Reader;
 use super::error::read_error;
-use super::index::{Index, Question};
 use super::tail::View;
 use super::{SqlStore, page, purge};
 
@@ -70,17 +69,11 @@ impl Logs for SqlStore {
         })
     }
 
-    fn gap(
-        &self,
-        account: AccountId,
-        position: LogPosition,
-        at_most: u64,
-    ) -> BoxFuture<'_, Result<u64, StoreError>> {
+    fn purged(&self, account: AccountId) -> BoxFuture<'_, Result<LogPosition, StoreError>> {
         Box::pin(async move {
-            let view = self.shared.tail().view(account, true);
             let mut reader = self.shared.database.reader().await?;
-            let gap = gap(&mut reader, account, &view, position, at_most).await;
-            reader.finish(gap)
+            let purged = purge::purged(&mut reader.connection, account).await.map_err(read_error);
+            reader.finish(purged)
         })
     }
 
@@ -109,31 +102,4 @@ async fn bounds(
     let mut all = indexed.chain(view.rows.iter().map(|row| row.position));
     let first = all.next();
     Ok(first.map(|first| (LogPosition(first), LogPosition(all.last().unwrap_or(first)))))
-}
-
-async fn gap(
-    reader: &mut Reader<'_>,
-    account: AccountId,
-    view: &View,
-    position: LogPosition,
-    at_most: u64,
-) -> Result<u64, StoreError> {
-    const WAITING: &str = "SELECT count(*) FROM (SELECT 1 AS one FROM waiting \
-        WHERE account = $1 AND message <= $2 AND position > $3 \
-        AND position > coalesce((SELECT delivered FROM mark WHERE account = $1), 0) LIMIT $4) AS w";
-    let connection = &mut reader.connection;
-    let waiting: i64 = sqlx::query_scalar(WAITING)
-        .bind(account.0)
-        .bind(view.watermark)
-        .bind(position.0)
-        .bind(i64::try_from(at_most).unwrap_or(i64::MAX))
-        .fetch_one(&mut *connection)
-        .await
-        .map_err(read_error)?;
-    let index = Index { account, watermark: view.watermark, peer: None, unarchived: false };
-    let question = Question { count_upto: Some(position.0), ..Question::default() };
-    let archived = index.ask(connection, question).await?.count;
-    let tail = view.rows.iter().filter(|row| row.position > position.0).count();
-    let gap = archived.all.saturating_sub(archived.upto).saturating_add(waiting.unsigned_abs());
-    Ok(gap.saturating_add(u64::try_from(tail).unwrap_or(u64::MAX)).min(at_most))
 }

@@ -12,6 +12,12 @@ use super::{Shared, indexer};
 /// Entries that go in one transaction.
 const STEP: u64 = 2_000;
 
+/// The newest entry that was ever purged from a log.
+pub(super) async fn purged(connection: &mut AnyConnection, account: AccountId) -> sqlx::Result<LogPosition> {
+    const PURGED: &str = "SELECT coalesce((SELECT purged FROM mark WHERE account = $1), 0)";
+    sqlx::query_scalar(PURGED).bind(account.0).fetch_one(connection).await.map(LogPosition)
+}
+
 /// Removes archived entries before `before`.
 pub(super) async fn purge(
     shared: &Shared,
