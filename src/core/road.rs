@@ -18,7 +18,7 @@ use crate::receive::error_reply;
 use crate::record::{Direction, Keep, MessageRecord, Origin, Payload, Place};
 use crate::render::Renderer;
 use crate::repetition::fingerprint;
-use crate::session::Session;
+use crate::session::{CatchUp, Session};
 use crate::stanza::{
     CLIENT_SCOPE, Message, MessageType, NS_CLIENT, NS_DELAY, NS_STANZA_IDS, OUR_LIMITS, Stanza,
 };
@@ -461,8 +461,9 @@ fn place(
     let previous = account.head;
     let position = account.advance(now);
     for session in &mut account.sessions {
+        let CatchUp::Before(before) = &mut session.catch_up else { continue };
         if origin == Some(session.id) || copies.iter().any(|(id, _)| *id == session.id) {
-            session.has_next(previous, position);
+            before.has_next(previous, position);
         }
     }
     if keep == Keep::UntilDelivered {

@@ -388,16 +388,6 @@ impl Session {
         }
     }
 
-    /// The device has an entry of the log: one that it sent, or one that it is sent before its presence. If it has
-    /// all that came before as well, it is one further.
-    pub(crate) fn has_next(&mut self, previous: LogPosition, position: LogPosition) {
-        if let CatchUp::Before(before) = &mut self.catch_up {
-            for upto in [&mut before.given, &mut before.paged] {
-                *upto = upto.map(|upto| if upto == previous { position } else { upto });
-            }
-        }
-    }
-
     /// The device was shown the archive up to its end.
     pub(crate) fn paged_archive(&mut self, upto: LogPosition) {
         match &mut self.catch_up {
@@ -426,6 +416,14 @@ impl Session {
 }
 
 impl Before {
+    /// The device has an entry of the log: one that it sent, or one that it is sent before its presence. If it has
+    /// all that came before as well, it is one further.
+    pub(crate) fn has_next(&mut self, previous: LogPosition, position: LogPosition) {
+        for upto in [&mut self.given, &mut self.paged] {
+            *upto = upto.map(|upto| if upto == previous { position } else { upto });
+        }
+    }
+
     fn has_early(&mut self, position: LogPosition) {
         if self.early.len() >= EARLY_MAX {
             self.early.drain(..EARLY_MAX / 2);

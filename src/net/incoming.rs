@@ -44,5 +44,9 @@ fn poll_into<S: AsyncRead + Unpin>(
     if incoming.is_empty() {
         *incoming = BytesMut::new();
     }
-    read
+    match read {
+        // A peer that ended without the last word of TLS. Whether its stream was closed, `</stream:stream>` tells.
+        Poll::Ready(Err(error)) if error.kind() == io::ErrorKind::UnexpectedEof => Poll::Ready(Ok(0)),
+        read => read,
+    }
 }
