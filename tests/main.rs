@@ -7,6 +7,7 @@
     clippy::panic
 )]
 
+mod fuzz;
 mod harness;
 mod inside;
 mod simulation;
