@@ -5,6 +5,8 @@
 mod bench;
 mod client;
 pub mod converge;
+mod markdown;
+mod results;
 mod run;
 mod script;
 mod target;

@@ -39,7 +39,7 @@ impl Extension for LastActivity {
             account.set_state(LastSeen::new(now, &status), writes);
         });
         on.last_seen(|account| account.state::<LastSeen>().map(|last| last.at));
-        on.admit(refuse_strangers);
+        on.admit(refuse_strangers).admit_absent(refuse_all);
     }
 }
 
@@ -101,9 +101,18 @@ fn last_seen(request: &Request) -> Answer {
 
 /// §4: who may not see the user's presence does not reach the user's client either.
 fn refuse_strangers(stanza: &Stanza, account: &Account, side: Side) -> Result<(), Refusal> {
+    match stanza {
+        Stanza::Iq(iq) if side == Side::Recipient && !account.is_seen_by(&iq.header.from.to_bare()) => {
+            refuse_all(stanza)
+        }
+        _ => Ok(()),
+    }
+}
+
+/// The same of an account that does not exist, to which everybody is a stranger.
+fn refuse_all(stanza: &Stanza) -> Result<(), Refusal> {
     let Stanza::Iq(iq) = stanza else { return Ok(()) };
-    let asks = side == Side::Recipient && iq.kind == IqType::Get && iq.payload.has("query", NS);
-    if asks && !account.is_seen_by(&iq.header.from.to_bare()) {
+    if iq.kind == IqType::Get && iq.payload.has("query", NS) {
         return Err(Refusal::Error(Box::new(StanzaError::new(Condition::Forbidden))));
     }
     Ok(())

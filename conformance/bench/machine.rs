@@ -1,10 +1,10 @@
 //! What the kernel tells about processes and the machine, from `/proc`.
 
 use std::collections::HashMap;
-use std::fs;
+use std::{fmt, fs};
 
 use anyhow::{Context as _, Result};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use super::numbers::float;
 
@@ -125,16 +125,17 @@ pub(super) fn load_average() -> String {
 }
 
 /// What the figures were measured on.
-#[derive(Debug, Clone, Serialize)]
-pub(super) struct Machine {
-    pub(super) processor: String,
-    pub(super) cores: usize,
-    pub(super) memory_mib: u64,
-    pub(super) kernel: String,
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Machine {
+    pub(crate) processor: String,
+    pub(crate) cores: usize,
+    pub(crate) memory_mib: u64,
+    pub(crate) kernel: String,
 }
 
 impl Machine {
-    pub(super) fn this() -> Self {
+    /// The machine that this runs on.
+    pub(crate) fn this() -> Self {
         let read = |path: &str| fs::read_to_string(path).unwrap_or_default();
         let after = |text: &str, name: &str| {
             let line = text.lines().find(|line| line.starts_with(name));
@@ -148,6 +149,13 @@ impl Machine {
             memory_mib: kib / 1024,
             kernel: read("/proc/sys/kernel/osrelease").trim().to_owned(),
         }
+    }
+}
+
+impl fmt::Display for Machine {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { processor, cores, memory_mib, kernel } = self;
+        write!(f, "{processor} ({cores} cores, {memory_mib} MiB, Linux {kernel})")
     }
 }
 

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::clock::Usage;
+use super::machine::Memory;
 use super::numbers::{Latencies, float};
 use super::tracker::Faults;
 
@@ -22,6 +23,13 @@ impl Sample {
         Self { row: row.to_owned(), figures: BTreeMap::new(), notes: Vec::new() }
     }
 
+    /// What could not be measured.
+    pub(super) fn failed(row: &str, error: &anyhow::Error) -> Self {
+        let mut sample = Self::new(row);
+        sample.note(format!("could not be measured: {error:#}"));
+        sample
+    }
+
     pub(super) fn set(&mut self, name: &'static str, value: f64) {
         self.figures.insert(name, value);
     }
@@ -34,6 +42,14 @@ impl Sample {
         }
         self.set("others_share", usage.others());
         self.set("idle_share", usage.idle / usage.total.max(1e-9));
+        if usage.is_bound_by_load() {
+            self.note("the rate was limited by the load, not by the server");
+        }
+    }
+
+    /// The memory that the server has now.
+    pub(super) fn set_memory(&mut self, memory: Memory) {
+        self.set("memory_mib", float(memory.pss) / 1024.0);
     }
 
     pub(super) fn set_faults(&mut self, faults: Faults) {
@@ -52,12 +68,5 @@ impl Sample {
 
     pub(super) fn note(&mut self, note: impl Into<String>) {
         self.notes.push(note.into());
-    }
-
-    /// Whether nothing was lost, doubled or out of order.
-    pub(super) fn is_clean(&self) -> bool {
-        ["lost", "doubled", "out_of_order"]
-            .iter()
-            .all(|name| self.figures.get(name).is_none_or(|n| *n == 0.0))
     }
 }

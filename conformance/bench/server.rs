@@ -19,7 +19,7 @@ use crate::client::Identity;
 use crate::target::{Accounts, Description, Instance};
 
 /// The name of the target that is not a server but the limit of all.
-pub(super) const FLOOR: &str = "floor";
+pub(crate) const FLOOR: &str = "floor";
 
 /// Accounts that are made at a time.
 const MAKERS: usize = 4;

@@ -14,24 +14,26 @@ use tokio::task::JoinSet;
 use super::driver::{Progress, perform};
 use super::history::Recorder;
 use super::judge::judge;
+use super::outcome::Outcome;
 use super::plan::{Plan, Shape};
 use super::real::Real;
 use super::report::{Report, Run};
 use super::shrink::shrink;
 use crate::target::Description;
 
+/// How long a server may take to answer.
+const TIMEOUT_SECONDS: u64 = 20;
+
+/// Runs for a page of results, where nothing else is said.
+const RUNS_OF_RESULTS: u64 = 50;
+
+/// How much is tried.
 #[derive(Debug, Clone, clap::Args)]
-#[expect(clippy::struct_excessive_bools, reason = "flags of a command line are independent")]
-pub(crate) struct Arguments {
-    /// A file of the targets folder without its `.toml`, or the path of one
-    #[arg(long, required_unless_present = "plan")]
-    target: Option<String>,
-    /// What decides everything; without one, it is drawn and told
+#[group(id = "runs that are made")]
+pub(crate) struct Amount {
+    /// Runs, with one seed and the next ones; they share nothing
     #[arg(long)]
-    seed: Option<u64>,
-    /// Runs, with this seed and the next ones; they share nothing
-    #[arg(long, default_value_t = 1)]
-    runs: u64,
+    runs: Option<u64>,
     /// People
     #[arg(long, default_value_t = 2)]
     users: usize,
@@ -44,6 +46,22 @@ pub(crate) struct Arguments {
     /// Leave the server alone: nobody kills or stops it
     #[arg(long)]
     no_restarts: bool,
+    /// Seconds that the server may take to answer
+    #[arg(long, default_value_t = TIMEOUT_SECONDS)]
+    timeout: u64,
+}
+
+#[derive(Debug, Clone, clap::Args)]
+#[expect(clippy::struct_excessive_bools, reason = "flags of a command line are independent")]
+pub(crate) struct Arguments {
+    /// A file of the targets folder without its `.toml`, or the path of one
+    #[arg(long, required_unless_present = "plan")]
+    target: Option<String>,
+    /// What decides everything; without one, it is drawn and told
+    #[arg(long)]
+    seed: Option<u64>,
+    #[command(flatten)]
+    amount: Amount,
     /// Print the stories of the seeds and run nothing
     #[arg(long)]
     plan: bool,
@@ -62,15 +80,28 @@ pub(crate) struct Arguments {
     /// Runs at once
     #[arg(long, default_value_t = 1)]
     jobs: usize,
-    /// Seconds that the server may take to answer
-    #[arg(long, default_value_t = 20)]
-    timeout: u64,
     /// The server's program, in place of the one that the target names
     #[arg(long)]
     binary: Option<PathBuf>,
     /// Folder of the targets
     #[arg(long, default_value = concat!(env!("CARGO_MANIFEST_DIR"), "/targets"), hide_default_value = true)]
     targets: PathBuf,
+}
+
+/// Runs the seeds from 1 on against one server, and says what came out.
+pub(crate) async fn measure(
+    target: &str,
+    description: Arc<Description>,
+    binary: Option<PathBuf>,
+    amount: Amount,
+    jobs: usize,
+) -> Result<Outcome> {
+    let checker = Arc::new(Checker { amount, shrink: None, keep: false, trace: false, jobs, binary });
+    let count = checker.amount.runs.unwrap_or(RUNS_OF_RESULTS);
+    let show = Show::new(count, Output::Brief);
+    let seeds = (1..=count).collect();
+    let runs = checker.run_all(description.clone(), seeds, show).await?;
+    Ok(Report { target, server: &description.name, runs: &runs }.outcome())
 }
 
 impl Arguments {
@@ -80,34 +111,65 @@ impl Arguments {
             Some(seed) => seed,
             None => draw_seed()?,
         };
-        let seeds = (0..self.runs).map(|number| first.wrapping_add(number));
+        let count = self.amount.runs.unwrap_or(1);
+        let seeds = (0..count).map(|number| first.wrapping_add(number));
         if self.plan {
-            seeds.for_each(|seed| print!("{}", Plan::new(seed, self.shape(true, false))));
+            seeds.for_each(|seed| print!("{}", Plan::new(seed, self.amount.shape(true, false))));
             return Ok(ExitCode::SUCCESS);
         }
-        let target = self.target.clone().context("--target is needed")?;
+        let target = self.target.context("--target is needed")?;
         let description = Arc::new(Description::load(&self.targets, &target)?);
         let binary = self.binary.as_deref().map(std::path::absolute).transpose()?;
-        let arguments = Arc::new(Self { binary, ..self });
-        let show = Show::new(arguments.runs, arguments.json);
+        let Self { amount, shrink, keep, trace, jobs, .. } = self;
+        let show = Show::new(count, if self.json { Output::Json } else { Output::Text });
+        let checker = Arc::new(Checker { amount, shrink, keep, trace, jobs, binary });
         let runs = tokio::select! {
-            runs = arguments.clone().run_all(description.clone(), seeds.collect(), show) => runs?,
+            runs = checker.run_all(description.clone(), seeds.collect(), show) => runs?,
             _ = tokio::signal::ctrl_c() => anyhow::bail!("interrupted"),
         };
         let report = Report { target: &target, server: &description.name, runs: &runs };
-        if arguments.json {
-            println!("{:#}", report.json());
+        if self.json {
+            println!("{:#}", serde_json::to_value(report.outcome())?);
         } else {
             print!("{}", report.text());
         }
         Ok(if report.has_failed() { ExitCode::FAILURE } else { ExitCode::SUCCESS })
+    }
+}
+
+impl Amount {
+    /// The options that say the same again, for the results.
+    pub(crate) fn options(&self) -> String {
+        let Self { runs, users, devices, ops, no_restarts, timeout } = self;
+        let runs = runs.unwrap_or(RUNS_OF_RESULTS);
+        let mut options = format!("--runs {runs} --users {users} --devices {devices} --ops {ops}");
+        if *no_restarts {
+            options.push_str(" --no-restarts");
+        }
+        if *timeout != TIMEOUT_SECONDS {
+            options = format!("{options} --timeout {timeout}");
+        }
+        options
     }
 
     fn shape(&self, restarts: bool, steps_clock: bool) -> Shape {
         let restarts = restarts && !self.no_restarts;
         Shape { users: self.users, devices: self.devices, operations: self.ops, restarts, steps_clock }
     }
+}
 
+/// Runs plans, several at once.
+struct Checker {
+    amount: Amount,
+    /// Runs that may be spent on a shorter story.
+    shrink: Option<usize>,
+    keep: bool,
+    trace: bool,
+    jobs: usize,
+    binary: Option<PathBuf>,
+}
+
+impl Checker {
     async fn run_all(
         self: Arc<Self>,
         target: Arc<Description>,
@@ -118,13 +180,13 @@ impl Arguments {
         let show = Arc::new(show);
         let mut tasks = JoinSet::new();
         for seed in seeds {
-            let (arguments, target, gate, show) = (self.clone(), target.clone(), gate.clone(), show.clone());
+            let (checker, target, gate, show) = (self.clone(), target.clone(), gate.clone(), show.clone());
             tasks.spawn(async move {
                 // The gate is never closed.
                 let _turn = gate.acquire().await;
-                let run = arguments.run_one(&target, arguments.plan_of(&target, seed), &show).await?;
-                let run = arguments.shortest(&target, run, &show).await?;
-                show.done(&run, arguments.trace);
+                let run = checker.run_one(&target, checker.plan_of(&target, seed), &show).await?;
+                let run = checker.shortest(&target, run, &show).await?;
+                show.done(&run, checker.trace);
                 anyhow::Ok(run)
             });
         }
@@ -138,7 +200,7 @@ impl Arguments {
 
     fn plan_of(&self, target: &Description, seed: u64) -> Plan {
         let steps_clock = target.start.as_ref().is_some_and(|start| start.step_clock.is_some());
-        Plan::new(seed, self.shape(target.start.is_some(), steps_clock))
+        Plan::new(seed, self.amount.shape(target.start.is_some(), steps_clock))
     }
 
     /// The run itself, or a shorter one that breaks a promise by the same rule.
@@ -170,7 +232,7 @@ impl Arguments {
         let (real, accounts) =
             Real::open(target, self.binary.as_deref(), &plan.cast, &format!("{seed:x}")).await?;
         let (real, accounts) = (Arc::new(real), Arc::new(accounts));
-        let patience = Duration::from_secs(self.timeout);
+        let patience = Duration::from_secs(self.amount.timeout);
         let recorder = Recorder::default();
         let performed = perform(&plan, accounts.clone(), real.clone(), &recorder, patience, |progress| {
             show.progress(seed, progress);
@@ -197,11 +259,22 @@ fn draw_seed() -> Result<u64> {
 /// Shows how far runs are, on the error stream, so that the output stays for the results.
 struct Show {
     bar: indicatif::ProgressBar,
-    is_quiet: bool,
+    output: Output,
+}
+
+/// Who reads what is shown.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Output {
+    /// People.
+    Text,
+    /// Programs read the output, people the other stream.
+    Json,
+    /// People who read the results later: a line for each run, on the other stream.
+    Brief,
 }
 
 impl Show {
-    fn new(runs: u64, is_quiet: bool) -> Self {
+    fn new(runs: u64, output: Output) -> Self {
         let bar = if std::io::stderr().is_terminal() {
             indicatif::ProgressBar::new(runs)
         } else {
@@ -210,7 +283,7 @@ impl Show {
         if let Ok(style) = indicatif::ProgressStyle::with_template("{pos}/{len} runs, {elapsed}, {msg}") {
             bar.set_style(style);
         }
-        Self { bar, is_quiet }
+        Self { bar, output }
     }
 
     fn progress(&self, seed: u64, Progress { done, steps }: Progress) {
@@ -225,14 +298,14 @@ impl Show {
         self.bar.inc(1);
         self.bar.suspend(|| {
             let mut text = format!("{}\n", run.summary());
-            if run.has_failed() {
+            if run.has_failed() && self.output != Output::Brief {
                 text.push_str(&run.details(with_trace));
             }
-            // With JSON on the output, people read the other stream. Who closed it does not want to know.
-            let _ = if self.is_quiet {
-                std::io::stderr().write_all(text.as_bytes())
-            } else {
+            // Who closed the stream does not want to know.
+            let _ = if self.output == Output::Text {
                 std::io::stdout().write_all(text.as_bytes())
+            } else {
+                std::io::stderr().write_all(text.as_bytes())
             };
         });
     }

@@ -72,6 +72,8 @@ struct Actor {
     commands: mpsc::UnboundedSender<Command>,
     /// Its network is broken, so it cannot be waited for.
     is_lost: bool,
+    /// It has gone, and comes back when it is told to.
+    is_away: bool,
 }
 
 struct Stage<W: World> {
@@ -100,7 +102,7 @@ impl<W: World> Stage<W> {
             state: State::default(),
         };
         self.tasks.spawn(performer.perform(queue));
-        self.actors.push(Actor { commands, is_lost: false });
+        self.actors.push(Actor { commands, is_lost: false, is_away: true });
     }
 
     fn tell(&self, device: DeviceNo, command: Command) {
@@ -116,7 +118,24 @@ impl<W: World> Stage<W> {
         }
     }
 
+    fn set_away(&mut self, device: DeviceNo, is_away: bool) {
+        if let Some(actor) = self.actors.get_mut(device.0) {
+            actor.is_away = is_away;
+        }
+    }
+
+    /// Nobody told them to, but this is what clients do when a server is there again.
+    fn call_back(&self) {
+        for actor in self.actors.iter().filter(|actor| !actor.is_lost && !actor.is_away) {
+            // As above.
+            let _ = actor.commands.send(Command::ComeBack);
+        }
+    }
+
     async fn step(&mut self, step: &Step) -> anyhow::Result<()> {
+        if self.world.has_come_back() {
+            self.call_back();
+        }
         match *step {
             Step::Write { by, to, number, act } => {
                 let content = content_of(act, number, &self.cast.name(by));
@@ -133,10 +152,17 @@ impl<W: World> Stage<W> {
                 self.world.lose(by, how);
             }
             Step::Delay { by, time } => self.world.delay(by, time),
-            Step::Die { by } => self.tell(by, Command::Die),
-            Step::Leave { by } => self.tell(by, Command::Leave),
+            Step::Die { by } => {
+                self.set_away(by, true);
+                self.tell(by, Command::Die);
+            }
+            Step::Leave { by } => {
+                self.set_away(by, true);
+                self.tell(by, Command::Leave);
+            }
             Step::Return { by, afresh } => {
                 self.set_lost(by, false);
+                self.set_away(by, false);
                 self.tell(by, Command::Return { afresh });
             }
             Step::Arm { by, trigger } => self.alarm.set(by, trigger),
@@ -220,6 +246,7 @@ impl<W: World> Stage<W> {
         if !self.is_up {
             self.start().await?;
         }
+        self.world.mend().await?;
         let all: Vec<DeviceNo> = plan.cast.devices().map(|(device, _)| device).collect();
         for device in &all {
             self.set_lost(*device, false);

@@ -109,6 +109,10 @@ pub enum Fact {
     Odd {
         what: String,
     },
+    /// The server could not do what it was asked, and said so. The device asks again.
+    Failed {
+        what: String,
+    },
     /// Something that was asked for did not come.
     Stuck {
         what: String,
@@ -130,6 +134,8 @@ pub enum Event {
     ServerKilled,
     ServerStopping,
     ServerStarted,
+    /// What the server asked its store could not be read.
+    StoreFailed,
 }
 
 /// Everything, oldest first.
@@ -175,6 +181,7 @@ impl Event {
             Self::ServerKilled => "the server is killed".to_owned(),
             Self::ServerStopping => "the server is asked to stop".to_owned(),
             Self::ServerStarted => "the server is there again".to_owned(),
+            Self::StoreFailed => "the store cannot be read for a moment".to_owned(),
         }
     }
 }
@@ -207,7 +214,7 @@ impl Fact {
             Self::Told { number } => format!("says that it has {number}"),
             Self::Settled => "has all that was on its way".to_owned(),
             Self::Ended(end) => format!("has no connection any more: {end:?}"),
-            Self::Odd { what } | Self::Stuck { what } => what.clone(),
+            Self::Odd { what } | Self::Failed { what } | Self::Stuck { what } => what.clone(),
             Self::Lacks { what } => format!("is not offered {what}"),
         }
     }

@@ -257,6 +257,7 @@ impl<W: World> Performer<W> {
     }
 
     fn do_what_it_wants(&mut self) {
+        let mut returns = false;
         while let Some(output) = self.device.poll() {
             match output {
                 Output::Send(xml) => {
@@ -276,8 +277,12 @@ impl<W: World> Performer<W> {
                         tokio::spawn(finish(wire));
                     }
                 }
+                Output::Return => returns = !self.state.is_lost,
                 Output::Learned(fact) => self.learned(fact),
             }
+        }
+        if returns {
+            return self.dial(false);
         }
         if self.device.is_settled() && self.state.dial.is_none() {
             for waiter in self.state.waiters.drain(..) {

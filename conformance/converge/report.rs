@@ -4,18 +4,16 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 use std::path::PathBuf;
 
-use serde_json::{Value, json};
-
-use super::cast::Cast;
 use super::history::{Event, Fact, History};
 use super::judge::{Promise, Violation};
+use super::outcome::{self, Broken, Outcome, Tally};
 use super::plan::Plan;
 
 /// Violations of one rule that are shown in full.
 const SHOWN_MAX: usize = 3;
 
 /// The promises that runs can break.
-const PROMISES: [Promise; 5] = [Promise::P1, Promise::P2, Promise::P3, Promise::P4, Promise::P5];
+pub(crate) const PROMISES: [Promise; 5] = [Promise::P1, Promise::P2, Promise::P3, Promise::P4, Promise::P5];
 
 /// One run, judged.
 pub(super) struct Run {
@@ -79,46 +77,28 @@ impl Run {
         text
     }
 
-    fn json(&self) -> Value {
+    fn outcome(&self) -> outcome::Run {
         let tally = Tally::of(&self.history);
-        let violations: Vec<Value> =
-            self.violations.iter().map(|violation| violation_json(violation, &self.plan.cast)).collect();
-        json!({
-            "seed": self.plan.seed,
-            "seconds": self.seconds,
-            "devices": self.plan.cast.devices().map(|(device, _)| self.plan.cast.name(device)).collect::<Vec<_>>(),
-            "messages": tally.messages,
-            "kills": tally.kills,
-            "stops": tally.stops,
-            "losses": tally.losses,
-            "resumed": tally.resumed,
-            "sessions": tally.sessions,
-            "not_offered": lacks(&self.history),
-            "error": self.error,
-            "violations": violations,
-        })
+        let cast = self.plan.cast.with_auditors();
+        let devices = self.plan.cast.devices().map(|(device, _)| self.plan.cast.name(device));
+        let violations = self.violations.iter().map(|violation| outcome::Violation {
+            promise: violation.rule.promise().as_str().to_owned(),
+            rule: violation.rule.as_str().to_owned(),
+            device: violation.device.map(|device| cast.name(device)),
+            messages: violation.messages.clone(),
+            text: violation.text.clone(),
+            evidence: violation.evidence.clone(),
+        });
+        outcome::Run {
+            seed: self.plan.seed,
+            seconds: self.seconds,
+            devices: devices.collect(),
+            tally,
+            not_offered: lacks(&self.history).into_iter().map(str::to_owned).collect(),
+            error: self.error.clone(),
+            violations: violations.collect(),
+        }
     }
-}
-
-fn violation_json(violation: &Violation, cast: &Cast) -> Value {
-    json!({
-        "promise": violation.rule.promise().as_str(),
-        "rule": violation.rule.as_str(),
-        "device": violation.device.map(|device| cast.with_auditors().name(device)),
-        "messages": violation.messages,
-        "text": violation.text,
-        "evidence": violation.evidence,
-    })
-}
-
-/// How much happened.
-struct Tally {
-    messages: usize,
-    kills: usize,
-    stops: usize,
-    losses: usize,
-    resumed: usize,
-    sessions: usize,
 }
 
 impl Tally {
@@ -219,19 +199,16 @@ impl Report<'_> {
         each.join(", ")
     }
 
-    pub(super) fn json(&self) -> Value {
-        let promises: serde_json::Map<String, Value> = PROMISES
-            .into_iter()
-            .map(|promise| {
-                let (runs, times) = self.broken(promise);
-                (promise.as_str().to_owned(), json!({ "runs_broken": runs, "violations": times }))
-            })
-            .collect();
-        json!({
-            "target": self.target,
-            "server": self.server,
-            "promises": promises,
-            "runs": self.runs.iter().map(Run::json).collect::<Vec<_>>(),
-        })
+    pub(super) fn outcome(&self) -> Outcome {
+        let promises = PROMISES.into_iter().map(|promise| {
+            let (runs_broken, violations) = self.broken(promise);
+            (promise.as_str().to_owned(), Broken { runs_broken, violations })
+        });
+        Outcome {
+            target: self.target.to_owned(),
+            server: self.server.to_owned(),
+            promises: promises.collect(),
+            runs: self.runs.iter().map(Run::outcome).collect(),
+        }
     }
 }

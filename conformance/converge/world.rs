@@ -35,4 +35,15 @@ pub trait World: Send + Sync + 'static {
 
     /// Moves the server's clock.
     fn step_clock(&self, seconds: i64) -> impl Future<Output = anyhow::Result<()>> + Send;
+
+    /// Whether the server has died and come back by itself since this was last asked. Devices call again then, without
+    /// being told to.
+    fn has_come_back(&self) -> bool {
+        false
+    }
+
+    /// From now on nothing fails by itself any more; the server is up when this returns.
+    fn mend(&self) -> impl Future<Output = anyhow::Result<()>> + Send {
+        std::future::ready(Ok(()))
+    }
 }

@@ -1,7 +1,7 @@
 //! The command line.
 
 use std::ffi::OsString;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -9,14 +9,19 @@ use std::time::{Duration, Instant};
 use anyhow::{Context as _, Result};
 use clap::{Args, Parser, Subcommand};
 
+use super::outcome::Outcome;
 use super::probe::Offer;
 use super::report::Report;
 use super::stage::Context;
-use super::suite::{self, Entry, Strictness};
+use super::suite::{self, Entry, Strictness, Verdict};
 use crate::bench;
 use crate::client::Damage;
 use crate::converge;
+use crate::results;
 use crate::target::{Description, Instance};
+
+/// How long a client waits for what it expects.
+const TIMEOUT_SECONDS: u64 = 5;
 
 /// Black-box conformance suite for any XMPP server
 #[derive(Parser)]
@@ -41,6 +46,10 @@ enum Commands {
     ///
     /// Exit codes: 0 measured and nothing lost, doubled or out of order, 1 otherwise, 2 not possible.
     Bench(bench::Arguments),
+    /// Run all of these against servers beside each other and write what came out as one page.
+    ///
+    /// Exit codes: 0 all parts were run, whatever came out; 1 one could not be; 2 none could.
+    Results(results::Arguments),
     /// Pass bytes between TLS connections, as the floor of the benchmark
     #[command(hide = true)]
     Relay,
@@ -86,7 +95,7 @@ struct Run {
     #[arg(long, default_value_t = 8)]
     jobs: usize,
     /// Seconds that a client waits for what it expects
-    #[arg(long, default_value_t = 5)]
+    #[arg(long, default_value_t = TIMEOUT_SECONDS)]
     timeout: u64,
     /// Spoil what the server sends: a script that still passes proves little
     #[arg(long, value_enum)]
@@ -118,6 +127,7 @@ fn perform(arguments: Arguments) -> ExitCode {
         Commands::Scripts(scripts) => block_on(scripts.run()),
         Commands::Converge(arguments) => block_on(arguments.run()),
         Commands::Bench(arguments) => block_on(arguments.run()),
+        Commands::Results(arguments) => block_on(arguments.run()),
         Commands::Relay => block_on(async { bench::relay().await.map(|()| ExitCode::SUCCESS) }),
         Commands::List { patterns, scripts } => list(&scripts, &patterns),
     };
@@ -155,14 +165,7 @@ impl Run {
         let description = Description::load(&self.targets, &self.target)?.with_settings(&self.settings)?;
         let binary = self.binary.as_deref().map(std::path::absolute).transpose()?;
         let instance = Instance::start(&description, binary.as_deref()).await?;
-        let context = Arc::new(Context {
-            endpoint: instance.endpoint.clone(),
-            accounts: instance.accounts.clone(),
-            ignored: description.ignored()?,
-            timeout: Duration::from_secs(self.timeout),
-            run_id: run_id()?,
-            damage: self.sabotage,
-        });
+        let context = context(&instance, &description, self.timeout, self.sabotage)?;
         let outcome = tokio::select! {
             outcome = self.play(&context, &description, entries) => outcome,
             _ = tokio::signal::ctrl_c() => Err(anyhow::anyhow!("interrupted")),
@@ -180,24 +183,85 @@ impl Run {
         target: &Description,
         entries: Vec<Entry>,
     ) -> Result<ExitCode> {
-        let offer = Offer::ask(context, &target.offers).await.context("cannot ask what the server offers")?;
-        let start = Instant::now();
-        let strictness = Strictness { excused: &target.not_offered, all_offered: self.all_offered };
-        let results = suite::run(context, &offer, strictness, entries, self.jobs.max(1)).await?;
-        let version = offer.version.map(|version| format!(" {version}")).unwrap_or_default();
-        let report = Report {
-            target: &self.target,
-            server: format!("{}{version}", target.name),
-            seconds: start.elapsed().as_secs_f64(),
-            results: &results,
-        };
+        let played = play(context, target, entries, self.all_offered, self.jobs).await?;
+        let report = played.report(&self.target);
         if self.json {
-            println!("{:#}", report.json());
+            println!("{:#}", serde_json::to_value(report.outcome())?);
         } else {
             print!("{}", report.text(self.trace, self.excuses));
         }
         Ok(if report.has_failed() { ExitCode::FAILURE } else { ExitCode::SUCCESS })
     }
+}
+
+/// What was played, and against what.
+struct Played {
+    server: String,
+    seconds: f64,
+    results: Vec<Verdict>,
+}
+
+impl Played {
+    fn report<'a>(&'a self, target: &'a str) -> Report<'a> {
+        Report { target, server: self.server.clone(), seconds: self.seconds, results: &self.results }
+    }
+}
+
+async fn play(
+    context: &Arc<Context>,
+    target: &Description,
+    entries: Vec<Entry>,
+    all_offered: bool,
+    jobs: usize,
+) -> Result<Played> {
+    let offer = Offer::ask(context, &target.offers).await.context("cannot ask what the server offers")?;
+    let start = Instant::now();
+    let strictness = Strictness { excused: &target.not_offered, all_offered };
+    let results = suite::run(context, &offer, strictness, entries, jobs.max(1)).await?;
+    let version = offer.version.map(|version| format!(" {version}")).unwrap_or_default();
+    let server = format!("{}{version}", target.name);
+    Ok(Played { server, seconds: start.elapsed().as_secs_f64(), results })
+}
+
+fn context(
+    instance: &Instance,
+    description: &Description,
+    timeout: u64,
+    damage: Option<Damage>,
+) -> Result<Arc<Context>> {
+    Ok(Arc::new(Context {
+        endpoint: instance.endpoint.clone(),
+        accounts: instance.accounts.clone(),
+        ignored: description.ignored()?,
+        timeout: Duration::from_secs(timeout),
+        run_id: run_id()?,
+        damage,
+    }))
+}
+
+/// What a server says that it is, if it does.
+pub(crate) async fn version(description: &Description, binary: Option<&Path>) -> Result<Option<String>> {
+    let instance = Instance::start(description, binary).await?;
+    let context = context(&instance, description, TIMEOUT_SECONDS, None)?;
+    let offer = Offer::ask(&context, &description.offers).await;
+    instance.stop(false).await?;
+    Ok(offer?.version)
+}
+
+/// Plays all scripts on a server, for the results.
+pub(crate) async fn measure(
+    folder: &Path,
+    target: &str,
+    description: &Description,
+    binary: Option<&Path>,
+    jobs: usize,
+) -> Result<Outcome> {
+    let entries = load(folder, &[])?;
+    let instance = Instance::start(description, binary).await?;
+    let context = context(&instance, description, TIMEOUT_SECONDS, None)?;
+    let played = play(&context, description, entries, false, jobs).await;
+    instance.stop(false).await?;
+    Ok(played?.report(target).outcome())
 }
 
 /// A few letters that no other run has.

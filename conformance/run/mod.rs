@@ -3,6 +3,7 @@
 mod barrier;
 mod command;
 mod devices;
+mod outcome;
 mod perform;
 mod probe;
 mod report;
@@ -11,3 +12,5 @@ mod stage;
 mod suite;
 
 pub use command::{main, run};
+pub(crate) use command::{measure, version};
+pub(crate) use outcome::{Counts, Ending, Outcome, Script, total};

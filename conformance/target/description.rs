@@ -138,14 +138,22 @@ impl Description {
     }
 
     /// The server as it is measured: optimised, and without limits that would be measured in its place.
-    pub(crate) fn for_bench(mut self) -> Self {
-        if let Some(start) = &mut self.start {
-            if self.bench.binary.is_some() {
-                start.binary.clone_from(&self.bench.binary);
-            }
-            for Replace { file, old, new } in &self.bench.replace {
+    pub(crate) fn for_bench(self) -> Self {
+        let mut optimised = self.optimised();
+        if let Some(start) = &mut optimised.start {
+            for Replace { file, old, new } in &optimised.bench.replace {
                 start.files.entry(file.clone()).and_modify(|text| *text = text.replace(old, new));
             }
+        }
+        optimised
+    }
+
+    /// The program that is measured, with the configuration that all others see.
+    pub(crate) fn optimised(mut self) -> Self {
+        if let Some(start) = &mut self.start
+            && self.bench.binary.is_some()
+        {
+            start.binary.clone_from(&self.bench.binary);
         }
         self
     }

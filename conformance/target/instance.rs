@@ -242,7 +242,7 @@ async fn greet(endpoint: &Endpoint) -> Result<()> {
 }
 
 /// Where Cargo puts what it builds.
-fn target_dir() -> String {
+pub(crate) fn target_dir() -> String {
     std::env::var("CARGO_TARGET_DIR")
         .unwrap_or_else(|_| concat!(env!("CARGO_MANIFEST_DIR"), "/../target").to_owned())
 }

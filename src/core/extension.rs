@@ -127,6 +127,7 @@ pub struct Copy<'a> {
 }
 
 pub type Admit = fn(&Stanza, &Account, Side) -> Result<(), Refusal>;
+pub type AdmitAbsent = fn(&Stanza) -> Result<(), Refusal>;
 pub type Annotate = fn(&Element, &Settings) -> Child;
 pub type Record = fn(&Message, &Account, Side) -> Option<Keep>;
 /// What the owner of a log allows of what was voted for.
@@ -279,6 +280,7 @@ pub struct Registry {
     pub(crate) nonzas: HashMap<(&'static str, &'static str), Nonza>,
     pub(crate) stream_features: Vec<StreamFeature>,
     pub(crate) admit: Vec<Admit>,
+    pub(crate) admit_absent: Vec<AdmitAbsent>,
     pub(crate) annotate: Vec<Annotate>,
     pub(crate) record: Vec<Record>,
     pub(crate) restrict: Vec<Restrict>,
@@ -370,6 +372,13 @@ impl Registry {
     /// Stage `admit`, both sides: may this stanza pass? The first refusal decides.
     pub fn admit(&mut self, handler: Admit) -> &mut Self {
         self.admit.push(handler);
+        self
+    }
+
+    /// The same for a request to a resource of an account that does not exist: whoever refuses strangers has to refuse
+    /// here with the same words, or they learn which accounts there are.
+    pub fn admit_absent(&mut self, handler: AdmitAbsent) -> &mut Self {
+        self.admit_absent.push(handler);
         self
     }
 

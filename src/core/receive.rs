@@ -263,10 +263,23 @@ impl Hub {
         Receipt::Later(Box::pin(async move {
             match hub.account(&bare).await {
                 Ok(Some(cell)) => hub.pass_iq(&origin, &iq, &to, &cell),
-                Ok(None) => hub.refuse_iq(&origin, &iq, &StanzaError::new(Condition::ServiceUnavailable)),
+                Ok(None) => hub.refused_iq(&origin, &iq, hub.absence(&origin, &iq, &to)),
                 Err(error) => hub.refuse_iq(&origin, &iq, &error.into()),
             }
         }))
+    }
+
+    /// How a request to a resource fails where there is no such account: as where there is one that does not know who
+    /// asks.
+    fn absence(&self, origin: &SessionRef, iq: &Iq, to: &Jid) -> Refusal {
+        let stanza = Stanza::Iq(iq.clone());
+        let sender = self.admits(&stanza, &origin.cell.lock(), Side::Sender);
+        let is_of_account = to.local().is_some();
+        let mut judges = self.registry.admit_absent.iter().filter(|_| is_of_account);
+        match sender.and_then(|()| judges.try_for_each(|judge| judge(&stanza))) {
+            Err(refusal) => refusal,
+            Ok(()) => Refusal::Error(Box::new(StanzaError::new(Condition::ServiceUnavailable))),
+        }
     }
 
     fn pass_iq(&self, origin: &SessionRef, iq: &Iq, to: &Jid, cell: &Cell) -> Ticket {
@@ -391,7 +404,7 @@ impl From<StoreError> for StanzaError {
     fn from(error: StoreError) -> Self {
         match error {
             StoreError::NotFound => Self::new(Condition::ItemNotFound),
-            StoreError::Exists => Self::new(Condition::Conflict),
+            StoreError::Exists | StoreError::Alike(_) => Self::new(Condition::Conflict),
             StoreError::Unavailable(_) | StoreError::Corrupt(_) => {
                 tracing::error!(%error, "cannot read the store");
                 Self::new(Condition::InternalServerError)

@@ -25,6 +25,9 @@ pub enum StoreError {
     Corrupt(String),
     #[error("already there")]
     Exists,
+    /// Another one of this name is there, to the eye.
+    #[error("it looks like {0}")]
+    Alike(BareJid),
     #[error("not there")]
     NotFound,
 }
@@ -144,6 +147,14 @@ pub const RECENT_FINGERPRINTS: usize = 512;
 pub trait Accounts: Send + Sync {
     /// Creates an account. `StoreError::Exists` if there is one of this name.
     fn create<'a>(
+        &'a self,
+        jid: &'a BareJid,
+        credentials: &'a [(String, String)],
+        now_micros: i64,
+    ) -> BoxFuture<'a, Result<AccountId, StoreError>>;
+    /// The same, and `StoreError::Alike` if there is one with the same [skeleton](BareJid::skeleton). Of two that are
+    /// created at once and look alike, one is.
+    fn create_distinct<'a>(
         &'a self,
         jid: &'a BareJid,
         credentials: &'a [(String, String)],

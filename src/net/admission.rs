@@ -12,7 +12,7 @@ use crate::rate::Rate;
 use crate::tally::Tally;
 
 /// A site has so many of the smallest networks' worth: homes have up to 256 of them, and share what they may do.
-const NETWORKS_OF_SITE: usize = 8;
+pub(crate) const NETWORKS_OF_SITE: usize = 8;
 
 /// Counts connections that have not authenticated, or that have not bound a resource.
 pub(crate) struct Admission {

@@ -2,7 +2,8 @@
 //!
 //! Where many attempts to authenticate have failed, the next ones wait before they are looked at. It is the attempt
 //! that waits and not its failure, so that nobody learns from a missing answer, or by leaving early, what it would have
-//! been. Two things count: the network from which attempts come, and the account that they are for.
+//! been. Two things count: where attempts come from, and the account that they are for. The networks of one site count
+//! together as well: whoever has one has thousands of them.
 //!
 //! - The wait grows with the failures and has a bound: whoever knows the password comes in, also from behind the address
 //!   that the attacker shares, and also to an account that strangers attack.
@@ -22,22 +23,38 @@ use std::time::Duration;
 use tokio::time::Instant;
 use unisono_core::jid::BareJid;
 
-use crate::admission::network;
+use crate::admission::{NETWORKS_OF_SITE, network, site};
 use crate::generations::Generations;
 use crate::tally::Tally;
 
-/// In this time one failure is forgotten.
-const FORGET_AFTER: Duration = Duration::from_secs(20);
-/// Failures of one network that cost nothing: many people may share it.
-const FREE_OF_NETWORK: u32 = 20;
-/// Failures with one account that cost nothing.
-const FREE_OF_ACCOUNT: u32 = 10;
-/// What each further failure adds to the wait.
+/// What each failure beyond the free ones adds to the wait.
 const STEP: Duration = Duration::from_millis(100);
-/// Failures that are remembered of one network or account.
-const FAILURES_MAX: u32 = 100;
-/// Attempts of one network, or with one account, that wait at a time.
-const WAITING_MAX: usize = 4;
+
+/// How failures of one kind count.
+struct Measure {
+    /// So many cost nothing.
+    free: u32,
+    /// So many are remembered.
+    max: u32,
+    /// In this time one is forgotten.
+    forget_after: Duration,
+    /// So many attempts wait at a time, once there are more failures than are free.
+    waiting_max: usize,
+}
+
+/// Many people may share it.
+const NETWORK: Measure =
+    Measure { free: 20, max: 100, forget_after: Duration::from_secs(20), waiting_max: 4 };
+
+/// [`NETWORKS_OF_SITE`] networks.
+const SITE: Measure = Measure {
+    free: 8 * NETWORK.free,
+    max: 8 * NETWORK.max,
+    forget_after: Duration::from_millis(20_000 / 8),
+    waiting_max: NETWORKS_OF_SITE * NETWORK.waiting_max,
+};
+
+const ACCOUNT: Measure = Measure { free: 10, ..NETWORK };
 
 /// All failures that are remembered.
 pub(crate) struct Guessing {
@@ -46,14 +63,15 @@ pub(crate) struct Guessing {
     memory: Mutex<Memory>,
 }
 
-/// For each network and each account, when its last failure will be forgotten.
+/// For each network, site and account, when its last failure will be forgotten.
 #[derive(Default)]
 struct Memory {
     networks: Generations<Instant>,
+    sites: Generations<Instant>,
     accounts: Generations<Instant>,
     /// Accounts with a network from which their owners came in.
     at_home: Generations<()>,
-    /// Attempts that wait, of networks and with accounts that have failed more than is free.
+    /// Attempts that wait, of networks and sites and with accounts that have failed more than is free.
     waiting: Tally<u64>,
 }
 
@@ -69,7 +87,7 @@ pub(crate) enum Wait {
 /// A place among those who wait, given back when it is dropped.
 pub(crate) struct Turn {
     guessing: Arc<Guessing>,
-    keys: [Option<u64>; 2],
+    keys: [Option<u64>; 3],
 }
 
 impl Drop for Turn {
@@ -91,6 +109,8 @@ pub(crate) struct Attempt {
 #[derive(Clone, Copy)]
 struct Keys {
     network: u64,
+    /// Of IPv6 alone.
+    site: Option<u64>,
     account: u64,
     home: u64,
 }
@@ -111,23 +131,30 @@ impl Guessing {
         let (from, name) = (network(address), account.as_str());
         let keys = Keys {
             network: self.hasher.hash_one(from),
+            site: site(address).map(|site| self.hasher.hash_one(("site", site))),
             account: self.hasher.hash_one(name),
             home: self.hasher.hash_one((from, name)),
         };
         let mut memory = self.memory();
         let is_at_home = memory.at_home.entry(keys.home).is_some();
-        let of_network = failures(now, memory.networks.entry(keys.network).as_deref());
-        let of_account =
-            if is_at_home { 0 } else { failures(now, memory.accounts.entry(keys.account).as_deref()) };
-        let of_network = of_network.saturating_sub(FREE_OF_NETWORK);
-        let of_account = of_account.saturating_sub(FREE_OF_ACCOUNT);
-        let delay = STEP.saturating_mul(of_network.max(of_account)).min(self.delay_max);
+        let of_network = memory.networks.beyond(now, keys.network, &NETWORK);
+        let of_site = keys.site.map_or(0, |site| memory.sites.beyond(now, site, &SITE));
+        let of_account = if is_at_home { 0 } else { memory.accounts.beyond(now, keys.account, &ACCOUNT) };
+        let most = of_network.max(of_site).max(of_account);
+        let delay = STEP.saturating_mul(most).min(self.delay_max);
         let wait = if delay.is_zero() {
             Wait::None
         } else {
-            let counted = [(keys.network, of_network), (keys.account, of_account)];
-            let keys = counted.map(|(key, beyond)| (beyond > 0 && !is_at_home).then_some(key));
-            let has_room = memory.waiting.take(keys.into_iter().flatten().map(|key| (key, WAITING_MAX)));
+            let counted = [
+                (Some(keys.network), of_network, &NETWORK),
+                (keys.site, of_site, &SITE),
+                (Some(keys.account), of_account, &ACCOUNT),
+            ];
+            let is_counted = |beyond: u32| beyond > 0 && !is_at_home;
+            let keys = counted.map(|(key, beyond, _)| key.filter(|_| is_counted(beyond)));
+            let bounds = counted.map(|(_, _, measure)| measure.waiting_max);
+            let places = keys.into_iter().zip(bounds).filter_map(|(key, bound)| Some((key?, bound)));
+            let has_room = memory.waiting.take(places);
             if has_room { Wait::For(delay, Turn { guessing: Arc::clone(self), keys }) } else { Wait::TooMany }
         };
         drop(memory);
@@ -158,39 +185,51 @@ impl Drop for Attempt {
         if !self.has_failed {
             return;
         }
-        let (of_network, of_account) = {
+        let (of_network, of_site, of_account) = {
             let now = Instant::now();
             let mut memory = self.guessing.memory();
-            (memory.networks.fail(now, self.keys.network), memory.accounts.fail(now, self.keys.account))
+            (
+                memory.networks.fail(now, self.keys.network, &NETWORK),
+                self.keys.site.map_or(0, |site| memory.sites.fail(now, site, &SITE)),
+                memory.accounts.fail(now, self.keys.account, &ACCOUNT),
+            )
         };
         // Told when it begins, not for each.
-        if of_network == FREE_OF_NETWORK.saturating_add(1) {
+        if of_network == NETWORK.free.saturating_add(1) {
             tracing::warn!(network = %self.from, "many logins failed from one network, the next have to wait");
         }
-        if of_account == FREE_OF_ACCOUNT.saturating_add(1) {
+        if of_site == SITE.free.saturating_add(1) {
+            tracing::warn!(network = %self.from, "many logins failed from one site, the next have to wait");
+        }
+        if of_account == ACCOUNT.free.saturating_add(1) {
             tracing::warn!(account = %self.account, "many logins to one account failed, the next have to wait");
         }
     }
 }
 
-/// How many failures are not forgotten yet.
-fn failures(now: Instant, until: Option<&Instant>) -> u32 {
-    let left = until.map_or(Duration::ZERO, |until| until.saturating_duration_since(now));
-    let count = left.as_millis().div_ceil(FORGET_AFTER.as_millis());
-    u32::try_from(count).unwrap_or(u32::MAX)
-}
-
 impl Generations<Instant> {
+    /// How many failures are not forgotten yet.
+    fn failures(&mut self, now: Instant, key: u64, measure: &Measure) -> u32 {
+        let left = self.entry(key).map_or(Duration::ZERO, |until| until.saturating_duration_since(now));
+        let count = left.as_millis().div_ceil(measure.forget_after.as_millis());
+        u32::try_from(count).unwrap_or(u32::MAX)
+    }
+
+    /// How many more there are than are free.
+    fn beyond(&mut self, now: Instant, key: u64, measure: &Measure) -> u32 {
+        self.failures(now, key, measure).saturating_sub(measure.free)
+    }
+
     /// Adds a failure, and returns how many there are now.
-    fn fail(&mut self, now: Instant, key: u64) -> u32 {
-        let before = failures(now, self.entry(key).as_deref());
+    fn fail(&mut self, now: Instant, key: u64, measure: &Measure) -> u32 {
+        let before = self.failures(now, key, measure);
         let until = match self.entry(key) {
             Some(until) if *until > now => *until,
             _ => now,
         };
         let count = before.saturating_add(1);
-        if count <= FAILURES_MAX {
-            self.insert(key, until.checked_add(FORGET_AFTER).unwrap_or(until));
+        if count <= measure.max {
+            self.insert(key, until.checked_add(measure.forget_after).unwrap_or(until));
         }
         count
     }
@@ -242,13 +281,13 @@ mod tests {
         assert_eq!(wait(&guessing, "192.0.2.1", "carol"), MAX);
         assert_eq!(wait(&guessing, "192.0.2.2", "carol"), Duration::ZERO);
         // Of a hundred failures, seventy are forgotten.
-        tokio::time::advance(FORGET_AFTER * 70).await;
+        tokio::time::advance(NETWORK.forget_after * 70).await;
         assert_eq!(wait(&guessing, "192.0.2.1", "carol"), step(10));
-        tokio::time::advance(FORGET_AFTER * 10).await;
+        tokio::time::advance(NETWORK.forget_after * 10).await;
         assert_eq!(wait(&guessing, "192.0.2.1", "carol"), Duration::ZERO);
         fail(&guessing, "192.0.2.1", "carol", 1);
         assert_eq!(wait(&guessing, "192.0.2.1", "erin"), step(1)); // a little is remembered for longer
-        tokio::time::advance(FORGET_AFTER * 21).await;
+        tokio::time::advance(NETWORK.forget_after * 21).await;
         fail(&guessing, "192.0.2.1", "carol", 1);
         assert_eq!(wait(&guessing, "192.0.2.1", "erin"), Duration::ZERO);
     }
@@ -263,6 +302,33 @@ mod tests {
         assert_eq!(wait(&guessing, "2001:db8:0:1::1", "alice"), Duration::ZERO);
         fail(&guessing, "::ffff:192.0.2.1", "bob", 30);
         assert_eq!(wait(&guessing, "192.0.2.1", "alice"), STEP * 10);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn the_many_networks_of_one_site_count_together() {
+        let guessing = Guessing::new(MAX);
+        let network = |n: u32| format!("2001:db8:7:{n:x}::1");
+        for n in 0..SITE.free {
+            fail(&guessing, &network(n), &format!("user{n}"), 1);
+        }
+        assert_eq!(wait(&guessing, &network(9999), "alice"), Duration::ZERO);
+        for n in 0..7 {
+            fail(&guessing, &network(1000 + n), "nobody", 1);
+        }
+        assert_eq!(wait(&guessing, &network(9999), "alice"), STEP * 7);
+        assert_eq!(wait(&guessing, "2001:db8:8::1", "alice"), Duration::ZERO); // another site
+        for n in 0..2 * SITE.max {
+            fail(&guessing, &network(2000 + n), &format!("nobody{n}"), 1);
+        }
+        assert_eq!(wait(&guessing, &network(9999), "alice"), MAX);
+        // It is as many networks' worth also in what waits at a time, and in what is forgotten.
+        let begin = |n: u32| begin(&guessing, &network(3000 + n), &format!("other{n}")).1;
+        let waiting: Vec<_> = (0..100).map(begin).filter(|wait| matches!(wait, Wait::For(..))).collect();
+        assert_eq!(waiting.len(), SITE.waiting_max);
+        drop(waiting);
+        assert_eq!(SITE.waiting_max, NETWORKS_OF_SITE * NETWORK.waiting_max);
+        tokio::time::advance(NETWORK.forget_after * (NETWORK.max - NETWORK.free)).await;
+        assert_eq!(wait(&guessing, &network(9999), "alice"), Duration::ZERO);
     }
 
     #[tokio::test(start_paused = true)]
@@ -301,9 +367,9 @@ mod tests {
         };
         // With one account, from wherever; and of one network, with whatever account.
         let of_account: Vec<_> = (0..64).filter_map(|n| waits(&format!("203.0.113.{n}"), "alice")).collect();
-        assert_eq!(of_account.len(), WAITING_MAX);
+        assert_eq!(of_account.len(), NETWORK.waiting_max);
         let of_network: Vec<_> = (0..64).filter_map(|n| waits("192.0.2.8", &format!("user{n}"))).collect();
-        assert_eq!(of_network.len(), WAITING_MAX);
+        assert_eq!(of_network.len(), NETWORK.waiting_max);
         // Others do not notice, nor does the owner where she came in before.
         assert_eq!(wait(&guessing, "203.0.113.99", "bob"), Duration::ZERO);
         assert_eq!(wait(&guessing, "192.0.2.7", "alice"), Duration::ZERO);
@@ -320,7 +386,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn however_many_there_are_the_memory_is_bounded_and_holds_the_recent_ones() {
         let guessing = Guessing::new(MAX);
-        let network = |n: usize| format!("2001:db8:{:x}:{:x}::1", n / 0x1_0000, n % 0x1_0000);
+        let network = |n: usize| format!("2001:{:x}:{:x}::1", n / 0x1_0000, n % 0x1_0000);
         fail(&guessing, &network(0), "victim", 30);
         for n in 1..=5 * Generations::<Instant>::ENTRIES {
             fail(&guessing, &network(n), &format!("user{n}"), 1);
@@ -329,7 +395,7 @@ mod tests {
             }
         }
         let memory = guessing.memory();
-        for entries in [&memory.networks, &memory.accounts] {
+        for entries in [&memory.networks, &memory.sites, &memory.accounts] {
             assert!(entries.len() <= 2 * Generations::<Instant>::ENTRIES);
         }
         drop(memory);

@@ -1,5 +1,6 @@
 //! Tickets: what is durable, and who waits for it.
 
+use std::collections::HashSet;
 use std::mem;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -57,12 +58,13 @@ impl Durability {
     }
 }
 
-/// Wakes each of these once.
-pub(crate) fn wake_all(mut wake: Vec<Arc<dyn Wake>>) {
-    wake.sort_unstable_by_key(|w| Arc::as_ptr(w).addr());
-    wake.dedup_by_key(|w| Arc::as_ptr(w).addr());
+/// Wakes each of these once, in their order: where they lie in memory decides nothing.
+pub(crate) fn wake_all(wake: Vec<Arc<dyn Wake>>) {
+    let mut woken = HashSet::with_capacity(wake.len());
     for each in wake {
-        each.wake();
+        if woken.insert(Arc::as_ptr(&each).addr()) {
+            each.wake();
+        }
     }
 }
 
@@ -75,16 +77,14 @@ mod tests {
         clippy::arithmetic_side_effects
     )]
 
-    use std::sync::atomic::AtomicUsize;
-
     use super::*;
 
-    #[derive(Default)]
-    struct Bell(AtomicUsize);
+    /// Writes its number when it is woken.
+    struct Bell(u8, Arc<Mutex<Vec<u8>>>);
 
     impl Wake for Bell {
         fn wake(&self) {
-            self.0.fetch_add(1, Ordering::Relaxed);
+            self.1.lock().unwrap().push(self.0);
         }
     }
 
@@ -103,9 +103,12 @@ mod tests {
     }
 
     #[test]
-    fn each_is_woken_once() {
-        let (one, two) = (Arc::new(Bell::default()), Arc::new(Bell::default()));
-        wake_all(vec![one.clone(), two.clone(), one.clone(), one.clone()]);
-        assert_eq!((one.0.load(Ordering::Relaxed), two.0.load(Ordering::Relaxed)), (1, 1));
+    fn each_is_woken_once_in_the_order_of_its_first_commit() {
+        let rung = Arc::new(Mutex::new(Vec::new()));
+        let bells: Vec<Arc<dyn Wake>> =
+            (0..20).map(|number| Arc::new(Bell(number, rung.clone())) as Arc<dyn Wake>).collect();
+        let backwards = bells.iter().rev();
+        wake_all(backwards.clone().chain(&bells).chain(backwards).cloned().collect());
+        assert_eq!(*rung.lock().unwrap(), (0..20).rev().collect::<Vec<u8>>());
     }
 }

@@ -70,6 +70,48 @@ async fn whether_an_account_is_in_memory_does_not_show() {
 }
 
 #[tokio::test]
+async fn whether_there_is_an_account_does_not_show() {
+    let payloads = [
+        PAYLOAD,
+        "<query xmlns='jabber:iq:last'/>",
+        "<query xmlns='jabber:iq:version'/>",
+        "<query xmlns='http://jabber.org/protocol/disco#info'/>",
+        "<ping xmlns='urn:xmpp:ping'/>",
+        "<time xmlns='urn:xmpp:time'/>",
+        "<vCard xmlns='vcard-temp'/>",
+    ];
+    let world = World::with(&["alice", "bob", "carol"]).await;
+    let alice = world.online("alice", "phone").await;
+    let _bob = world.online("bob", "desk").await;
+    for is_blocked in [false, true] {
+        for payload in payloads {
+            for kind in ["get", "set"] {
+                let answer = async |name: &str| {
+                    alice.take().await;
+                    let to = format!("{name}@example.org/desk");
+                    alice.send(&format!("<iq type='{kind}' id='q' to='{to}'>{payload}</iq>")).await;
+                    format!("{:?}", alice.take().await).replace(&to, "TO")
+                };
+                let of_ghost = answer("ghost").await;
+                assert!(of_ghost.contains("error"), "{payload}");
+                for name in ["bob", "carol"] {
+                    assert_eq!(answer(name).await, of_ghost, "{kind} {payload} to {name}");
+                }
+            }
+        }
+        for name in ["bob", "carol", "ghost"] {
+            super::presence::block(&alice, &format!("{name}@example.org")).await;
+        }
+        assert!(
+            !is_blocked
+                || ask(&alice, "ghost@example.org/desk", PAYLOAD).await.as_deref() == Some("not-acceptable")
+        );
+    }
+    // A domain has no account, and nothing to hide.
+    assert_eq!(ask(&alice, "example.org/desk", payloads[1]).await.as_deref(), UNAVAILABLE);
+}
+
+#[tokio::test]
 async fn a_block_holds_for_requests_in_both_directions() {
     let world = World::with(&["alice", "bob"]).await;
     let alice = world.online("alice", "phone").await;

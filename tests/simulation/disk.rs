@@ -298,6 +298,15 @@ impl Accounts for Disk {
         self.inner.create(jid, credentials, now_micros)
     }
 
+    fn create_distinct<'a>(
+        &'a self,
+        jid: &'a BareJid,
+        credentials: &'a [(String, String)],
+        now_micros: i64,
+    ) -> BoxFuture<'a, Result<AccountId, StoreError>> {
+        self.inner.create_distinct(jid, credentials, now_micros)
+    }
+
     fn load<'a>(
         &'a self,
         jid: &'a BareJid,

@@ -109,15 +109,22 @@ impl LoggedIn {
              xmlns:stream='{NS_STREAMS}'>"
         );
         io.write_all(header.as_bytes()).await?;
-        until(&mut io, "</stream:features>").await?;
+        until(&mut io, &["</stream:features>"]).await?;
         let auth =
             format!("<auth xmlns='{NS_SASL}' mechanism='{}'>{}</auth>", MECHANISM.name, exchange.first());
-        io.write_all(auth.as_bytes()).await?;
-        let challenge = until(&mut io, "</challenge>").await?;
+        let challenge = loop {
+            io.write_all(auth.as_bytes()).await?;
+            let answer = until(&mut io, &["</challenge>", "</failure>"]).await?;
+            if answer.ends_with("</challenge>") {
+                break answer;
+            }
+            // RFC 6120 §6.5.10: the server could not read who this is.
+            assert!(answer.contains("<temporary-auth-failure"), "{answer}");
+        };
         let last = exchange.last(text_of(&challenge), &[]);
         let response = format!("<response xmlns='{NS_SASL}'>{last}</response>");
         io.write_all(response.as_bytes()).await?;
-        let success = until(&mut io, "</success>").await?;
+        let success = until(&mut io, &["</success>", "</failure>"]).await?;
         assert!(exchange.is_proven(text_of(&success)), "{success}");
         Ok(Self { io, stage: Stage::Opening, heard: Vec::new(), said: Vec::new(), reader: None })
     }
@@ -149,11 +156,11 @@ impl LoggedIn {
     }
 }
 
-/// Reads up to this end of an element.
-async fn until(io: &mut TlsStream<DuplexStream>, end: &str) -> io::Result<String> {
+/// Reads up to the end of one of these elements.
+async fn until(io: &mut TlsStream<DuplexStream>, ends: &[&str]) -> io::Result<String> {
     let mut text = String::new();
     let mut bytes = [0; 4096];
-    while !text.ends_with(end) {
+    while !ends.iter().any(|end| text.ends_with(end)) {
         let length = io.read(&mut bytes).await?;
         if length == 0 {
             return Err(io::ErrorKind::UnexpectedEof.into());

@@ -45,7 +45,7 @@ impl Run {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build();
         let recorder = Recorder::default();
         let (accounts, performed) = runtime.unwrap().block_on(async {
-            let world = Arc::new(Simulated::open(&plan.cast, plan.seed, fault).await);
+            let world = Simulated::open(&plan.cast, plan.seed, fault, &recorder).await;
             let accounts = world.people();
             let performed = perform(&plan, accounts.clone(), world, &recorder, PATIENCE, |_| {}).await;
             (accounts, performed)

@@ -4,7 +4,7 @@
 use std::net::SocketAddr;
 use std::num::NonZeroU32;
 use std::sync::atomic::{AtomicI64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, OnceLock};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, Weak};
 use std::time::Duration;
 
 use rcgen::{CertificateParams, KeyPair};
@@ -14,8 +14,9 @@ use rustls::version::TLS13;
 use tokio::task::AbortHandle;
 use tokio::time::{Instant, timeout};
 use tokio_rustls::TlsConnector;
+use tokio_util::sync::CancellationToken;
 use unisono_conformance::converge::{
-    Account, Accounts as People, Cast, DeviceNo, Link, Loss, Network, Random, World,
+    Account, Accounts as People, Cast, DeviceNo, Event, Link, Loss, Network, Random, Recorder, World,
 };
 use unisono_core::clock::{Clock, Random as Chance};
 use unisono_core::extension::Registry;
@@ -37,6 +38,8 @@ pub(super) const PASSWORD: &str = "secret";
 const GRACE: Duration = Duration::from_secs(10);
 const CURSORS_EVERY: Duration = Duration::from_millis(250);
 const SWEEP_EVERY: Duration = Duration::from_secs(1);
+/// How long it takes until a server that died by itself is there again.
+const RESTART_AFTER: Duration = Duration::from_millis(20);
 /// Bytes that are on their way between the server and the network.
 const BUFFER: usize = 64 * 1024;
 
@@ -112,12 +115,21 @@ impl Life {
 struct Server {
     random: Random,
     life: Option<Life>,
+    /// How many there were.
+    lives: u32,
     /// What is stored, while nobody uses it.
     left: Option<MemoryStore>,
+    /// It died by itself, and is about to come back.
+    restart: Option<AbortHandle>,
+    /// It did, and nobody has asked yet.
+    has_come_back: bool,
+    /// Nothing fails any more.
+    is_mended: bool,
 }
 
 /// The world of one run.
 pub(super) struct Simulated {
+    me: Weak<Self>,
     server: Mutex<Server>,
     network: Network,
     clock: Arc<PausedClock>,
@@ -125,11 +137,12 @@ pub(super) struct Simulated {
     /// By the numbers of the devices: whose they are.
     owners: Vec<usize>,
     fault: Fault,
+    recorder: Recorder,
 }
 
 impl Simulated {
     /// A server that runs, with the accounts of the cast.
-    pub(super) async fn open(cast: &Cast, seed: u64, fault: Fault) -> Self {
+    pub(super) async fn open(cast: &Cast, seed: u64, fault: Fault, recorder: &Recorder) -> Arc<Self> {
         let store = MemoryStore::new();
         for name in &cast.users {
             create(&store, name).await;
@@ -138,14 +151,25 @@ impl Simulated {
         let users = cast.users.iter().map(account).collect();
         // People come first, then those who read their archives.
         let auditors = 0..cast.users.len();
-        let world = Self {
-            server: Mutex::new(Server { random: Random::new(!seed), life: None, left: Some(store) }),
+        let server = Server {
+            random: Random::new(!seed),
+            life: None,
+            lives: 0,
+            left: Some(store),
+            restart: None,
+            has_come_back: false,
+            is_mended: false,
+        };
+        let world = Arc::new_cyclic(|me| Self {
+            me: me.clone(),
+            server: Mutex::new(server),
             network: Network::default(),
             clock: Arc::new(PausedClock { start: Instant::now(), moved: AtomicI64::new(0) }),
             people: Arc::new(People { domain: DOMAIN.to_owned(), users }),
             owners: cast.parts.iter().map(|part| part.user.0).chain(auditors).collect(),
             fault,
-        };
+            recorder: recorder.clone(),
+        });
         world.start().await.unwrap();
         world
     }
@@ -158,16 +182,80 @@ impl Simulated {
         self.server.lock().unwrap()
     }
 
-    /// The server's end of a new connection, if there is a server.
-    fn accept(&self, device: DeviceNo) -> Option<tokio::io::DuplexStream> {
+    /// The server's end of a new connection, if there is a server, and which life of it this is.
+    fn accept(&self, device: DeviceNo) -> Option<(tokio::io::DuplexStream, u32)> {
         let mut server = self.server();
+        let number = server.lives;
         let life = server.life.as_mut()?;
         let (near, far) = tokio::io::duplex(BUFFER);
         let plug = Plug::new(near);
         life.plugs.push(plug.clone());
         let peer: SocketAddr = format!("192.0.2.{}:1", device.0 + 1).parse().unwrap();
         life.c2s.serve(plug, peer, Security::DirectTls);
-        Some(far)
+        Some((far, number))
+    }
+
+    /// The server died by itself, if nobody stops it at the moment: who does has the same news.
+    fn crashed(&self) {
+        let mut server = self.server();
+        let Some(life) = server.life.take() else { return };
+        self.recorder.add(Event::ServerKilled);
+        server.left = Some(life.end());
+        let me = self.me.clone();
+        let restart = tokio::spawn(async move {
+            tokio::time::sleep(RESTART_AFTER).await;
+            let Some(world) = me.upgrade() else { return };
+            world.server().restart = None;
+            world.come_back().await;
+        });
+        server.restart = Some(restart.abort_handle());
+    }
+
+    /// Starts a server that died by itself.
+    async fn come_back(&self) {
+        if self.start_life().await {
+            self.recorder.add(Event::ServerStarted);
+            self.server().has_come_back = true;
+        }
+    }
+
+    /// Starts the server, if it does not run, and says whether it did not.
+    async fn start_life(&self) -> bool {
+        let (store, [dice, luck], is_mended) = {
+            let mut server = self.server();
+            server.restart.take().iter().for_each(AbortHandle::abort);
+            let Some(store) = server.left.take() else { return false };
+            server.lives += 1;
+            (store, [server.random.bits(), server.random.bits()].map(Random::new), server.is_mended)
+        };
+        let disk = Arc::new(Disk::new(store, luck, self.fault, self.recorder.clone()));
+        if is_mended {
+            disk.mend();
+        }
+        let mut upkeep = vec![tokio::spawn(disk.clone().work()).abort_handle()];
+        let settings =
+            Settings { domains: vec![BareJid::domain_jid(DOMAIN).unwrap()], ..Settings::default() };
+        let registry = Registry::new(unisono_xeps::ALL);
+        let random = Arc::new(Dice(Mutex::new(dice)));
+        let hub = Hub::open(disk.clone(), registry, self.clock.clone(), random, settings).await.unwrap();
+        let c2s = C2s::new(hub.clone(), trust().certs.clone(), Limits::default(), Policy::default());
+        let c2s = c2s.await.unwrap();
+        upkeep.push(tokio::spawn(housekeeping(hub.clone())).abort_handle());
+        // What it cannot take up now is taken up when somebody asks for it.
+        let restored = hub.clone();
+        upkeep.push(tokio::spawn(async move { drop(restored.restore().await) }).abort_handle());
+        let (me, crashed) = (self.me.clone(), disk.crashed.clone());
+        upkeep.push(tokio::spawn(watch(me, crashed)).abort_handle());
+        self.server().life = Some(Life { hub, c2s, disk, upkeep, plugs: Vec::new() });
+        true
+    }
+}
+
+/// Waits until the server dies by itself.
+async fn watch(world: Weak<Simulated>, crashed: CancellationToken) {
+    crashed.cancelled().await;
+    if let Some(world) = world.upgrade() {
+        world.crashed();
     }
 }
 
@@ -198,11 +286,13 @@ async fn housekeeping(hub: Arc<Hub>) {
 
 impl World for Simulated {
     async fn connect(&self, device: DeviceNo) -> anyhow::Result<Box<dyn Link>> {
-        let far = self.accept(device).ok_or_else(|| anyhow::anyhow!("the server is down"))?;
+        let (far, life) = self.accept(device).ok_or_else(|| anyhow::anyhow!("the server is down"))?;
         let near = self.network.join(device, far);
         let stream = TlsConnector::from(trust().client.clone()).connect(DOMAIN.try_into()?, near).await?;
         let name = &self.people.users[self.owners[device.0]].local;
-        Ok(Box::new(LoggedIn::new(stream, name).await?))
+        let link = LoggedIn::new(stream, name).await?;
+        anyhow::ensure!(self.server().lives == life, "the server has died meanwhile");
+        Ok(Box::new(link))
     }
 
     fn lose(&self, device: DeviceNo, how: Loss) {
@@ -215,45 +305,61 @@ impl World for Simulated {
 
     fn kill(&self) {
         let mut server = self.server();
+        server.restart.take().iter().for_each(AbortHandle::abort);
         if let Some(life) = server.life.take() {
             server.left = Some(life.end());
         }
     }
 
     async fn stop(&self) -> anyhow::Result<()> {
-        let Some(life) = self.server().life.take() else { return Ok(()) };
-        life.c2s.stop(GRACE).await;
-        // What writes to the disk goes on until all is saved.
-        life.upkeep[1..].iter().for_each(AbortHandle::abort);
-        let saved = timeout(GRACE, life.hub.save()).await;
-        life.disk.close().await;
+        let life = {
+            let mut server = self.server();
+            server.restart.take().iter().for_each(AbortHandle::abort);
+            let Some(life) = server.life.take() else { return Ok(()) };
+            life
+        };
+        let orderly = async {
+            life.c2s.stop(GRACE).await;
+            // What writes to the disk goes on until all is saved.
+            life.upkeep[1..].iter().for_each(AbortHandle::abort);
+            let saved = timeout(GRACE, life.hub.save()).await;
+            life.disk.close().await;
+            saved.map_err(|_| anyhow::anyhow!("the store did not take the last changes"))
+        };
+        let stopped = tokio::select! {
+            biased;
+            () = life.disk.crashed.cancelled() => {
+                self.recorder.add(Event::ServerKilled);
+                Ok(())
+            }
+            stopped = orderly => stopped,
+        };
         self.server().left = Some(life.end());
-        saved.map_err(|_| anyhow::anyhow!("the store did not take the last changes"))
+        stopped
     }
 
     async fn start(&self) -> anyhow::Result<()> {
-        let (store, dice, luck) = {
-            let mut server = self.server();
-            let Some(store) = server.left.take() else { anyhow::bail!("the server runs already") };
-            let [dice, luck] = [server.random.bits(), server.random.bits()].map(Random::new);
-            (store, dice, luck)
-        };
-        let disk = Arc::new(Disk::new(store, luck, self.fault));
-        let mut upkeep = vec![tokio::spawn(disk.clone().work()).abort_handle()];
-        let settings = Settings { domains: vec![BareJid::domain_jid(DOMAIN)?], ..Settings::default() };
-        let registry = Registry::new(unisono_xeps::ALL);
-        let random = Arc::new(Dice(Mutex::new(dice)));
-        let hub = Hub::open(disk.clone(), registry, self.clock.clone(), random, settings).await?;
-        let c2s = C2s::new(hub.clone(), trust().certs.clone(), Limits::default(), Policy::default()).await?;
-        upkeep.push(tokio::spawn(housekeeping(hub.clone())).abort_handle());
-        let restored = hub.clone();
-        upkeep.push(tokio::spawn(async move { restored.restore().await.unwrap() }).abort_handle());
-        self.server().life = Some(Life { hub, c2s, disk, upkeep, plugs: Vec::new() });
+        // It may have come back by itself.
+        self.start_life().await;
         Ok(())
     }
 
     async fn step_clock(&self, seconds: i64) -> anyhow::Result<()> {
         self.clock.moved.fetch_add(seconds * 1_000_000, Ordering::Relaxed);
+        Ok(())
+    }
+
+    fn has_come_back(&self) -> bool {
+        std::mem::take(&mut self.server().has_come_back)
+    }
+
+    async fn mend(&self) -> anyhow::Result<()> {
+        {
+            let mut server = self.server();
+            server.is_mended = true;
+            server.life.iter().for_each(|life| life.disk.mend());
+        }
+        self.come_back().await;
         Ok(())
     }
 }

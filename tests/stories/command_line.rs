@@ -6,6 +6,7 @@ use crate::harness::{Database, Login, Mechanism, PASSWORD, Resumption, Server, c
 
 on_each_database!(
     accounts_are_managed_with_a_server_and_without,
+    a_name_that_looks_like_another_is_refused,
     a_disabled_account_is_out_and_keeps_what_it_has,
     a_deleted_account_is_gone,
     a_kicked_session_is_over,
@@ -54,6 +55,36 @@ async fn accounts_are_managed_with_a_server_and_without(database: Database) {
         assert!(!lets_in(&server, name, "first").await, "{name}");
     }
     assert_eq!(json(&server, "version", "").await["version"], env!("CARGO_PKG_VERSION"));
+}
+
+async fn a_name_that_looks_like_another_is_refused(database: Database) {
+    let mut server = Server::start(database).await;
+    let add = |jid: &str, option: &str| format!("user add {jid} --password-stdin {option}");
+    for name in ["paypal", "cope"] {
+        assert_eq!(exit(&server, &add(&format!("{name}@example.org"), ""), "first\n").await, Some(0));
+    }
+    let digit = "paypa1@example.org";
+    let mixed = "p\u{430}yp\u{430}l@example.org";
+    let cyrillic = "\u{441}\u{43e}\u{440}\u{435}@example.org";
+    for runs in [true, false] {
+        if !runs {
+            server.stop().await;
+        }
+        for (jid, code, why) in [
+            (digit, 4, "paypa1@example.org looks like paypal@example.org, which is there already"),
+            (mixed, 2, "mixes letters of several scripts"),
+            (cyrillic, 4, "looks like cope@example.org, which is there already"),
+        ] {
+            let end = server.run(&add(jid, ""), "second\n").await;
+            let text = String::from_utf8_lossy(&end.stderr);
+            assert_eq!(end.status.code(), Some(code), "{text}");
+            assert!(text.contains(why) && text.contains("--allow-confusable"), "{text}");
+        }
+        for jid in [digit, mixed, cyrillic] {
+            assert_eq!(exit(&server, &add(jid, "--allow-confusable"), "third\n").await, Some(0), "{jid}");
+            assert_eq!(exit(&server, &format!("user delete {jid} --yes"), "").await, Some(0), "{jid}");
+        }
+    }
 }
 
 async fn a_disabled_account_is_out_and_keeps_what_it_has(database: Database) {

@@ -1,34 +1,29 @@
 //! All figures of all rounds, for programs.
 
-use serde_json::{Map, Value, json};
+use std::collections::{BTreeMap, BTreeSet};
 
-use super::{Report, Row};
+use serde::Serialize;
 
-impl Report {
-    pub(in crate::bench) fn json(&self) -> Value {
-        json!({
-            "machine": self.machine,
-            "date": self.date,
-            "load_average": { "begin": self.load[0], "end": self.load[1] },
-            "targets": self.subjects,
-            "rows": self.rows.iter().map(Row::json).collect::<Vec<_>>(),
-        })
-    }
+use super::Row;
+use crate::bench::numbers::Spread;
+
+/// A row as it is written: what follows from the rounds stands there too, for who reads it without us.
+#[derive(Serialize)]
+struct Written<'a> {
+    scenario: &'a str,
+    row: &'a str,
+    target: &'a str,
+    figures: BTreeMap<&'a str, Option<Spread>>,
+    rounds: &'a [BTreeMap<String, f64>],
+    notes: &'a [String],
 }
 
-impl Row {
-    fn json(&self) -> Value {
-        let names: std::collections::BTreeSet<&str> =
-            self.rounds.iter().flat_map(|round| round.keys().copied()).collect();
-        let figures: Map<String, Value> =
-            names.into_iter().map(|name| (name.to_owned(), json!(self.spread(name)))).collect();
-        json!({
-            "scenario": self.scenario,
-            "row": self.name,
-            "target": self.target,
-            "figures": figures,
-            "rounds": self.rounds,
-            "notes": self.notes,
-        })
+impl Serialize for Row {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let Self { scenario, name: row, target, rounds, notes } = self;
+        let names: BTreeSet<&str> =
+            rounds.iter().flat_map(|round| round.keys().map(String::as_str)).collect();
+        let figures = names.into_iter().map(|name| (name, self.spread(name))).collect();
+        Written { scenario, row, target, figures, rounds, notes }.serialize(serializer)
     }
 }

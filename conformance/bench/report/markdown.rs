@@ -5,6 +5,7 @@ use std::fmt::Write as _;
 
 use super::{Report, Row, Subject};
 use crate::bench::numbers::{Spread, spread};
+use crate::markdown::{self, Align};
 
 /// Between these lines a file may hold the tables among other things.
 const BEGIN: &str = "<!-- benchmark: written by `unisono-conformance bench --markdown` -->";
@@ -82,7 +83,7 @@ const FAULTS: [(&str, &str); 4] = [
 ];
 
 impl Report {
-    pub(in crate::bench) fn markdown(&self, plot: Option<&str>) -> String {
+    pub(crate) fn markdown(&self, plot: Option<&str>) -> String {
         let mut out = String::new();
         self.write_head(&mut out, plot);
         for table in &TABLES {
@@ -96,20 +97,16 @@ impl Report {
     // Writing to a string does not fail.
 
     fn write_head(&self, out: &mut String, plot: Option<&str>) {
-        let machine = &self.machine;
         let servers: Vec<String> = self.subjects.iter().map(Subject::full_name).collect();
         let _ = writeln!(
             out,
-            "{}, on {} ({} cores, {} MiB, Linux {}), {}. The median of the rounds, and the least and the most. \
+            "{}, on {}, {}. The median of the rounds, and the least and the most. \
              Load average at the begin {}, at the end {}; {}.\n",
             servers.join(", "),
-            machine.processor,
-            machine.cores,
-            machine.memory_mib,
-            machine.kernel,
+            self.machine,
             self.date,
-            self.load[0],
-            self.load[1],
+            self.load.begin,
+            self.load.end,
             self.others(),
         );
         if let Some(plot) = plot {
@@ -140,12 +137,10 @@ impl Report {
                 if cells.iter().all(Option::is_none) || says_nothing_new {
                     continue;
                 }
-                let mut line = format!("| {row}{suffix} |");
-                for cell in &cells {
-                    let _ = write!(line, " {} |", cell.map(show_spread).unwrap_or_default());
-                }
+                let mut line = vec![format!("{row}{suffix}")];
+                line.extend(cells.iter().map(|cell| cell.map(show_spread).unwrap_or_default()));
                 if let Some(better) = table.better {
-                    let _ = write!(line, " {} |", self.ratio(&cells, better).unwrap_or_default());
+                    line.push(self.ratio(&cells, better).unwrap_or_default());
                 }
                 lines.push(line);
             }
@@ -157,12 +152,16 @@ impl Report {
         if !table.text.is_empty() {
             let _ = writeln!(out, "{}\n", table.text);
         }
-        let mut titles: Vec<&str> = self.subjects.iter().map(|subject| subject.title.as_str()).collect();
+        let mut titles = self.titles();
         if table.better.is_some() {
             titles.push("times better than the best other");
         }
-        let _ = writeln!(out, "| | {} |\n|---|{}", titles.join(" | "), "---:|".repeat(titles.len()));
-        let _ = writeln!(out, "{}\n", lines.join("\n"));
+        out.push_str(&markdown::table(&titles, Align::Right, &lines));
+    }
+
+    /// The servers, behind the column for the names of the rows.
+    fn titles(&self) -> Vec<&str> {
+        std::iter::once("").chain(self.subjects.iter().map(|subject| subject.title.as_str())).collect()
     }
 
     /// How many times better the first server is than the best of the other servers; the floor is none.
@@ -184,21 +183,19 @@ impl Report {
                 .subjects
                 .iter()
                 .map(|subject| self.find(&row, subject).and_then(Row::faults).unwrap_or_default());
-            let cells: Vec<String> = cells.collect();
-            if cells.iter().any(|cell| !cell.is_empty()) {
-                lines.push(format!("| {row} | {} |", cells.join(" | ")));
+            let line: Vec<String> = std::iter::once(row.clone()).chain(cells).collect();
+            if line.iter().skip(1).any(|cell| !cell.is_empty()) {
+                lines.push(line);
             }
         }
         if lines.is_empty() {
             return;
         }
-        let titles: Vec<&str> = self.subjects.iter().map(|subject| subject.title.as_str()).collect();
         let _ = writeln!(
             out,
             "### Lost, doubled, out of order\n\nOf all messages, on every device, in all rounds.\n"
         );
-        let _ = writeln!(out, "| | {} |\n|---|{}", titles.join(" | "), "---|".repeat(titles.len()));
-        let _ = writeln!(out, "{}\n", lines.join("\n"));
+        out.push_str(&markdown::table(&self.titles(), Align::Left, &lines));
     }
 
     fn write_notes(&self, out: &mut String) {
@@ -212,12 +209,12 @@ impl Report {
     }
 
     /// The names of the rows, in the order in which they were measured.
-    pub(super) fn operations(&self) -> Vec<String> {
+    pub(crate) fn operations(&self) -> Vec<String> {
         let mut seen = BTreeSet::new();
         self.rows.iter().filter(|row| seen.insert(&row.name)).map(|row| row.name.clone()).collect()
     }
 
-    pub(super) fn find(&self, name: &str, subject: &Subject) -> Option<&Row> {
+    pub(crate) fn find(&self, name: &str, subject: &Subject) -> Option<&Row> {
         self.rows.iter().find(|row| row.name == name && row.target == subject.name)
     }
 
@@ -252,7 +249,7 @@ fn show_spread(spread: Spread) -> String {
 }
 
 /// Three digits say enough.
-pub(super) fn show(value: f64) -> String {
+pub(crate) fn show(value: f64) -> String {
     match value.abs() {
         size if size >= 99.5 => format!("{value:.0}"),
         size if size >= 9.95 => format!("{value:.1}"),

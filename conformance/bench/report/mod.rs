@@ -6,56 +6,90 @@ mod svg;
 
 use std::collections::BTreeMap;
 
+use serde::{Deserialize, Serialize};
+
 use super::machine::{self, Machine};
 use super::numbers::{Spread, spread};
 use super::sample::Sample;
 use super::server::FLOOR;
 
+pub(crate) use markdown::show;
 pub(super) use markdown::splice;
 
+/// What must not happen to a message.
+pub(crate) const FAULTS: [&str; 3] = ["lost", "doubled", "out_of_order"];
+
 /// One server of the run.
-#[derive(Debug, serde::Serialize)]
-struct Subject {
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(crate) struct Subject {
     /// As on the command line.
-    name: String,
-    title: String,
-    version: String,
+    pub(crate) name: String,
+    pub(crate) title: String,
+    pub(crate) version: String,
 }
 
 /// All rounds of one row on one server.
-#[derive(Debug)]
-struct Row {
+#[derive(Debug, Clone, Deserialize)]
+pub(crate) struct Row {
     scenario: String,
-    name: String,
+    #[serde(rename = "row")]
+    pub(crate) name: String,
     target: String,
-    rounds: Vec<BTreeMap<&'static str, f64>>,
+    /// Empty where it could not be measured.
+    rounds: Vec<BTreeMap<String, f64>>,
     notes: Vec<String>,
 }
 
-#[derive(Debug)]
-pub(super) struct Report {
-    machine: Machine,
+/// Load averages as the kernel tells them.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+struct Load {
+    begin: String,
+    end: String,
+}
+
+/// Can be kept as JSON and read again.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(crate) struct Report {
+    pub(crate) machine: Machine,
     /// The day of the run, in UTC.
-    date: String,
-    /// Load averages at the begin and at the end.
-    load: [String; 2],
-    subjects: Vec<Subject>,
+    pub(crate) date: String,
+    #[serde(rename = "load_average")]
+    load: Load,
+    /// Whether the numbers were small, so that they say little.
+    pub(crate) is_quick: bool,
+    #[serde(rename = "targets")]
+    pub(crate) subjects: Vec<Subject>,
     rows: Vec<Row>,
-    is_clean: bool,
-    is_complete: bool,
 }
 
 impl Report {
-    pub(super) fn new() -> Self {
+    pub(super) fn new(is_quick: bool) -> Self {
         Self {
             machine: Machine::this(),
             date: time::OffsetDateTime::now_utc().date().to_string(),
-            load: [machine::load_average(), String::new()],
+            load: Load { begin: machine::load_average(), end: String::new() },
+            is_quick,
             subjects: Vec::new(),
             rows: Vec::new(),
-            is_clean: true,
-            is_complete: true,
         }
+    }
+
+    /// What was measured later, of other scenarios.
+    pub(crate) fn append(&mut self, later: Self) {
+        for subject in later.subjects {
+            if !self.subjects.iter().any(|known| known.name == subject.name) {
+                self.subjects.push(subject);
+            }
+        }
+        self.rows.extend(later.rows);
+        self.load.end = later.load.end;
+        self.is_quick |= later.is_quick;
+    }
+
+    /// Keeps the rows whose names are wanted.
+    #[cfg(test)]
+    pub(crate) fn retain(&mut self, is_wanted: impl Fn(&str) -> bool) {
+        self.rows.retain(|row| is_wanted(&row.name));
     }
 
     pub(super) fn add_target(&mut self, name: &str, title: &str, version: &str) {
@@ -68,9 +102,9 @@ impl Report {
 
     pub(super) fn add(&mut self, scenario: &str, target: &str, samples: Vec<Sample>) {
         for sample in samples {
-            self.is_clean &= sample.is_clean();
             let row = self.row(scenario, target, sample.row);
-            row.rounds.push(sample.figures);
+            row.rounds
+                .push(sample.figures.into_iter().map(|(name, value)| (name.to_owned(), value)).collect());
             for note in sample.notes {
                 if !row.notes.contains(&note) {
                     row.notes.push(note);
@@ -100,36 +134,42 @@ impl Report {
 
     /// A scenario that a server could not be measured in.
     pub(super) fn add_failure(&mut self, scenario: &str, target: &str, error: &anyhow::Error) {
-        let mut sample = Sample::new(scenario);
-        sample.note(format!("could not be measured: {error:#}"));
-        self.add(scenario, target, vec![sample]);
-        self.is_complete = false;
+        self.add(scenario, target, vec![Sample::failed(scenario, error)]);
     }
 
     pub(super) fn end(&mut self) {
-        self.load[1] = machine::load_average();
+        self.load.end = machine::load_average();
     }
 
     /// Whether all was measured, and nothing was lost, doubled or out of order, on any server.
     pub(super) fn is_clean(&self) -> bool {
-        self.is_clean && self.is_complete
+        let is_complete = self.rows.iter().flat_map(|row| &row.rounds).all(|round| !round.is_empty());
+        is_complete && self.rows.iter().all(|row| row.sum(&FAULTS) == 0.0)
     }
 }
 
 impl Subject {
-    fn full_name(&self) -> String {
+    pub(crate) fn full_name(&self) -> String {
         format!("{} {}", self.title, self.version).trim_end().to_owned()
     }
 
-    fn is_floor(&self) -> bool {
+    pub(crate) fn is_floor(&self) -> bool {
         self.name == FLOOR
     }
 }
 
 impl Row {
     /// The rounds of one figure.
-    fn spread(&self, figure: &str) -> Option<Spread> {
+    pub(crate) fn spread(&self, figure: &str) -> Option<Spread> {
         spread(self.rounds.iter().filter_map(|round| round.get(figure).copied()).collect())
+    }
+
+    /// Of these figures, in all rounds.
+    pub(crate) fn sum(&self, figures: &[&str]) -> f64 {
+        let of_round = |round: &BTreeMap<String, f64>| -> f64 {
+            figures.iter().filter_map(|figure| round.get(*figure)).sum()
+        };
+        self.rounds.iter().map(of_round).sum()
     }
 }
 
@@ -139,7 +179,7 @@ mod tests {
 
     /// A report on three servers and the floor.
     pub(super) fn report() -> Report {
-        let mut report = Report::new();
+        let mut report = Report::new(false);
         report.add_target("unisono", "Unisono", "0.1");
         report.add_target("prosody", "Prosody", "0.12.3 & more");
         report.add_target("ejabberd", "ejabberd", "");
@@ -175,9 +215,13 @@ mod tests {
     fn a_fault_on_any_server_is_not_forgotten() {
         let mut report = report();
         assert!(!report.is_clean());
-        report.is_clean = true;
-        report.add("routed", "unisono", vec![Sample::new("routed")]);
+        report.rows.retain(|row| row.target != "prosody");
         assert!(report.is_clean());
+        report.add_failure("paging", "unisono", &anyhow::anyhow!("no page"));
+        assert!(!report.is_clean());
+        let mut late = Sample::new("routed");
+        late.note("late");
+        report.add("routed", "prosody", vec![late]);
         report.add_notes("routed", "prosody", &["other".to_owned()]);
         let notes = report.rows.iter().find(|row| row.target == "prosody").map(|row| row.notes.as_slice());
         assert_eq!(notes, Some(&["late".to_owned(), "other".to_owned()][..]));

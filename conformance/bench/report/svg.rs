@@ -74,7 +74,7 @@ impl Scale {
 // Writing to a string does not fail.
 
 impl Report {
-    pub(in crate::bench) fn svg(&self) -> String {
+    pub(crate) fn svg(&self) -> String {
         let mut body = String::new();
         let mut y = 24.0;
         self.legend(&mut body, y);

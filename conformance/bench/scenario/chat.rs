@@ -88,9 +88,6 @@ impl Chat {
         let per_second = extent.per_second.unwrap_or(self.kind.per_second);
         let paced = self.traffic.run(Pace::Open { per_second }, extent.duration, extent.settle, tree).await?;
         sample.set_usage(free.messages, free.usage);
-        if free.usage.is_bound_by_load() {
-            sample.note("the rate was limited by the load, not by the server");
-        }
         sample.set("per_second", float(free.messages) / free.seconds);
         sample.set("messages", float(free.messages));
         sample.set("copies", float(self.traffic.copies()));
@@ -114,7 +111,7 @@ impl Chat {
         let mut faults = free.faults;
         faults.add(paced.faults);
         sample.set_faults(faults);
-        sample.set("memory_mib", float(tree.memory()?.pss) / 1024.0);
+        sample.set_memory(tree.memory()?);
         Ok(vec![sample])
     }
 

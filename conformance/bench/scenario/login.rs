@@ -62,9 +62,7 @@ impl Login {
         sample.set("per_second", per_second);
         sample.set_usage(size(extent.logins), usage);
         sample.set_latencies(&latencies);
-        if usage.is_bound_by_load() {
-            sample.note("the rate was limited by the load, not by the server");
-        }
+        sample.set_memory(self.server.tree.memory()?);
         Ok(vec![sample])
     }
 }

@@ -55,8 +55,8 @@ pub(super) struct Extent {
     pub(super) idle: Vec<usize>,
     /// How long they do nothing first.
     pub(super) idle_settle: Duration,
-    /// Messages in the archive that is paged through.
-    pub(super) page_messages: u64,
+    /// Messages in the archives that are paged through.
+    pub(super) page_messages: Vec<u64>,
     pub(super) resumes: usize,
     /// Sessions that a restart meets.
     pub(super) restart_sessions: usize,

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context as _, Result, ensure};
+use anyhow::{Context as _, Result, bail, ensure};
 
 use super::Extent;
 use crate::bench::clock::{Clock, Meter};
@@ -13,7 +13,7 @@ use crate::bench::parallel::in_parallel;
 use crate::bench::sample::Sample;
 use crate::bench::scan;
 use crate::bench::server::Server;
-use crate::bench::session::{Account, Session, Wants};
+use crate::bench::session::{Account, Door, Session, Wants};
 use crate::bench::tracker::Faults;
 
 /// Messages of a page: what each server gives at once.
@@ -25,6 +25,9 @@ const READERS: usize = 4;
 /// Messages on their way while the archive is filled.
 const BURST: u64 = 64;
 
+/// How long that may take: some servers need more time for each message the more there are.
+const FILL_MAX: Duration = Duration::from_secs(2400);
+
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Direction {
     Forward,
@@ -33,8 +36,15 @@ enum Direction {
 
 pub(in crate::bench) struct Paging {
     pub(super) server: Server,
+    archives: Vec<Archive>,
+}
+
+/// An account and how many messages it has.
+struct Archive {
     reader: Arc<Account>,
     messages: u64,
+    /// Why there are fewer.
+    failure: Option<anyhow::Error>,
 }
 
 /// What one device found, page by page.
@@ -60,22 +70,63 @@ impl Deadline {
 
 impl Paging {
     pub(super) async fn prepare(server: Server, extent: &Extent) -> Result<Self> {
-        let accounts = server.accounts("paging", 2).await?;
-        let [reader, writer] = accounts.as_slice() else { anyhow::bail!("no accounts") };
-        let paging = Self { reader: Arc::clone(reader), messages: extent.page_messages, server };
-        paging.fill(writer).await.context("cannot fill the archive")?;
-        for direction in [Direction::Forward, Direction::Back] {
-            paging.read(direction, Duration::from_millis(500)).await?;
+        let accounts = server.accounts("paging", extent.page_messages.len().saturating_mul(2)).await?;
+        let mut archives = Vec::new();
+        for (two, messages) in accounts.chunks(2).zip(&extent.page_messages) {
+            let [reader, writer] = two else { bail!("no accounts") };
+            let mut archive = Archive { reader: Arc::clone(reader), messages: *messages, failure: None };
+            // What is too much for a server in one archive says nothing of the others.
+            archive.failure = archive.prepare(&server.door, writer).await.err();
+            archives.push(archive);
         }
-        Ok(paging)
+        Ok(Self { server, archives })
     }
 
-    async fn fill(&self, writer: &Account) -> Result<()> {
-        let door = &self.server.door;
+    pub(super) async fn round(&mut self, extent: &Extent) -> Result<Vec<Sample>> {
+        let mut samples = Vec::new();
+        for archive in &mut self.archives {
+            for direction in [Direction::Forward, Direction::Back] {
+                let row = format!("page {} in {}", direction.name(), archive.messages);
+                if archive.failure.is_none() {
+                    match archive.measure(direction, &row, &self.server, extent).await {
+                        Ok(sample) => samples.push(sample),
+                        Err(error) => archive.failure = Some(error),
+                    }
+                }
+                if let Some(error) = &archive.failure {
+                    samples.push(Sample::failed(&row, error));
+                }
+            }
+        }
+        Ok(samples)
+    }
+}
+
+impl Direction {
+    fn name(self) -> &'static str {
+        match self {
+            Self::Forward => "forward",
+            Self::Back => "back",
+        }
+    }
+}
+
+impl Archive {
+    async fn prepare(&self, door: &Door, writer: &Account) -> Result<()> {
+        self.fill(door, writer).await.context("cannot fill the archive")?;
+        for direction in [Direction::Forward, Direction::Back] {
+            self.read(door, direction, Duration::from_millis(500)).await?;
+        }
+        Ok(())
+    }
+
+    async fn fill(&self, door: &Door, writer: &Account) -> Result<()> {
         let mut from = Session::log_in(door, 0, writer, "writer", Wants::default()).await?;
         let mut to = Session::log_in(door, 0, &self.reader, "reader", Wants::default()).await?;
-        let mut number = 0;
+        let (mut number, start) = (0, Instant::now());
         while number < self.messages {
+            let time = start.elapsed();
+            ensure!(time < FILL_MAX, "{number} of {} messages after {} s", self.messages, time.as_secs());
             let end = number.saturating_add(BURST).min(self.messages);
             for number in number..end {
                 let marker = Marker { sender: 0, number, due: 0 };
@@ -101,8 +152,8 @@ impl Paging {
     }
 
     /// Walks through the archive again and again for a while, but once at least begins to.
-    async fn read(&self, direction: Direction, duration: Duration) -> Result<Vec<Walk>> {
-        let (door, reader) = (self.server.door.clone(), Arc::clone(&self.reader));
+    async fn read(&self, door: &Door, direction: Direction, duration: Duration) -> Result<Vec<Walk>> {
+        let (door, reader) = (door.clone(), Arc::clone(&self.reader));
         let walks = in_parallel(READERS, READERS, move |number| {
             let (door, reader) = (door.clone(), Arc::clone(&reader));
             async move {
@@ -119,39 +170,37 @@ impl Paging {
         Ok(walks.await?.into_iter().flatten().collect())
     }
 
-    pub(super) async fn round(&self, extent: &Extent) -> Result<Vec<Sample>> {
-        let mut samples = Vec::new();
-        for (direction, name) in [(Direction::Forward, "forward"), (Direction::Back, "back")] {
-            let meter = Meter::start(self.server.tree)?;
-            let start = Instant::now();
-            let walks = self.read(direction, extent.duration).await?;
-            let seconds = start.elapsed().as_secs_f64();
-            tokio::time::sleep(extent.settle).await;
-            let usage = meter.stop()?;
-            let mut sample = Sample::new(&format!("page {name} in {}", self.messages));
-            let pages: u64 = walks.iter().map(|walk| size(walk.pages.len())).sum();
-            let mut faults = Faults::default();
-            for walk in &walks {
-                faults.add(walk.faults(direction, self.messages));
-            }
-            sample.set_usage(pages, usage);
-            sample.set("per_second", float(pages) / seconds);
-            sample.set("pages", float(pages));
-            sample.set_faults(faults);
-            sample.set("memory_mib", float(self.server.tree.memory()?.pss) / 1024.0);
-            let complete = walks.iter().filter(|walk| walk.is_complete).count();
-            sample.set("complete_walks", float(size(complete)));
-            if complete == 0 {
-                sample.note("no device came to the other end in time: the pages are those where it began");
-            }
-            sample
-                .set_latencies(&Latencies::new(walks.into_iter().flat_map(|walk| walk.latencies).collect()));
-            if usage.is_bound_by_load() {
-                sample.note("the rate was limited by the load, not by the server");
-            }
-            samples.push(sample);
+    async fn measure(
+        &self,
+        direction: Direction,
+        row: &str,
+        server: &Server,
+        extent: &Extent,
+    ) -> Result<Sample> {
+        let meter = Meter::start(server.tree)?;
+        let start = Instant::now();
+        let walks = self.read(&server.door, direction, extent.duration).await?;
+        let seconds = start.elapsed().as_secs_f64();
+        tokio::time::sleep(extent.settle).await;
+        let usage = meter.stop()?;
+        let mut sample = Sample::new(row);
+        let pages: u64 = walks.iter().map(|walk| size(walk.pages.len())).sum();
+        let mut faults = Faults::default();
+        for walk in &walks {
+            faults.add(walk.faults(direction, self.messages));
         }
-        Ok(samples)
+        sample.set_usage(pages, usage);
+        sample.set("per_second", float(pages) / seconds);
+        sample.set("pages", float(pages));
+        sample.set_faults(faults);
+        sample.set_memory(server.tree.memory()?);
+        let complete = walks.iter().filter(|walk| walk.is_complete).count();
+        sample.set("complete_walks", float(size(complete)));
+        if complete == 0 {
+            sample.note("no device came to the other end in time: the pages are those where it began");
+        }
+        sample.set_latencies(&Latencies::new(walks.into_iter().flat_map(|walk| walk.latencies).collect()));
+        Ok(sample)
     }
 }
 

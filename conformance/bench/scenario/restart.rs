@@ -95,11 +95,8 @@ impl Restart {
         sample.set("return_seconds", back.as_secs_f64());
         let refused = returns.iter().filter(|(is_resumed, _)| !is_resumed).count();
         sample.set("not_resumed", float(size(refused)));
-        sample.set("memory_mib", float(self.server.tree.memory()?.pss) / 1024.0);
+        sample.set_memory(self.server.tree.memory()?);
         sample.set_latencies(&Latencies::new(returns.into_iter().map(|(_, latency)| latency).collect()));
-        if usage.is_bound_by_load() {
-            sample.note("the rate was limited by the load, not by the server");
-        }
         Ok(vec![sample])
     }
 }

@@ -118,6 +118,7 @@ impl Resume {
         let mut sample = Sample::new(&format!("resume amid {MESSAGES} messages"));
         sample.set_usage(size(returns.len()), usage);
         sample.set("per_second", float(size(returns.len())) / seconds);
+        sample.set_memory(self.server.tree.memory()?);
         sample.set_faults(self.faults().await.since(before));
         let refused = returns.iter().filter(|one| matches!(one, Return::Afresh(_))).count();
         sample.set("not_resumed", float(size(refused)));

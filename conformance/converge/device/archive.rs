@@ -6,6 +6,7 @@ use super::super::cast::Kind;
 use super::super::content::Id;
 use super::super::history::{Fact, Way};
 use super::Device;
+use super::negotiation::is_servers_fault;
 use crate::xml::{Element, NS_CLIENT, escape};
 
 const NS_MAM: &str = "urn:xmpp:mam:2";
@@ -115,9 +116,15 @@ impl Device {
         let is_gone = iq
             .child(NS_CLIENT, "error")
             .is_some_and(|error| error.children().any(|c| c.name == "item-not-found"));
-        if let Some(stanza_id) = self.last_id.take().filter(|_| is_gone) {
+        if is_gone && let Some(stanza_id) = self.last_id.take() {
             self.learn(Fact::Forgotten { stanza_id });
             self.start_paging();
+        } else if is_servers_fault(iq) {
+            self.learn(Fact::Failed { what: format!("the archive cannot be read: {iq}") });
+            let request = self.query(self.last_id.clone().as_deref());
+            if let Some(paging) = &mut self.paging {
+                paging.request = request;
+            }
         } else {
             self.odd(format!("the archive cannot be read: {iq}"));
             self.paging = None;

@@ -54,6 +54,8 @@ pub enum Output {
     Reopen,
     /// The connection is over.
     HangUp,
+    /// It calls again by itself.
+    Return,
     Learned(Fact),
 }
 
@@ -270,8 +272,12 @@ impl Device {
 
     fn end(&mut self, end: End) {
         self.forget_connection();
+        let is_servers_fault = matches!(&end, End::Closed(Some(error)) if error == "internal-server-error");
         self.learn(Fact::Ended(end));
         self.outputs.push_back(Output::HangUp);
+        if is_servers_fault {
+            self.outputs.push_back(Output::Return);
+        }
     }
 
     fn forget_connection(&mut self) {

@@ -101,6 +101,10 @@ impl Device {
         let jid =
             answer.child(NS_BIND, "bind").and_then(|bind| bind.child(NS_BIND, "jid")).map(Element::text);
         let wanted = format!("{}/{}", self.own_jid(), self.part.resource);
+        if is_servers_fault(answer) {
+            self.learn(Fact::Failed { what: format!("binding {wanted} was answered with {answer}") });
+            return self.bind();
+        }
         if jid.as_deref() != Some(wanted.as_str()) {
             self.odd(format!("binding {wanted} was answered with {answer}"));
             return self.drop_connection();
@@ -160,6 +164,12 @@ impl Device {
             self.send(format!("<{name} xmlns='{NS_CSI}'/>"));
         }
     }
+}
+
+/// RFC 6120 §8.3.3.6: the server could not do what it was asked, and may be able to another time.
+pub(super) fn is_servers_fault(answer: &Element) -> bool {
+    let error = answer.child(NS_CLIENT, "error");
+    error.is_some_and(|error| error.children().any(|child| child.name == "internal-server-error"))
 }
 
 /// The answer to the request of this id.

@@ -141,6 +141,13 @@ impl<'a> Case<'a> {
         (0..self.cast.users.len()).map(UserNo).find(|user| self.accounts.jid(*user) == bare)
     }
 
+    /// It came back, because the server could not read its store when it came.
+    pub(super) fn could_not_be_taken(&self, letter: &Letter<'_>) -> bool {
+        let since = self.events.get(letter.first_sent..).unwrap_or_default();
+        letter.refused.is_some_and(|xml| xml.contains("internal-server-error"))
+            && since.contains(&Event::StoreFailed)
+    }
+
     fn read_letters(&mut self) {
         for (moment, device, fact) in self.facts() {
             match fact {

@@ -19,9 +19,12 @@ pub(super) fn check(case: &Case<'_>, violations: &mut Vec<Violation>) {
             }
             Event::ServerStarted => is_up = true,
             Event::SettleBegan => {}
+            Event::StoreFailed => states.iter_mut().for_each(|state| state.connection.store_failed = true),
             Event::NetworkLost(device) => {
-                if let Some(state) = states.get_mut(device.0) {
-                    state.connection = Connection { has_cause: true, is_lost: true };
+                if let Some(Connection { has_cause, is_lost, .. }) =
+                    states.get_mut(device.0).map(|state| &mut state.connection)
+                {
+                    (*has_cause, *is_lost) = (true, true);
                 }
             }
             Event::Device(device, fact) => {
@@ -46,6 +49,8 @@ struct Connection {
     has_cause: bool,
     /// The network failed since the last one ended; a connection that is being made fails with it.
     is_lost: bool,
+    /// The server could not read its store since it was made, and may say so.
+    store_failed: bool,
 }
 
 #[derive(Default)]
@@ -75,7 +80,10 @@ impl State {
         let State { connection, session } = self;
         let had_cause = connection.has_cause || !is_up;
         match fact {
-            Fact::Connected => connection.has_cause = !is_up || connection.is_lost,
+            Fact::Connected => {
+                connection.has_cause = !is_up || connection.is_lost;
+                connection.store_failed = false;
+            }
             Fact::Ended(_) => connection.is_lost = false,
             Fact::Bound => *session = Session { was_killed: !is_up, is_acknowledged: false },
             Fact::Resumed => session.was_killed = !is_up,
@@ -97,11 +105,13 @@ impl State {
                 tell(Rule::WrongCount, text);
             }
             Fact::Stuck { what } => tell(Rule::Stuck, format!("{who}: {what}")),
+            Fact::Failed { what } if !connection.store_failed => tell(Rule::Odd, format!("{who}: {what}")),
             Fact::Odd { what } => tell(Rule::Odd, format!("{who}: {what}")),
             _ => {}
         }
         if let Fact::Ended(End::Closed(error) | End::Broken(error)) = fact
             && !had_cause
+            && !(connection.store_failed && error.as_deref() == Some("internal-server-error"))
         {
             let error = error.as_deref().unwrap_or("no error");
             tell(Rule::Ended, format!("the server ended the stream of {who} without a cause: {error}"));
@@ -114,7 +124,7 @@ fn surroundings(case: &Case<'_>, moment: Moment, device: DeviceNo) -> Vec<String
     let concerns = |event: &Event| match event {
         Event::Device(other, _) | Event::NetworkLost(other) => *other == device,
         Event::SettleBegan => false,
-        Event::ServerKilled | Event::ServerStopping | Event::ServerStarted => true,
+        Event::ServerKilled | Event::ServerStopping | Event::ServerStarted | Event::StoreFailed => true,
     };
     let before = case.events.iter().enumerate().take(moment.saturating_add(1));
     let all: Vec<_> = before.filter(|(_, event)| concerns(event)).collect();

@@ -8,6 +8,7 @@
 mod class;
 mod domain;
 mod error;
+mod lookalike;
 mod parse;
 mod plain;
 mod precis;
@@ -15,6 +16,7 @@ mod precis;
 use std::{borrow::Borrow, cmp::Ordering, fmt, hash::Hash, hash::Hasher, str::FromStr, sync::Arc};
 
 pub use error::{JidError, JidPart};
+pub use lookalike::unicode_tables;
 pub use precis::opaque_string;
 
 /// Bytes of one part of an address, after all mapping (RFC 7622 §3.1).

@@ -15,10 +15,14 @@ use unisono_core::storage::{AccountState, AccountSummary, StoreError};
 use unisono_net::sasl::{Password, fresh_keys};
 
 use super::types::{
-    ApiError, ClientState, DeviceKind, DeviceReport, DeviceState, DoctorReport, ErrorCode, Kicked, Secret,
-    SessionInfo, SessionList, StreamManagement, USERS_MAX, UserInfo, UserPage, UserState, VersionInfo,
+    ApiError, ClientState, DeviceKind, DeviceReport, DeviceState, DoctorReport, ErrorCode, Kicked, Names,
+    Secret, SessionInfo, SessionList, StreamManagement, USERS_MAX, UserInfo, UserPage, UserState,
+    VersionInfo,
 };
 use crate::cli::{Admin, Answer};
+
+/// What to do where a name is refused.
+const CONFUSABLE: &str = "`--allow-confusable`, or `allow_confusable` in a request, lets it in";
 
 /// What a running server says of itself.
 #[derive(Clone, Debug, Default)]
@@ -109,7 +113,7 @@ impl Admin for LocalAdmin {
         Box::pin(async move { Ok(self.info(&self.summary(jid).await?)) })
     }
 
-    fn add_user<'a>(&'a self, jid: &'a BareJid, password: &'a Secret) -> Answer<'a, UserInfo> {
+    fn add_user<'a>(&'a self, jid: &'a BareJid, password: &'a Secret, names: Names) -> Answer<'a, UserInfo> {
         Box::pin(async move {
             if jid.local().is_none() {
                 return Err(ApiError::new(
@@ -121,11 +125,24 @@ impl Admin for LocalAdmin {
                 let text = format!("{} is not a domain of this server", jid.domain());
                 return Err(ApiError::new(ErrorCode::InvalidRequest, text));
             }
+            if names == Names::Distinct && jid.mixes_scripts() {
+                let text = format!("the name of {jid} mixes letters of several scripts ({CONFUSABLE})");
+                return Err(ApiError::new(ErrorCode::InvalidRequest, text));
+            }
             let credentials = self.credentials(password).await?;
             let now = self.hub.clock.now_micros();
-            self.hub.store.create(jid, &credentials, now).await.map_err(|error| match error {
+            let store = &self.hub.store;
+            let created = match names {
+                Names::Distinct => store.create_distinct(jid, &credentials, now).await,
+                Names::Any => store.create(jid, &credentials, now).await,
+            };
+            created.map_err(|error| match error {
                 StoreError::Exists => {
                     ApiError::new(ErrorCode::AlreadyExists, format!("{jid} is there already"))
+                }
+                StoreError::Alike(other) => {
+                    let text = format!("{jid} looks like {other}, which is there already ({CONFUSABLE})");
+                    ApiError::new(ErrorCode::AlreadyExists, text)
                 }
                 other => refused(other),
             })?;
@@ -283,7 +300,7 @@ fn unknown(jid: &BareJid) -> ApiError {
 fn refused(error: StoreError) -> ApiError {
     match error {
         StoreError::NotFound => ApiError::new(ErrorCode::NotFound, "not there"),
-        StoreError::Exists => ApiError::new(ErrorCode::AlreadyExists, "there already"),
+        StoreError::Exists | StoreError::Alike(_) => ApiError::new(ErrorCode::AlreadyExists, "there already"),
         StoreError::Unavailable(_) | StoreError::Corrupt(_) => {
             tracing::error!(%error, "cannot use the store");
             ApiError::new(ErrorCode::Unavailable, "the store cannot be used, the log of the server says why")

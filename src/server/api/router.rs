@@ -59,7 +59,7 @@ async fn users(State(admin): State<Shared>, Query(query): Query<Page>) -> Respon
 async fn add_user(State(admin): State<Shared>, body: axum::body::Bytes) -> Response {
     let result = async {
         let user: NewUser = parse(&body)?;
-        admin.add_user(&bare(&user.jid)?, &user.password).await
+        admin.add_user(&bare(&user.jid)?, &user.password, user.allow_confusable).await
     };
     match result.await {
         Ok(user) => (StatusCode::CREATED, Json(user)).into_response(),

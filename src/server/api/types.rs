@@ -89,6 +89,39 @@ pub struct NewUser {
     pub jid: String,
     /// Its password.
     pub password: Secret,
+    /// Also a name that looks like that of another account, or mixes letters of several scripts.
+    #[serde(default, skip_serializing_if = "Names::are_distinct")]
+    pub allow_confusable: Names,
+}
+
+/// Which names an account may be created with; a `bool` on the wire.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(from = "bool", into = "bool")]
+pub enum Names {
+    /// Those that nobody takes for another one.
+    #[default]
+    Distinct,
+    /// All that an address can have.
+    Any,
+}
+
+impl Names {
+    #[expect(clippy::trivially_copy_pass_by_ref, reason = "the shape that serde wants")]
+    fn are_distinct(&self) -> bool {
+        *self == Self::Distinct
+    }
+}
+
+impl From<bool> for Names {
+    fn from(allow_confusable: bool) -> Self {
+        if allow_confusable { Self::Any } else { Self::Distinct }
+    }
+}
+
+impl From<Names> for bool {
+    fn from(names: Names) -> Self {
+        names == Names::Any
+    }
 }
 
 /// A change of an account.
@@ -429,7 +462,8 @@ mod tests {
 
     #[test]
     fn a_password_is_sent_but_not_shown() {
-        let user = NewUser { jid: "a@b".into(), password: Secret::new("geheim") };
+        let password = Secret::new("geheim");
+        let user = NewUser { jid: "a@b".into(), password, allow_confusable: Names::Distinct };
         assert_eq!(serde_json::to_string(&user).unwrap(), r#"{"jid":"a@b","password":"geheim"}"#);
         assert!(!format!("{user:?}").contains("geheim"));
     }

@@ -6,7 +6,7 @@ use std::pin::Pin;
 use unisono_core::jid::{BareJid, Jid};
 
 use crate::api::types::{
-    ApiError, DoctorReport, Kicked, Secret, SessionList, UserInfo, UserPage, UserState, VersionInfo,
+    ApiError, DoctorReport, Kicked, Names, Secret, SessionList, UserInfo, UserPage, UserState, VersionInfo,
 };
 
 /// A future answer.
@@ -24,9 +24,9 @@ pub trait Admin: Send + Sync {
     /// One account. `NotFound` if there is none.
     fn user<'a>(&'a self, jid: &'a BareJid) -> Answer<'a, UserInfo>;
 
-    /// Creates an account. `AlreadyExists` if there is one, `InvalidRequest` if the domain is not
-    /// served or the password is not allowed.
-    fn add_user<'a>(&'a self, jid: &'a BareJid, password: &'a Secret) -> Answer<'a, UserInfo>;
+    /// Creates an account. `AlreadyExists` if there is one, also one that looks alike; `InvalidRequest` if the domain
+    /// is not served, or the name or the password is not allowed.
+    fn add_user<'a>(&'a self, jid: &'a BareJid, password: &'a Secret, names: Names) -> Answer<'a, UserInfo>;
 
     /// Replaces the password and ends all that the old one had opened.
     fn set_password<'a>(&'a self, jid: &'a BareJid, password: &'a Secret) -> Answer<'a, ()>;

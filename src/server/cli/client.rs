@@ -18,7 +18,7 @@ use unisono_core::jid::{BareJid, Jid};
 
 use super::admin::{Admin, Answer};
 use crate::api::types::{
-    ApiError, DoctorReport, ErrorBody, ErrorCode, Kicked, NewPassword, NewUser, Secret, SessionList,
+    ApiError, DoctorReport, ErrorBody, ErrorCode, Kicked, Names, NewPassword, NewUser, Secret, SessionList,
     UserChange, UserInfo, UserPage, UserState, VersionInfo,
 };
 
@@ -140,9 +140,9 @@ impl Admin for ApiClient {
         Box::pin(self.get(user_path(jid)))
     }
 
-    fn add_user<'a>(&'a self, jid: &'a BareJid, password: &'a Secret) -> Answer<'a, UserInfo> {
+    fn add_user<'a>(&'a self, jid: &'a BareJid, password: &'a Secret, names: Names) -> Answer<'a, UserInfo> {
         Box::pin(async move {
-            let user = NewUser { jid: jid.to_string(), password: password.clone() };
+            let user = NewUser { jid: jid.to_string(), password: password.clone(), allow_confusable: names };
             self.send(Method::POST, "/v1/users".to_owned(), &user).await
         })
     }
@@ -281,7 +281,8 @@ mod tests {
         let client = server.client().await;
         let password = Secret::new("ge\"heim");
         assert_eq!(client.user(&alice()).await.unwrap().devices, 2);
-        client.add_user(&alice(), &password).await.unwrap();
+        client.add_user(&alice(), &password, Names::Distinct).await.unwrap();
+        client.add_user(&alice(), &password, Names::Any).await.unwrap();
         client.set_password(&alice(), &password).await.unwrap();
         let changed = client.set_state(&alice(), UserState::Disabled).await.unwrap();
         assert_eq!(changed.state, UserState::Disabled);
@@ -290,6 +291,10 @@ mod tests {
         let want = [
             own("GET /v1/users/alice%40example.org", ""),
             own("POST /v1/users", r#"{"jid":"alice@example.org","password":"ge\"heim"}"#),
+            own(
+                "POST /v1/users",
+                r#"{"jid":"alice@example.org","password":"ge\"heim","allow_confusable":true}"#,
+            ),
             own("PUT /v1/users/alice%40example.org/password", r#"{"password":"ge\"heim"}"#),
             own("PATCH /v1/users/alice%40example.org", r#"{"state":"disabled"}"#),
             own("DELETE /v1/users/alice%40example.org", ""),

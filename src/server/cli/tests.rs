@@ -14,7 +14,7 @@ use unisono_core::jid::{BareJid, Jid};
 
 use super::*;
 use crate::api::types::{
-    ApiError, DoctorReport, ErrorCode, Kicked, Secret, SessionList, UserInfo, UserPage, UserState,
+    ApiError, DoctorReport, ErrorCode, Kicked, Names, Secret, SessionList, UserInfo, UserPage, UserState,
     VersionInfo,
 };
 use crate::cli::backend::Local;
@@ -57,7 +57,7 @@ impl Admin for Memory {
         Box::pin(async move { self.find(jid) })
     }
 
-    fn add_user<'a>(&'a self, jid: &'a BareJid, _: &'a Secret) -> Answer<'a, UserInfo> {
+    fn add_user<'a>(&'a self, jid: &'a BareJid, _: &'a Secret, _: Names) -> Answer<'a, UserInfo> {
         Box::pin(async move { Ok(self.put(jid.as_str(), UserState::Enabled)) })
     }
 

@@ -13,12 +13,12 @@ use super::output::Report;
 use super::password;
 use super::run::{Context, Missing, say};
 use super::table::{count, table};
-use crate::api::types::{UserInfo, UserState};
+use crate::api::types::{Names, UserInfo, UserState};
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum User {
     /// Create an account
-    Add(WithPassword),
+    Add(Add),
     /// List all accounts
     List,
     /// Change the password of an account, which ends its sessions
@@ -36,6 +36,15 @@ pub(crate) struct Account {
     /// The address, such as alice@example.org
     #[arg(value_parser = account)]
     pub(crate) jid: BareJid,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Add {
+    #[command(flatten)]
+    user: WithPassword,
+    /// Also a name that looks like that of another account, or mixes letters of several scripts
+    #[arg(long)]
+    allow_confusable: bool,
 }
 
 #[derive(Debug, Args)]
@@ -75,13 +84,12 @@ impl User {
 
 // People take their time to answer. While they do, no store is open: a server may start on it.
 
-async fn add(
-    context: &Context<'_>,
-    WithPassword { jid, password_stdin }: &WithPassword,
-) -> Result<Report, Failure> {
+async fn add(context: &Context<'_>, Add { user, allow_confusable }: &Add) -> Result<Report, Failure> {
+    let WithPassword { jid, password_stdin } = user;
     context.reach().await?;
     let password = password::read(jid, *password_stdin).await?;
-    let work = async |admin: &dyn Admin| Ok(admin.add_user(jid, &password).await?);
+    let names = Names::from(*allow_confusable);
+    let work = async |admin: &dyn Admin| Ok(admin.add_user(jid, &password, names).await?);
     let user = context.with_admin(Missing::Create, work).await?;
     let text = format!("{} added", user.jid);
     Ok(Report::done(user, text))

@@ -12,6 +12,8 @@ use super::{Subject, contract, jid, message};
 
 contract! {
     an_account_has_credentials_and_a_state,
+    an_account_can_be_asked_for_whose_name_looks_like_no_other,
+    of_names_that_look_alike_and_come_at_once_one_is_taken,
     accounts_are_listed_in_the_order_of_their_addresses,
     devices_are_counted,
     a_secret_stays_what_it_was_first,
@@ -55,6 +57,40 @@ async fn an_account_has_credentials_and_a_state(subject: Subject) {
     assert!(matches!(store.delete(&bob).await, Err(StoreError::NotFound)));
     assert!(store.summary(&bob).await.unwrap().is_none());
     assert!(store.load(&bob, &[]).await.unwrap().is_none());
+}
+
+async fn an_account_can_be_asked_for_whose_name_looks_like_no_other(subject: Subject) {
+    let store = subject.store();
+    let (paypal, digit, cyrillic) = (jid("paypal"), jid("paypa1"), jid("p\u{430}yp\u{430}l"));
+    store.create_distinct(&paypal, &credentials("a"), 1).await.unwrap();
+    for other in [&digit, &cyrillic] {
+        let refused = store.create_distinct(other, &[], 2).await;
+        assert!(matches!(refused, Err(StoreError::Alike(alike)) if alike == paypal), "{other}");
+        assert!(store.summary(other).await.unwrap().is_none(), "{other}");
+    }
+    assert!(matches!(store.create_distinct(&paypal, &[], 3).await, Err(StoreError::Exists)));
+    assert!(store.credential(&paypal, "SCRAM-SHA-1").await.unwrap().is_some());
+    store.create_distinct(&jid("paypol"), &[], 4).await.unwrap();
+    let elsewhere = "paypa1@example.net".parse().unwrap();
+    store.create_distinct(&elsewhere, &[], 5).await.unwrap();
+    // Who wants it nevertheless may have it, and both count from then on.
+    store.create(&digit, &[], 6).await.unwrap();
+    store.delete(&paypal).await.unwrap();
+    let refused = store.create_distinct(&cyrillic, &[], 7).await;
+    assert!(matches!(refused, Err(StoreError::Alike(alike)) if alike == digit));
+    store.delete(&digit).await.unwrap();
+    store.create_distinct(&cyrillic, &[], 8).await.unwrap();
+}
+
+async fn of_names_that_look_alike_and_come_at_once_one_is_taken(subject: Subject) {
+    let store = subject.store();
+    for n in 0..10 {
+        let (one, other) = (jid(&format!("modern{n}")), jid(&format!("modem{n}")));
+        let (one, other) =
+            tokio::join!(store.create_distinct(&one, &[], 1), store.create_distinct(&other, &[], 1));
+        assert!(one.is_ok() != other.is_ok(), "{one:?} {other:?}");
+        assert!([one, other].iter().any(|result| matches!(result, Err(StoreError::Alike(_)))));
+    }
 }
 
 async fn accounts_are_listed_in_the_order_of_their_addresses(subject: Subject) {

@@ -21,16 +21,21 @@ impl Accounts for MemoryStore {
         credentials: &'a [(String, String)],
         now_micros: i64,
     ) -> BoxFuture<'a, Result<AccountId, StoreError>> {
+        self.change(|content| content.create(jid, credentials, now_micros))
+    }
+
+    fn create_distinct<'a>(
+        &'a self,
+        jid: &'a BareJid,
+        credentials: &'a [(String, String)],
+        now_micros: i64,
+    ) -> BoxFuture<'a, Result<AccountId, StoreError>> {
         self.change(|content| {
-            if content.accounts.contains_key(jid) {
-                return Err(StoreError::Exists);
+            let skeleton = jid.skeleton();
+            match content.accounts.keys().find(|other| *other != jid && other.skeleton() == skeleton) {
+                Some(other) => Err(StoreError::Alike(other.clone())),
+                None => content.create(jid, credentials, now_micros),
             }
-            content.last_account = content.last_account.saturating_add(1);
-            let id = AccountId(content.last_account);
-            let credentials = credentials.to_vec();
-            let account = Account { id, state: AccountState::Enabled, created_at: now_micros, credentials };
-            content.accounts.insert(jid.clone(), account);
-            Ok(id)
         })
     }
 
@@ -150,6 +155,23 @@ impl Sessions for MemoryStore {
 }
 
 impl Content {
+    fn create(
+        &mut self,
+        jid: &BareJid,
+        credentials: &[(String, String)],
+        now_micros: i64,
+    ) -> Result<AccountId, StoreError> {
+        if self.accounts.contains_key(jid) {
+            return Err(StoreError::Exists);
+        }
+        self.last_account = self.last_account.saturating_add(1);
+        let id = AccountId(self.last_account);
+        let credentials = credentials.to_vec();
+        let account = Account { id, state: AccountState::Enabled, created_at: now_micros, credentials };
+        self.accounts.insert(jid.clone(), account);
+        Ok(id)
+    }
+
     fn summary(&self, jid: &BareJid, account: &Account) -> AccountSummary {
         let devices = self.holdings.get(&account.id).map_or(0, |holdings| holdings.devices.len());
         AccountSummary {

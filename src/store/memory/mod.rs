@@ -9,7 +9,7 @@ mod accounts;
 mod holdings;
 mod log;
 
-use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::collections::{BTreeMap, VecDeque};
 use std::mem;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -35,14 +35,15 @@ struct State {
     held: bool,
     /// How many commits still succeed, if not all do.
     left: Option<u64>,
+    reads_fail: bool,
 }
 
 /// All that survives a crash.
 #[derive(Clone, Default)]
 struct Content {
     accounts: BTreeMap<BareJid, Account>,
-    holdings: HashMap<AccountId, Holdings>,
-    secrets: HashMap<String, [u8; 32]>,
+    holdings: BTreeMap<AccountId, Holdings>,
+    secrets: BTreeMap<String, [u8; 32]>,
     last_account: i64,
 }
 
@@ -71,6 +72,11 @@ impl MemoryStore {
     pub fn recover(&self) {
         self.state().left = None;
         self.settle();
+    }
+
+    /// Lets all reads fail from now on, or none of them.
+    pub fn fail_reads(&self, fail: bool) {
+        self.state().reads_fail = fail;
     }
 
     /// Holds commits back: they wait, and the store does not count as failing.
@@ -125,7 +131,13 @@ impl MemoryStore {
         &self,
         read: impl FnOnce(&Content) -> Result<T, StoreError>,
     ) -> BoxFuture<'a, Result<T, StoreError>> {
-        Box::pin(std::future::ready(read(&self.state().durable)))
+        let state = self.state();
+        let result = if state.reads_fail {
+            Err(StoreError::Unavailable("told to fail".to_owned()))
+        } else {
+            read(&state.durable)
+        };
+        Box::pin(std::future::ready(result))
     }
 
     /// A change that does not go through the journal.

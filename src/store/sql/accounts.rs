@@ -15,7 +15,7 @@ use super::documents::{flag, unpack_item};
 use super::error::{CommitError, read_error};
 use super::removal::remove_unreferenced;
 use super::tail::Tail;
-use super::{Shared, SqlStore, indexer, purge};
+use super::{Shared, SqlStore, indexer, names, purge};
 use crate::pack::{Unpacker, storable};
 
 impl Accounts for SqlStore {
@@ -25,16 +25,25 @@ impl Accounts for SqlStore {
         credentials: &'a [(String, String)],
         now_micros: i64,
     ) -> BoxFuture<'a, Result<AccountId, StoreError>> {
-        const CREATE: &str = "INSERT INTO account (jid, state, created_at) VALUES ($1, 0, $2) \
-            ON CONFLICT (jid) DO NOTHING RETURNING id";
         Box::pin(self.shared.write(async move |connection| {
-            let mut transaction = connection.begin().await.map_err(read_error)?;
-            let create = sqlx::query_scalar::<_, i64>(CREATE).bind(jid.as_str()).bind(now_micros);
-            let id = create.fetch_optional(&mut *transaction).await.map_err(read_error)?;
-            let id = id.ok_or(StoreError::Exists)?;
-            put_credentials(&mut transaction, id, credentials).await.map_err(read_error)?;
-            transaction.commit().await.map_err(read_error)?;
-            Ok(AccountId(id))
+            let likeness = names::likeness(self.shared.hasher, jid);
+            insert(connection, jid, likeness, credentials, now_micros).await
+        }))
+    }
+
+    fn create_distinct<'a>(
+        &'a self,
+        jid: &'a BareJid,
+        credentials: &'a [(String, String)],
+        now_micros: i64,
+    ) -> BoxFuture<'a, Result<AccountId, StoreError>> {
+        // Whoever writes here writes alone, in this process and beside others, from the look to the commit.
+        Box::pin(self.shared.write(async move |connection| {
+            let likeness = names::likeness(self.shared.hasher, jid);
+            match names::alike(connection, jid, likeness).await? {
+                Some(other) => Err(StoreError::Alike(other)),
+                None => insert(connection, jid, likeness, credentials, now_micros).await,
+            }
         }))
     }
 
@@ -148,6 +157,24 @@ fn account_state(state: i64) -> Result<AccountState, StoreError> {
 /// An address that was stored.
 pub(super) fn jid(text: &str) -> Result<BareJid, StoreError> {
     text.parse().map_err(|_| StoreError::Corrupt("an account or contact without a valid address".to_owned()))
+}
+
+async fn insert(
+    connection: &mut AnyConnection,
+    jid: &BareJid,
+    likeness: i64,
+    credentials: &[(String, String)],
+    now_micros: i64,
+) -> Result<AccountId, StoreError> {
+    const CREATE: &str = "INSERT INTO account (jid, state, created_at, likeness) VALUES ($1, 0, $2, $3) \
+        ON CONFLICT (jid) DO NOTHING RETURNING id";
+    let mut transaction = connection.begin().await.map_err(read_error)?;
+    let create = sqlx::query_scalar::<_, i64>(CREATE).bind(jid.as_str()).bind(now_micros).bind(likeness);
+    let id = create.fetch_optional(&mut *transaction).await.map_err(read_error)?;
+    let id = id.ok_or(StoreError::Exists)?;
+    put_credentials(&mut transaction, id, credentials).await.map_err(read_error)?;
+    transaction.commit().await.map_err(read_error)?;
+    Ok(AccountId(id))
 }
 
 async fn number_of(connection: &mut AnyConnection, jid: &BareJid) -> Result<i64, StoreError> {

@@ -17,6 +17,7 @@ mod log;
 mod look;
 mod message;
 mod migrations;
+mod names;
 mod page;
 mod plan;
 mod purge;
@@ -99,11 +100,13 @@ impl SqlStore {
         let mut key = [0; 32];
         getrandom::fill(&mut key).map_err(|error| StoreError::Unavailable(error.to_string()))?;
         let key = accounts::secret(&mut connection, "store.hash", key).await?;
+        let hasher = Hasher::new(&key);
+        names::check(&mut connection, hasher).await?;
         let extent = recovery::extent(&mut connection).await?;
         let next = extent.newest.saturating_add(1);
         let shared = Arc::new(Shared {
             database,
-            hasher: Hasher::new(&key),
+            hasher,
             queue: Queue::default(),
             durability: Durability::default(),
             tail: RwLock::new(Tail::indexed_upto(extent.watermark)),

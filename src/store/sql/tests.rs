@@ -8,13 +8,14 @@ use std::time::Duration;
 use sqlx::{AnyConnection, Connection as _, Executor as _};
 use tokio::time::sleep;
 use unisono_core::ids::{AccountId, LogPosition, Ticket};
+use unisono_core::jid::unicode_tables;
 use unisono_core::record::Keep;
-use unisono_core::storage::{Journal as _, LogQuery, StoreError, Write};
+use unisono_core::storage::{Accounts as _, Journal as _, LogQuery, StoreError, Write};
 
 use super::database::composed;
 use super::index::{Index, Question, Range};
 use super::{SqlStore, indexer, recovery};
-use crate::contract::{Subject, message};
+use crate::contract::{Subject, jid, message};
 
 /// Runs the indexer at a moment of the test's choice.
 pub(crate) async fn index_now(store: &SqlStore) {
@@ -279,6 +280,61 @@ async fn a_newer_schema_is_refused() {
             panic!("opened")
         };
         assert!(text.contains("version 9999") && text.contains("newer program"), "{text}");
+    }
+}
+
+/// As a program with other tables of Unicode would have left a store with these accounts: after `statements`.
+async fn reopened(subject: &Subject, names: &[&str], statements: &[&str]) -> Result<SqlStore, StoreError> {
+    for name in names {
+        subject.account(name).await;
+    }
+    for statement in statements {
+        on_writer(subject.sql().unwrap(), (*statement).to_owned()).await;
+    }
+    subject.sql().unwrap().close().await;
+    SqlStore::open(subject.url()).await
+}
+
+#[tokio::test]
+async fn other_tables_of_unicode_change_no_name() {
+    const OTHER: &str = "UPDATE unicode SET tables = 'Unicode 1.1'";
+    const NONE: &str = "DELETE FROM unicode";
+    // Before names were compared.
+    const OLD: &str = "UPDATE account SET likeness = 0";
+    let names = ["alice", "m\u{fc}ller", "\u{438}\u{432}\u{430}\u{43d}", "paypal"];
+    for statements in [[OTHER, OLD], [NONE, OLD]] {
+        let mut subjects = vec![Subject::sqlite().await];
+        subjects.extend(Subject::postgres().await);
+        for subject in subjects {
+            let store = reopened(&subject, &names, &statements).await.unwrap();
+            let refused = store.create_distinct(&jid("paypa1"), &[], 1).await;
+            assert!(matches!(refused, Err(StoreError::Alike(_))), "{statements:?} {refused:?}");
+            for name in names {
+                assert!(store.summary(&jid(name)).await.unwrap().is_some(), "{name}");
+            }
+            let tables =
+                on_writer(&store, "SELECT count(*) FROM unicode WHERE tables LIKE '%, case%'".to_owned());
+            assert_eq!(tables.await, Some(1));
+        }
+    }
+    // There was no small letter for it, and the other one was assigned.
+    for (was, now) in
+        [("alic\u{c9}@example.org", "alic\u{e9}@example.org"), ("alice\u{378}@example.org", "no address")]
+    {
+        let rename = format!("UPDATE account SET jid = '{was}' WHERE jid LIKE 'alice%'");
+        let mut subjects = vec![Subject::sqlite().await];
+        subjects.extend(Subject::postgres().await);
+        for subject in subjects {
+            let Err(StoreError::Unavailable(text)) = reopened(&subject, &names, &[&rename, OTHER]).await
+            else {
+                panic!("opened with {was}")
+            };
+            assert!(text.contains(&format!("names of accounts: {was} would be {now};")), "{text}");
+            assert!(text.contains("Unicode 1.1") && text.contains(&unicode_tables()), "{text}");
+        }
+        // Nobody reads a million names at each start.
+        let subject = Subject::sqlite().await;
+        reopened(&subject, &names, &[&rename]).await.unwrap();
     }
 }
 
