@@ -5,6 +5,7 @@
 mod black_hole;
 mod client;
 mod closing;
+mod enumeration;
 mod logged;
 mod login;
 mod scram;
