@@ -72,6 +72,8 @@ pub struct Account {
     settings: Arc<Settings>,
     pub(crate) state: AccountState,
     pub(crate) head: LogPosition,
+    /// Where the log ended before its last entry.
+    pub(crate) previous: LogPosition,
     pub(crate) roster: BTreeMap<BareJid, RosterItem>,
     pub(crate) roster_version: i64,
     /// What was removed up to here is forgotten: who has an older roster needs all of it.
@@ -131,6 +133,7 @@ impl Account {
             settings,
             state: data.state,
             head: data.head,
+            previous: data.head,
             roster: data.roster.into_iter().map(|item| (item.jid.clone(), item)).collect(),
             roster_version,
             roster_floor,
@@ -247,6 +250,7 @@ impl Account {
 
     /// The position for the next entry of the log.
     pub(crate) fn advance(&mut self, now_micros: i64) -> LogPosition {
+        self.previous = self.head;
         self.head = self.head.next(now_micros);
         self.head
     }
@@ -280,21 +284,25 @@ impl Account {
         }
     }
 
-    /// Whether a session without presence may be due something that only waits for delivery.
+    /// Whether a session may still be due something that only waits for delivery: there was no catch-up yet, or it is
+    /// not over.
     pub(crate) fn has_waiting_for(&self, session: SessionId) -> bool {
         let Some(session) = self.session(session) else { return false };
         let cursor = self.device(session.device).map_or(LogPosition::START, |device| device.cursor);
-        matches!(session.catch_up, CatchUp::Before(_)) && self.waiting.is_some_and(|newest| newest > cursor)
+        match session.catch_up {
+            CatchUp::Before(_) => self.waiting.is_some_and(|newest| newest > cursor),
+            CatchUp::Reading(_) => true,
+            CatchUp::Paging | CatchUp::Done => false,
+        }
     }
 
     /// Whether a session has still to get what came before the next entry, by the catch-up that its first presence
     /// begins. A copy that went ahead of it would be out of order (promise P1), so it comes with the catch-up. A device
-    /// that pages the archive has its order from there.
+    /// that pages the archive has its order from there, and one of negative priority has no catch-up to wait for.
     pub(crate) fn owes(&self, session: &Session) -> bool {
         let CatchUp::Before(before) = &session.catch_up else { return false };
-        let Some(device) = self.device(session.device) else { return false };
-        let has_upto = before.given.unwrap_or(device.cursor).max(before.paged.unwrap_or(LogPosition::START));
-        !device.pages_archive && has_upto < self.head
+        let pages_archive = self.device(session.device).is_some_and(|device| device.pages_archive);
+        !pages_archive && !session.is_available() && before.whole < Some(self.head)
     }
 
     /// Where a device starts that was never seen: behind everything that some device has already.

@@ -15,7 +15,7 @@ use crate::extension::{Entity, Registry, Reply};
 use crate::hub::{Connection, Hub, SessionRef};
 use crate::ids::{DeviceId, LogPosition, SessionId, Ticket};
 use crate::jid::{BareJid, FullJid, Jid};
-use crate::outbox::{HandledTooHigh, Item};
+use crate::outbox::HandledTooHigh;
 use crate::presence::News;
 use crate::record::MessageRecord;
 use crate::session::{AnswerDue, ArchiveUse, CatchUp, Link, Management, Session};
@@ -87,6 +87,7 @@ impl Hub {
             Session::new(id, device, jid.clone(), link(connection), self.settings.outbox_bytes_max);
         if let CatchUp::Before(before) = &mut session.catch_up {
             before.given = account.device(device).map(|device| device.cursor);
+            before.whole = before.given;
         }
         // Most accounts have few: room for those that may never come would cost more than the session itself.
         account.sessions.reserve_exact(1);
@@ -392,6 +393,12 @@ impl Hub {
             return TakenUp::Nothing;
         }
         let Some(session) = account.session_mut(id) else { return TakenUp::Nothing };
+        if let Some(reason) = session.closing.clone() {
+            // Not all was queued for it any more: only a new session begins where its device is.
+            drop(account);
+            self.end_with(cell, id, Some(reason));
+            return TakenUp::Nothing;
+        }
         let Some(management) =
             session.management.as_mut().filter(|management| !management.resume_for.is_zero())
         else {
@@ -417,7 +424,6 @@ impl Hub {
         // XEP-0352 §5.2: a resumed stream begins in the active state.
         session.set_inactive(false);
         session.release();
-        session.closing = None;
         if let Some(management) = &mut session.management {
             management.is_asked = false;
             management.answers.clear();
@@ -538,7 +544,7 @@ impl Hub {
     /// What reached nobody and no log has is answered, so that who sent it does not wait for ever (XEP-0198 §4).
     fn bounce(&self, session: &Session) {
         for entry in session.outbox.entries().chain(&session.held) {
-            let Item::Stanza { element, .. } = &entry.item else { continue };
+            let Some(element) = entry.element() else { continue };
             let kind = element.attr("type").unwrap_or_default();
             let condition = match element.name() {
                 "iq" if matches!(kind, "get" | "set") => Condition::RecipientUnavailable,
@@ -551,7 +557,7 @@ impl Hub {
             };
             let sender = element.attr("from").and_then(|from| from.parse::<Jid>().ok());
             if let Some(sender) = sender.and_then(Jid::try_into_full) {
-                self.bounce_to(&sender, element, condition);
+                self.bounce_to(&sender, &element, condition);
             }
         }
     }

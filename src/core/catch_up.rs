@@ -53,7 +53,7 @@ impl Hub {
         };
         let Some(session) = account.session_mut(id) else { return };
         let CatchUp::Before(before) = &mut session.catch_up else { return };
-        let Before { early, given, paged } = std::mem::take(before);
+        let Before { early, given, paged, .. } = std::mem::take(before);
         let waiting_after = given.unwrap_or(cursor);
         let shown_after = if pages_archive { paged } else { paged.max(Some(waiting_after)) };
         let read = shown_after.map_or(waiting_after, |shown| shown.min(waiting_after));
@@ -255,7 +255,12 @@ impl Hub {
 }
 
 /// How a missed entry looks on the device that comes back, if it belongs there.
-fn missed_form(registry: &Registry, account: &Account, session: &Session, entry: &LogEntry) -> Option<Form> {
+pub(crate) fn missed_form(
+    registry: &Registry,
+    account: &Account,
+    session: &Session,
+    entry: &LogEntry,
+) -> Option<Form> {
     let record = &entry.record;
     let first = |handlers: &[crate::extension::Deliver]| {
         handlers.iter().find_map(|handler| handler(record, entry.direction, session, account.settings()))

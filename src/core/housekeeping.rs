@@ -67,6 +67,7 @@ impl Hub {
     pub async fn save(&self) {
         let mut last = self.store_cursors();
         for cell in self.residents() {
+            self.end_what_fell_behind(&cell);
             let mut account = cell.lock();
             let resumable = account.sessions.iter().filter(|session| session.is_resumable());
             let writes = resumable
@@ -75,6 +76,18 @@ impl Hub {
             last = last.max(self.commit(&mut account, writes)).max(account.last_ticket);
         }
         self.store.wait(last).await;
+    }
+
+    /// Sessions that are about to end have holes, so they are not saved.
+    fn end_what_fell_behind(&self, cell: &Arc<Cell>) {
+        let closing: Vec<_> = {
+            let account = cell.lock();
+            let closing = account.sessions.iter().filter(|session| session.closing.is_some());
+            closing.map(|session| session.id).collect()
+        };
+        for id in closing {
+            self.end(cell, id);
+        }
     }
 
     /// The server starts: accounts with saved sessions are loaded, so that what others send to them waits there.

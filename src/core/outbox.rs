@@ -17,11 +17,18 @@ use unisono_xml::{Element, Node};
 use crate::ids::{LogPosition, Ticket};
 use crate::jid::FullJid;
 use crate::record::MessageRecord;
+use crate::stanza::{CLIENT_SCOPE, OUR_LIMITS};
 
-/// Bytes that an outbox holds before it lets go of what the log can give back.
+/// Bytes of recorded messages that an outbox holds before it lets go of them: the log can give them back.
 pub const FRESH_BYTES_MAX: usize = 64 * 1024;
-/// Entries before the next to be written that keep their content in any case.
+/// What is written soon keeps its content beyond that: so many entries,
 const SOON: usize = 20;
+/// and so many bytes.
+const SOON_BYTES_MAX: usize = 256 * 1024;
+/// A stanza that takes more than this as a tree is kept as text, where that is smaller by half.
+const TREE_BYTES_MAX: usize = 8 * 1024;
+/// Positions that are read from the log at once.
+const READ_MAX: usize = 50;
 
 /// How a recorded message looks on one device.
 #[derive(Clone, Copy, Debug)]
@@ -80,24 +87,83 @@ impl Entry {
         Self { item: Item::Stanza { element, to: None }, ticket: Ticket::NONE, covers: None }
     }
 
-    /// About what the entry takes in memory.
-    fn bytes(&self) -> usize {
+    /// About what the entry takes in memory, but for what the log can give back.
+    pub(crate) fn bytes(&self) -> usize {
         let content = match &self.item {
-            Item::Logged { record: Some(record), .. } => record.payload.text().len().saturating_add(200),
-            Item::Logged { record: None, .. } => 0,
+            Item::Logged { .. } => 0,
             Item::Stanza { element, .. } => weight(element),
             Item::Text(text) => text.len(),
         };
-        content.saturating_add(size_of::<Self>())
+        content.saturating_add(size_of::<Queued>())
+    }
+
+    /// The stanza, where the log does not have it.
+    pub(crate) fn element(&self) -> Option<Element> {
+        match &self.item {
+            Item::Logged { .. } => None,
+            Item::Stanza { element, .. } => Some(element.clone()),
+            Item::Text(text) => Element::parse(text, &CLIENT_SCOPE, &OUR_LIMITS).ok(),
+        }
+    }
+
+    /// The same stanza in its smaller form.
+    fn compact(mut self) -> Self {
+        if let Item::Stanza { element, to } = &self.item
+            && let tree = weight(element)
+            && tree > TREE_BYTES_MAX
+        {
+            let mut text = Vec::new();
+            write_to(element, to.as_ref(), &mut text);
+            if let Some(text) = String::from_utf8(text).ok().filter(|text| text.len() < tree / 2) {
+                self.item = Item::Text(text.into());
+            }
+        }
+        self
+    }
+}
+
+/// Writes a stanza, with another address if there is one.
+pub(crate) fn write_to(element: &Element, to: Option<&FullJid>, out: &mut Vec<u8>) {
+    match to {
+        None => element.write_into(out, &CLIENT_SCOPE),
+        Some(to) => element.to_builder().attr("to", to.as_str()).build().write_into(out, &CLIENT_SCOPE),
+    }
+}
+
+/// About what the content of a message of the log takes in memory.
+fn content_bytes(record: &MessageRecord) -> usize {
+    record.payload.text().len().saturating_add(200)
+}
+
+/// An entry in the queue.
+#[derive(Debug)]
+struct Queued {
+    entry: Entry,
+    /// What its content takes that the log has as well, once that was seen.
+    content: usize,
+}
+
+impl Queued {
+    fn new(entry: Entry) -> Self {
+        let content = match &entry.item {
+            Item::Logged { record: Some(record), .. } => content_bytes(record),
+            Item::Logged { record: None, .. } | Item::Stanza { .. } | Item::Text(_) => 0,
+        };
+        Self { entry, content }
+    }
+
+    /// The content that is held here and could be let go, in bytes.
+    fn fresh(&self) -> usize {
+        if matches!(self.entry.item, Item::Logged { record: Some(_), .. }) { self.content } else { 0 }
     }
 
     /// Lets go of content that the log holds too. Returns how many bytes that frees.
     fn forget_content(&mut self) -> usize {
-        let before = self.bytes();
-        if let Item::Logged { record, .. } = &mut self.item {
+        let fresh = self.fresh();
+        if let Item::Logged { record, .. } = &mut self.entry.item {
             *record = None;
         }
-        before.saturating_sub(self.bytes())
+        fresh
     }
 }
 
@@ -140,26 +206,36 @@ pub struct HandledTooHigh {
 /// The queue of one session.
 #[derive(Debug, Default)]
 pub struct Outbox {
-    entries: VecDeque<Entry>,
+    entries: VecDeque<Queued>,
     /// How many of `entries` were written.
     written: usize,
     /// Stanzas acknowledged since stream management was enabled: the number of the entry before the front.
     acknowledged: u32,
     /// Entries stay until they are acknowledged.
     counted: bool,
+    /// What the log cannot give back, in bytes,
     bytes: usize,
+    /// and what it can.
+    fresh: usize,
 }
 
 impl Outbox {
     /// Appends an entry and returns the number that XEP-0198 gives it.
-    pub fn push(&mut self, mut entry: Entry) -> u32 {
+    pub fn push(&mut self, entry: Entry) -> u32 {
         let number = self.next_number();
+        let mut queued = Queued::new(entry.compact());
         let waiting = self.entries.len().saturating_sub(self.written);
-        if self.bytes > FRESH_BYTES_MAX && waiting >= SOON {
-            entry.forget_content();
+        let fresh_max = match waiting {
+            0 => usize::MAX,
+            1..SOON => SOON_BYTES_MAX,
+            _ => FRESH_BYTES_MAX,
+        };
+        if self.fresh.saturating_add(queued.fresh()) > fresh_max {
+            queued.forget_content();
         }
-        self.bytes = self.bytes.saturating_add(entry.bytes());
-        self.entries.push_back(entry);
+        self.bytes = self.bytes.saturating_add(queued.entry.bytes());
+        self.fresh = self.fresh.saturating_add(queued.fresh());
+        self.entries.push_back(queued);
         number
     }
 
@@ -171,7 +247,7 @@ impl Outbox {
 
     /// What comes next.
     pub fn next(&self, durable: Ticket) -> Next<'_> {
-        match self.entries.get(self.written) {
+        match self.entries.get(self.written).map(|queued| &queued.entry) {
             Some(entry) if entry.ticket > durable => Next::Wait,
             Some(entry) if matches!(entry.item, Item::Logged { record: None, .. }) => {
                 Next::Read(self.missing(durable))
@@ -185,10 +261,10 @@ impl Outbox {
     /// settled by writing alone.
     pub fn wrote(&mut self) -> Option<LogPosition> {
         if self.counted {
-            if self.bytes > FRESH_BYTES_MAX / 2
-                && let Some(entry) = self.entries.get_mut(self.written)
+            if self.fresh > FRESH_BYTES_MAX / 2
+                && let Some(queued) = self.entries.get_mut(self.written)
             {
-                self.bytes = self.bytes.saturating_sub(entry.forget_content());
+                self.fresh = self.fresh.saturating_sub(queued.forget_content());
             }
             self.written = self.written.saturating_add(1).min(self.entries.len());
             return None;
@@ -218,31 +294,36 @@ impl Outbox {
         self.written = 0;
     }
 
-    /// Puts the content of positions that [`Next::Read`] asked for in its place. What the log does not have any
-    /// more is dropped from the queue.
+    /// Puts the content of positions that [`Next::Read`] asked for in its place, as much as there is room for, and that
+    /// of the first in any case. What the log does not have any more is dropped from the queue.
     pub fn fill(&mut self, records: &[(LogPosition, Arc<MessageRecord>)], asked: &[LogPosition]) {
         let mut lost = Vec::new();
         let mut left = asked.len();
-        for (index, entry) in self.entries.iter_mut().enumerate().skip(self.written) {
+        let mut filled: usize = 0;
+        for (index, queued) in self.entries.iter_mut().enumerate().skip(self.written) {
             if left == 0 {
                 break;
             }
-            let Item::Logged { position, record, .. } = &mut entry.item else { continue };
+            let Item::Logged { position, record, .. } = &mut queued.entry.item else { continue };
             if record.is_some() || !asked.contains(position) {
                 continue;
             }
             left = left.saturating_sub(1);
             let found = records.binary_search_by_key(position, |(at, _)| *at).ok();
-            *record = found.and_then(|found| records.get(found)).map(|(_, record)| record.clone());
-            if record.is_none() {
+            let Some((_, found)) = found.and_then(|found| records.get(found)) else {
                 lost.push(index);
+                continue;
+            };
+            queued.content = content_bytes(found);
+            if filled == 0 || filled.saturating_add(queued.content) <= SOON_BYTES_MAX {
+                *record = Some(found.clone());
+                filled = filled.saturating_add(queued.content);
             }
-            let size = entry.bytes().saturating_sub(size_of::<Entry>());
-            self.bytes = self.bytes.saturating_add(size);
         }
+        self.fresh = self.fresh.saturating_add(filled);
         for index in lost.into_iter().rev() {
-            self.entries.remove(index);
-            self.bytes = self.bytes.saturating_sub(size_of::<Entry>());
+            let lost = self.entries.remove(index);
+            self.bytes = self.bytes.saturating_sub(lost.map_or(0, |lost| lost.entry.bytes()));
         }
     }
 
@@ -262,7 +343,7 @@ impl Outbox {
         self.acknowledged
     }
 
-    /// About the bytes that the queue takes.
+    /// About the bytes that the queue takes, but for what the log can give back.
     pub fn bytes(&self) -> usize {
         self.bytes
     }
@@ -277,39 +358,47 @@ impl Outbox {
     }
 
     pub fn entries(&self) -> impl Iterator<Item = &Entry> {
-        self.entries.iter()
+        self.entries.iter().map(|queued| &queued.entry)
     }
 
     /// Takes the queue up again after a restart of the server. Any of the entries may have been written, until
     /// [`rewind`](Self::rewind) begins anew.
     pub fn restore(acknowledged: u32, entries: Vec<Entry>) -> Self {
-        let bytes = entries.iter().map(Entry::bytes).fold(0, usize::saturating_add);
-        Self { written: entries.len(), entries: entries.into(), acknowledged, counted: true, bytes }
+        let mut outbox = Self { acknowledged, counted: true, ..Self::default() };
+        for entry in entries {
+            outbox.push(entry);
+        }
+        outbox.written = outbox.entries.len();
+        outbox
     }
 
-    /// Positions without content from the write cursor on, as many as one page reads.
+    /// Positions without content from the write cursor on, as many as are read at once.
     fn missing(&self, durable: Ticket) -> Vec<LogPosition> {
-        self.entries
-            .iter()
-            .skip(self.written)
-            .take_while(|entry| entry.ticket <= durable)
-            .filter_map(|entry| match entry.item {
-                Item::Logged { position, record: None, .. } => Some(position),
-                Item::Logged { .. } | Item::Stanza { .. } | Item::Text(_) => None,
-            })
-            .take(50)
-            .collect()
+        let waiting = self.entries.iter().skip(self.written);
+        let durable = waiting.take_while(|queued| queued.entry.ticket <= durable);
+        let missing = durable.filter_map(|queued| match queued.entry.item {
+            Item::Logged { position, record: None, .. } => Some((position, queued.content)),
+            Item::Logged { .. } | Item::Stanza { .. } | Item::Text(_) => None,
+        });
+        let mut bytes: usize = 0;
+        let fits = |(_, content): &(LogPosition, usize)| {
+            let is_first = bytes == 0;
+            bytes = bytes.saturating_add(*content);
+            is_first || bytes <= SOON_BYTES_MAX
+        };
+        missing.take(READ_MAX).take_while(fits).map(|(position, _)| position).collect()
     }
 
     fn pop_front(&mut self) -> Option<Entry> {
-        let entry = self.entries.pop_front()?;
-        self.bytes = self.bytes.saturating_sub(entry.bytes());
+        let queued = self.entries.pop_front()?;
+        self.bytes = self.bytes.saturating_sub(queued.entry.bytes());
+        self.fresh = self.fresh.saturating_sub(queued.fresh());
         if self.entries.is_empty() {
             // An idle device keeps no buffer.
             self.entries = VecDeque::new();
-            self.bytes = 0;
+            (self.bytes, self.fresh) = (0, 0);
         }
-        Some(entry)
+        Some(queued.entry)
     }
 }
 

@@ -228,7 +228,7 @@ impl Hub {
                 session.queue(Entry { item, ticket, covers: None }, &self.registry.filter);
             }
             if let Some(upto) = covers {
-                session.paged_archive(upto);
+                session.paged_archive(upto, !keeps_cursor);
             }
             let covers = covers.filter(|_| !keeps_cursor);
             session.queue(Entry { ticket, covers, ..Entry::stanza(result) }, &self.registry.filter);

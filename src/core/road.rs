@@ -8,6 +8,7 @@ use sha2::{Digest, Sha256};
 use unisono_xml::{Element, XML_NS};
 
 use crate::account::{Account, Cell, lock_pair};
+use crate::catch_up::missed_form;
 use crate::error::{Condition, StanzaError};
 use crate::extension::{Child, Refusal, Side};
 use crate::hub::{Hub, SessionRef, Settings};
@@ -22,7 +23,7 @@ use crate::session::{CatchUp, Session};
 use crate::stanza::{
     CLIENT_SCOPE, Message, MessageType, NS_CLIENT, NS_DELAY, NS_STANZA_IDS, OUR_LIMITS, Stanza,
 };
-use crate::storage::{Commit, Write};
+use crate::storage::{Commit, LogEntry, Write};
 
 /// Where a message goes.
 pub(crate) enum Recipient {
@@ -129,7 +130,10 @@ impl Hub {
             ..sent.clone()
         };
         let owner = (sender.id, sender.jid.clone());
-        for session in sender.sessions.iter_mut().filter(|session| session.id != origin) {
+        let shown = sender.sessions.iter().filter(|session| session.id != origin && !sender.owes(session));
+        let shown: Vec<_> = shown.map(|session| session.id).collect();
+        for id in shown {
+            let Some(session) = sender.session_mut(id) else { continue };
             let was_shown =
                 copy(&self.registry.reflect, sent, Direction::Sent, session, &self.settings).is_some();
             let copied = copy(&self.registry.deliver, &answer, Direction::Received, session, &self.settings);
@@ -194,9 +198,9 @@ impl Road<'_> {
         let fingerprint = if self.error.is_none() { fingerprint } else { 0 };
         sender.recent.add(fingerprint, self.origin.id, self.origin.connection);
         let now = self.hub.clock.now_micros();
-        let sent = place(sender, sent_keep, &reflected, Some(self.origin.id), now);
+        let sent = place(sender, sent_keep, &reflected, now);
         let received =
-            other.as_deref_mut().and_then(|account| place(account, received_keep, &delivered, None, now));
+            other.as_deref_mut().and_then(|account| place(account, received_keep, &delivered, now));
         let record = Arc::new(self.record(sender, sent, received, fingerprint));
 
         let mut writes = self.writes(&record);
@@ -232,8 +236,7 @@ impl Road<'_> {
         }
         account.recent.add(fingerprint, self.origin.id, self.origin.connection);
         let delivered = self.delivered(account, keep);
-        let now = self.hub.clock.now_micros();
-        let received = place(account, keep, &delivered, Some(self.origin.id), now);
+        let received = place(account, keep, &delivered, self.hub.clock.now_micros());
         let record = Arc::new(self.record(account, None, received, fingerprint));
         let mut writes = self.writes(&record);
         self.apply(&record, account, Direction::Received, &mut writes);
@@ -365,6 +368,10 @@ impl Road<'_> {
     ) {
         let position =
             record.place(account.id).filter(|(_, way)| *way == direction).map(|(place, _)| place.position);
+        if let Some(position) = position {
+            let entry = LogEntry { position, direction, record: record.clone() };
+            self.pass_over(account, &entry, copies);
+        }
         let owner = (account.id, account.jid.clone());
         for (id, form) in copies {
             let Some(session) = account.session_mut(*id) else { continue };
@@ -376,6 +383,25 @@ impl Road<'_> {
             session.queue(entry, &self.hub.registry.filter);
         }
         self.hub.wake_if_durable(account, ticket);
+    }
+
+    /// Sessions without presence get this entry now, or have no use for it, or get it with their catch-up.
+    fn pass_over(&self, account: &mut Account, entry: &LogEntry, copies: &Copies) {
+        let is_before = |session: &&Session| matches!(session.catch_up, CatchUp::Before(_));
+        let has_it = |session: &&Session| {
+            copies.iter().any(|(id, _)| *id == session.id)
+                || missed_form(&self.hub.registry, account, session, entry).is_none()
+        };
+        let further: Vec<_> =
+            account.sessions.iter().filter(is_before).filter(has_it).map(|session| session.id).collect();
+        let previous = account.previous;
+        for id in further {
+            if let Some(CatchUp::Before(before)) =
+                account.session_mut(id).map(|session| &mut session.catch_up)
+            {
+                before.has_next(previous, entry.position);
+            }
+        }
     }
 
     /// The message as it came.
@@ -442,30 +468,17 @@ fn copy(
 }
 
 /// The entry in one log, with the numbers that its copies get in resumable sessions.
-fn place(
-    account: &mut Account,
-    keep: Keep,
-    copies: &Copies,
-    origin: Option<SessionId>,
-    now: i64,
-) -> Option<Place> {
+fn place(account: &mut Account, keep: Keep, copies: &Copies, now: i64) -> Option<Place> {
     if keep == Keep::Nothing {
         return None;
     }
     let numbered = |(id, _): &(SessionId, Form)| {
         let session = account.session(*id)?;
         // A copy that does not move the cursor tells nothing of what came before it; a catch-up keeps its own numbers.
-        (session.is_managed() && session.follows_log()).then(|| (*id, session.next_number()))
+        (session.is_managed() && session.follows_log(account.head)).then(|| (*id, session.next_number()))
     };
     let deliveries = copies.iter().filter_map(numbered).collect();
-    let previous = account.head;
     let position = account.advance(now);
-    for session in &mut account.sessions {
-        let CatchUp::Before(before) = &mut session.catch_up else { continue };
-        if origin == Some(session.id) || copies.iter().any(|(id, _)| *id == session.id) {
-            before.has_next(previous, position);
-        }
-    }
     if keep == Keep::UntilDelivered {
         account.waiting = Some(position);
     }

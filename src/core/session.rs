@@ -85,6 +85,8 @@ pub(crate) struct Before {
     pub(crate) given: Option<LogPosition>,
     /// It was shown the archive up to here.
     pub(crate) paged: Option<LogPosition>,
+    /// All of the log up to here is there, or on its way. Without one, something was left to the device to fetch.
+    pub(crate) whole: Option<LogPosition>,
 }
 
 /// A catch-up on its way through the log.
@@ -290,9 +292,13 @@ impl Session {
         found.map(|index| self.questions.remove(index)).is_some()
     }
 
-    /// Whether a copy of a message moves the device's cursor, once it is acknowledged.
-    pub(crate) fn follows_log(&self) -> bool {
-        matches!(self.catch_up, CatchUp::Done)
+    /// Whether a copy of the next message moves the device's cursor, once it is acknowledged. The log ends at `head`.
+    pub(crate) fn follows_log(&self, head: LogPosition) -> bool {
+        match &self.catch_up {
+            CatchUp::Done => true,
+            CatchUp::Before(before) => before.whole == Some(head),
+            CatchUp::Paging | CatchUp::Reading(_) => false,
+        }
     }
 
     /// Stanzas that were not written, or not acknowledged.
@@ -324,10 +330,10 @@ impl Session {
     pub(crate) fn queue(&mut self, mut entry: Entry, filters: &[Filter]) {
         if let Item::Logged { position, .. } = &entry.item {
             match &mut self.catch_up {
-                // What came before it is still missing, so it does not move the cursor.
                 CatchUp::Before(before) => {
                     before.has_early(*position);
-                    entry.covers = None;
+                    // What came before it may still be missing. Then it does not move the cursor.
+                    entry.covers = entry.covers.filter(|_| before.whole == Some(*position));
                 }
                 CatchUp::Paging => entry.covers = None,
                 // It is in the log, which is being read.
@@ -347,7 +353,7 @@ impl Session {
 
     fn append(&mut self, entry: Entry, filters: &[Filter]) {
         if self.closing.is_some() && self.outbox.bytes() > self.bytes_max {
-            // The session is about to end, and what it still has is answered then.
+            // The session is about to end. What it is not given stays in the log, behind the cursor.
             return;
         }
         if self.inactive && !matches!(entry.item, Item::Logged { .. }) {
@@ -358,8 +364,14 @@ impl Session {
             }
         }
         self.release();
+        self.push(entry);
+    }
+
+    /// A device keeps up if what waited before this was not too much: one stanza alone is never.
+    fn push(&mut self, entry: Entry) {
+        let keeps_up = self.outbox.bytes() <= self.bytes_max;
         self.outbox.push(entry);
-        if self.outbox.bytes() > self.bytes_max && self.closing.is_none() {
+        if !keeps_up && self.closing.is_none() {
             tracing::info!(jid = %self.jid, "device does not keep up, its session ends");
             self.closing = Some(StreamCondition::ResourceConstraint);
             self.wake();
@@ -373,10 +385,13 @@ impl Session {
             CatchUp::Paging => Before { given: Some(head), ..Before::default() },
             CatchUp::Reading(replay) => Before {
                 given: Some(replay.read.max(replay.waiting_after)),
-                paged: replay.shown_after.map(|shown| shown.max(replay.read)),
+                paged: Some(replay.shown_after.unwrap_or(replay.live_after).max(replay.read)),
+                whole: replay.shown_after.map(|_| replay.read),
                 early: replay.early,
             },
-            CatchUp::Done => Before { given: Some(head), paged: Some(head), early: Vec::new() },
+            CatchUp::Done => {
+                Before { given: Some(head), paged: Some(head), whole: Some(head), early: Vec::new() }
+            }
         });
     }
 
@@ -388,19 +403,23 @@ impl Session {
         }
     }
 
-    /// The device was shown the archive up to its end.
-    pub(crate) fn paged_archive(&mut self, upto: LogPosition) {
+    /// The device was shown the archive up to its end. `is_all`: nothing that the archive does not show waits for it.
+    pub(crate) fn paged_archive(&mut self, upto: LogPosition, is_all: bool) {
         match &mut self.catch_up {
-            CatchUp::Before(before) => before.paged = before.paged.max(Some(upto)),
+            CatchUp::Before(before) => {
+                before.paged = before.paged.max(Some(upto));
+                before.whole = before.whole.max(Some(upto).filter(|_| is_all));
+            }
+            CatchUp::Reading(replay) => replay.shown_after = replay.shown_after.max(Some(upto)),
             CatchUp::Paging => self.catch_up = CatchUp::Done,
-            CatchUp::Reading(_) | CatchUp::Done => {}
+            CatchUp::Done => {}
         }
     }
 
     /// All that was held goes out, in the order of its arrival.
     pub(crate) fn release(&mut self) {
         for entry in std::mem::take(&mut self.held) {
-            self.outbox.push(entry);
+            self.push(entry);
         }
     }
 
@@ -409,17 +428,18 @@ impl Session {
         let key = hold_key(&entry);
         self.held.retain(|held| key.is_none() || hold_key(held) != key);
         self.held.push(entry);
-        if self.held.len() > HELD_MAX {
+        let bytes = self.held.iter().map(Entry::bytes).fold(0, usize::saturating_add);
+        if self.held.len() > HELD_MAX || bytes > self.bytes_max / 4 {
             self.release();
         }
     }
 }
 
 impl Before {
-    /// The device has an entry of the log: one that it sent, or one that it is sent before its presence. If it has
-    /// all that came before as well, it is one further.
+    /// The device is sent the next entry of the log, or has no use for it. If it has all that came before as well, it
+    /// is one further.
     pub(crate) fn has_next(&mut self, previous: LogPosition, position: LogPosition) {
-        for upto in [&mut self.given, &mut self.paged] {
+        for upto in [&mut self.given, &mut self.paged, &mut self.whole] {
             *upto = upto.map(|upto| if upto == previous { position } else { upto });
         }
     }

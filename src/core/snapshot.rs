@@ -53,6 +53,7 @@ fn write_catch_up(catch_up: &CatchUp) -> Element {
         CatchUp::Before(before) => state("before")
             .attr_opt("given", position(before.given))
             .attr_opt("paged", position(before.paged))
+            .attr_opt("whole", position(before.whole))
             .attr_opt("early", early(&before.early))
             .build(),
         CatchUp::Reading(replay) => state("reading")
@@ -73,7 +74,8 @@ fn read_catch_up(saved: &Element) -> Option<CatchUp> {
         "done" => CatchUp::Done,
         "paging" => CatchUp::Paging,
         "before" => {
-            CatchUp::Before(Before { early: early(), given: position("given"), paged: position("paged") })
+            let (given, paged, whole) = (position("given"), position("paged"), position("whole"));
+            CatchUp::Before(Before { early: early(), given, paged, whole })
         }
         "reading" => CatchUp::Reading(Box::new(Replay {
             shown_after: position("shown-after"),

@@ -8,10 +8,9 @@ use crate::account::Account;
 use crate::error::StreamCondition;
 use crate::hub::{Hub, SessionRef};
 use crate::ids::{LogPosition, Ticket};
-use crate::outbox::{Item, Next};
+use crate::outbox::{Item, Next, write_to};
 use crate::render::Renderer;
 use crate::session::Session;
-use crate::stanza::CLIENT_SCOPE;
 use crate::storage::{LogQuery, StoreError};
 
 /// A device is not asked for acknowledgements more often than this,
@@ -167,10 +166,7 @@ fn write_entries(
                     renderer.copy(out, record, *form, &session.jid, *late);
                 }
                 Item::Logged { record: None, .. } => return (Drained::Idle(None), covers, count),
-                Item::Stanza { element, to: None } => element.write_into(out, &CLIENT_SCOPE),
-                Item::Stanza { element, to: Some(to) } => {
-                    element.to_builder().attr("to", to.as_str()).build().write_into(out, &CLIENT_SCOPE);
-                }
+                Item::Stanza { element, to } => write_to(element, to.as_ref(), out),
                 Item::Text(text) => out.extend_from_slice(text.as_bytes()),
             },
         }

@@ -226,3 +226,100 @@ async fn a_device_waives_what_waits() {
     let error = bob.ask(&other).await;
     assert_eq!(error.first_child().unwrap().first_child().unwrap().name(), "forbidden");
 }
+
+#[tokio::test]
+async fn a_copy_that_was_acknowledged_before_the_presence_does_not_come_again() {
+    for ends_well in [false, true] {
+        let world = World::with(&["alice", "bob"]).await;
+        let alice = world.online("alice", "desk").await;
+        let tablet = world.bind("alice", "tablet").await;
+        tablet.send("<iq type='set' id='c'><enable xmlns='urn:xmpp:carbons:2'/></iq>").await;
+        tablet.take().await;
+        tablet.nonza("<enable xmlns='urn:xmpp:sm:3' resume='true'/>").await;
+        alice.say("bob@example.org", "1").await;
+        assert_eq!(tablet.bodies().await, [">1"]);
+        tablet.acknowledge(1).await;
+        if ends_well {
+            world.hub.close(&tablet.session, true);
+        }
+        alice.say("bob@example.org", "2").await;
+        world.hub.store_cursors();
+        let world = world.crash().await;
+        let tablet = world.bind("alice", "tablet").await;
+        tablet.send("<iq type='set' id='c'><enable xmlns='urn:xmpp:carbons:2'/></iq>").await;
+        tablet.send("<presence/>").await;
+        assert_eq!(tablet.bodies().await, [">2"]);
+    }
+}
+
+#[tokio::test]
+async fn a_device_of_negative_priority_gets_copies_whatever_it_missed() {
+    let world = World::with(&["alice", "bob"]).await;
+    let bob = world.online("bob", "phone").await;
+    bob.say("alice@example.org", "1").await;
+    let bot = world.bind("alice", "bot").await;
+    bot.send("<iq type='set' id='c'><enable xmlns='urn:xmpp:carbons:2'/></iq>").await;
+    bot.send("<presence><priority>-1</priority></presence>").await;
+    bot.take().await;
+    let alice = world.online("alice", "phone").await;
+    bob.say("alice@example.org/phone", "2").await;
+    bob.say("alice@example.org", "3").await;
+    alice.say("bob@example.org", "4").await;
+    assert_eq!(bot.bodies().await, ["2", "3", ">4"]); // XEP-0280 §7: each resource that asked for them
+}
+
+#[tokio::test]
+async fn what_is_private_to_another_device_keeps_no_copies_back() {
+    let world = World::with(&["alice", "bob"]).await;
+    let (_alice, bob) = (world.online("alice", "desk").await, world.online("bob", "phone").await);
+    let bot = world.bind("alice", "bot").await;
+    bot.send("<iq type='set' id='c'><enable xmlns='urn:xmpp:carbons:2'/></iq>").await;
+    bot.take().await;
+    bob.send("<message to='alice@example.org/desk' type='chat' id='1'><body>1</body><private xmlns='urn:xmpp:carbons:2'/><no-copy xmlns='urn:xmpp:hints'/></message>").await;
+    bob.say("alice@example.org/desk", "2").await;
+    assert_eq!(bot.bodies().await, ["2"]);
+}
+
+#[tokio::test]
+async fn a_page_while_the_log_is_read_takes_nothing_away_and_is_not_forgotten() {
+    let world = World::with(&["alice", "bob"]).await;
+    let alice = world.online("alice", "desk").await;
+    let bob = world.online("bob", "phone").await;
+    assert!(bob.page(&[], "").await.is_complete());
+    bob.away();
+    let off = "<message to='bob@example.org' type='chat'><body>off the record</body><no-permanent-store xmlns='urn:xmpp:hints'/></message>";
+    alice.send(off).await;
+    alice.say("bob@example.org", "1").await;
+    // Presence and query come in one packet.
+    let bob = world.bind("bob", "phone").await;
+    bob.send("<presence/>").await;
+    bob.send("<iq type='set' id='q'><query xmlns='urn:xmpp:mam:2'/></iq>").await;
+    bob.away();
+    world.pass(Duration::from_secs(1));
+    let bob = world.bind("bob", "phone").await;
+    bob.send("<presence/>").await;
+    bob.send("<iq type='set' id='q'><query xmlns='urn:xmpp:mam:2'/></iq>").await;
+    let taken = bob.bodies().await;
+    assert!(taken.contains(&"off the record".to_owned()), "{taken:?}");
+    // It paged all there is, so from now on its cursor moves with what it gets.
+    alice.say("bob@example.org", "2").await;
+    assert_eq!(bob.bodies().await, ["2"]);
+    let (_, health) = world.hub.doctor(&bob.session.cell).await.unwrap();
+    assert_eq!(health[0].gap, 0);
+}
+
+#[tokio::test]
+async fn a_device_that_steps_back_while_its_log_is_read_misses_nothing() {
+    let world = World::with(&["alice", "bob"]).await;
+    let alice = world.online("alice", "desk").await;
+    let bob = world.online("bob", "phone").await;
+    assert!(bob.page(&[], "").await.is_complete());
+    bob.away();
+    alice.say("bob@example.org", "1").await;
+    let bob = world.bind("bob", "phone").await;
+    bob.send("<presence/>").await;
+    alice.say("bob@example.org", "2").await; // live, but the log is still being read
+    bob.send("<presence type='unavailable'/>").await;
+    bob.send("<presence/>").await;
+    assert_eq!(bob.bodies().await, ["2"], "what came before its presence it pages");
+}

@@ -6,6 +6,7 @@ mod blocking;
 mod catching_up;
 mod contacts;
 mod edges;
+mod limits;
 mod numbers;
 mod presence;
 mod private_xml;
