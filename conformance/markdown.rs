@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 
 /// Longer texts are cut: the file of the run has them whole.
-const TEXT_MAX: usize = 400;
+const TEXT_MAX: usize = 300;
 
 /// How the cells of a table stand.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -41,16 +41,16 @@ pub(crate) struct Arguments {
     /// Unisono's program, in place of the optimised one that the target names
     #[arg(long)]
     binary: Option<PathBuf>,
-    #[command(flatten, next_help_heading = "How much is tried by convergence runs")]
-    converge: converge::Amount,
-    #[command(flatten, next_help_heading = "How much is measured by the benchmark")]
-    bench: bench::Amount,
     /// Folder of the scripts
     #[arg(long, default_value = concat!(env!("CARGO_MANIFEST_DIR"), "/scripts"), hide_default_value = true)]
     scripts: PathBuf,
     /// Folder of the targets
     #[arg(long, default_value = concat!(env!("CARGO_MANIFEST_DIR"), "/targets"), hide_default_value = true)]
     targets: PathBuf,
+    #[command(flatten, next_help_heading = "How much is tried by convergence runs")]
+    converge: converge::Amount,
+    #[command(flatten, next_help_heading = "How much is measured by the benchmark")]
+    bench: bench::Amount,
 }
 
 impl Arguments {
@@ -191,7 +191,7 @@ mod tests {
         let arguments = Arguments { out: out.clone(), ..parse("results --target x/prosody.toml --render") };
         arguments.write(&folder).unwrap();
         let text = std::fs::read_to_string(out).unwrap();
-        assert!(text.contains("**Prosody** failed 1:") && text.contains("(page.svg)"), "{text}");
+        assert!(text.contains("**Prosody** failed 1.") && text.contains("(page.svg)"), "{text}");
         assert!(temporary.path().join("page.svg").exists());
     }
 }

@@ -71,13 +71,13 @@ fn failed(part: &Part<Outcome>) -> String {
         return out;
     }
     // Writing to a string cannot fail.
-    let _ = writeln!(out, "failed {}:\n", failed.len());
+    let _ = writeln!(out, "failed {}.\n\n<details><summary>Which, and how</summary>\n", failed.len());
     for Script { path, spec, says, line, reason, .. } in failed {
         let line = line.map(|line| format!(":{line}")).unwrap_or_default();
         let reason = inline(reason.as_deref().unwrap_or_default());
         let _ = writeln!(out, "- [{path}](scripts/{path}){line}, {spec}. *{}* {reason}", inline(says));
     }
-    out.push('\n');
+    out.push_str("\n</details>\n\n");
     out
 }
 
@@ -116,7 +116,7 @@ mod tests {
             "| [XEP-0198](https://xmpp.org/extensions/xep-0198.html) | 1 / 0 / 0 | 0 / 0 / 1 |",
             "| **all** | 2 / 0 / 0 | 0 / **1** / 1 |",
             "**Unisono** failed none.",
-            "**Prosody** failed 1:",
+            "**Prosody** failed 1.",
             "- [rfc6121/roster.script](scripts/rfc6121/roster.script):7, RFC 6121 §2. *A roster.* came &lt;iq/>",
             "- urn:xmpp:sm:3 is not announced: xep0198/ack\\_count.script",
         ] {
