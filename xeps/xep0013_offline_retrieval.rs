@@ -26,12 +26,7 @@ impl Extension for OfflineRetrieval {
         on.feature(Entity::Server, NS);
         on.iq_later(Entity::OwnAccount, IqType::Set, (NS, "offline"), purge);
         on.iq(Entity::OwnAccount, IqType::Get, (NS, "offline"), |_| Err(unknown()));
-        on.iq(Entity::OtherAccount, IqType::Set, (NS, "offline"), |_| {
-            Err(StanzaError::new(Condition::Forbidden))
-        });
-        on.iq(Entity::OtherAccount, IqType::Get, (NS, "offline"), |_| {
-            Err(StanzaError::new(Condition::Forbidden))
-        });
+        on.forbid_others((NS, "offline"));
     }
 }
 

@@ -344,6 +344,16 @@ impl Registry {
         self
     }
 
+    /// Forbids requests with this child to all but the owner of an account. Whether there is the account does not show.
+    pub fn forbid_others(&mut self, name: (&'static str, &'static str)) -> &mut Self {
+        for entity in [Entity::OtherAccount, Entity::Nobody] {
+            for kind in [IqType::Get, IqType::Set] {
+                self.iq(entity, kind, name, |_| Err(StanzaError::new(Condition::Forbidden)));
+            }
+        }
+        self
+    }
+
     /// Handles an iq with this child by a future. The stream takes no further stanza until it is answered, so
     /// that the order is kept.
     pub fn iq_later(

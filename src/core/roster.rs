@@ -90,8 +90,7 @@ pub(crate) fn register(on: &mut Registry) {
     on.iq(Entity::OwnAccount, IqType::Get, (NS, "query"), get);
     on.iq_later(Entity::OwnAccount, IqType::Set, (NS, "query"), |request| Box::pin(set(request)));
     // §2.3.3: nobody else's roster.
-    on.iq(Entity::OtherAccount, IqType::Get, (NS, "query"), |_| Err(StanzaError::new(Condition::Forbidden)));
-    on.iq(Entity::OtherAccount, IqType::Set, (NS, "query"), |_| Err(StanzaError::new(Condition::Forbidden)));
+    on.forbid_others((NS, "query"));
     on.feature(Entity::Server, NS);
     on.stream_feature(|_| Element::new("ver", NS_VERSIONING));
     on.stream_feature(|_| Element::new("sub", NS_PRE_APPROVAL));

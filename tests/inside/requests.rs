@@ -79,6 +79,17 @@ async fn whether_there_is_an_account_does_not_show() {
         "<ping xmlns='urn:xmpp:ping'/>",
         "<time xmlns='urn:xmpp:time'/>",
         "<vCard xmlns='vcard-temp'/>",
+        "<query xmlns='jabber:iq:roster'/>",
+        "<offline xmlns='http://jabber.org/protocol/offline'/>",
+        "<query xmlns='jabber:iq:private'><x xmlns='urn:x'/></query>",
+        "<blocklist xmlns='urn:xmpp:blocking'/>",
+        "<block xmlns='urn:xmpp:blocking'><item jid='x@example.org'/></block>",
+        "<enable xmlns='urn:xmpp:carbons:2'/>",
+        "<query xmlns='urn:xmpp:mam:2'/>",
+        "<metadata xmlns='urn:xmpp:mam:2'/>",
+        "<prefs xmlns='urn:xmpp:mam:2' default='always'/>",
+        "<bind xmlns='urn:ietf:params:xml:ns:xmpp-bind'/>",
+        "<session xmlns='urn:ietf:params:xml:ns:xmpp-session'/>",
     ];
     let world = World::with(&["alice", "bob", "carol"]).await;
     let alice = world.online("alice", "phone").await;
@@ -86,16 +97,18 @@ async fn whether_there_is_an_account_does_not_show() {
     for is_blocked in [false, true] {
         for payload in payloads {
             for kind in ["get", "set"] {
-                let answer = async |name: &str| {
-                    alice.take().await;
-                    let to = format!("{name}@example.org/desk");
-                    alice.send(&format!("<iq type='{kind}' id='q' to='{to}'>{payload}</iq>")).await;
-                    format!("{:?}", alice.take().await).replace(&to, "TO")
-                };
-                let of_ghost = answer("ghost").await;
-                assert!(of_ghost.contains("error"), "{payload}");
-                for name in ["bob", "carol"] {
-                    assert_eq!(answer(name).await, of_ghost, "{kind} {payload} to {name}");
+                for resource in ["/desk", ""] {
+                    let answer = async |name: &str| {
+                        alice.take().await;
+                        let to = format!("{name}@example.org{resource}");
+                        alice.send(&format!("<iq type='{kind}' id='q' to='{to}'>{payload}</iq>")).await;
+                        format!("{:?}", alice.take().await).replace(&to, "TO")
+                    };
+                    let of_ghost = answer("ghost").await;
+                    assert!(of_ghost.contains("error"), "{payload}");
+                    for name in ["bob", "carol"] {
+                        assert_eq!(answer(name).await, of_ghost, "{kind} {payload} to {name}{resource}");
+                    }
                 }
             }
         }

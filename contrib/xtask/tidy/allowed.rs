@@ -9,23 +9,11 @@ struct Exception {
     reason: &'static str,
 }
 
-const EXCEPTIONS: &[Exception] = &[
-    Exception {
-        path: "xeps/xep0004_forms.rs",
-        what: "has no scripts",
-        reason: "forms travel inside other extensions, whose scripts show them",
-    },
-    Exception {
-        path: "xeps/xep0280_carbons.rs",
-        what: "urn:xmpp:forward:0",
-        reason: "the wrapping of a copy is one text, written as it stands for every copy",
-    },
-    Exception {
-        path: "xeps/xep0297_forwarding.rs",
-        what: "has no scripts",
-        reason: "forwarded messages are those of XEP-0280 and XEP-0313, whose scripts show them",
-    },
-];
+const EXCEPTIONS: &[Exception] = &[Exception {
+    path: "xeps/xep0280_carbons.rs",
+    what: "urn:xmpp:forward:0",
+    reason: "the wrapping of a copy is one text, written as it stands for every copy",
+}];
 
 /// Takes out what is allowed.
 pub(super) fn apply(problems: Vec<Problem>) -> Vec<Problem> {

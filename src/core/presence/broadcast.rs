@@ -21,6 +21,8 @@ pub(crate) struct Leave {
     news: News,
     contacts: Vec<BareJid>,
     directed: Vec<Jid>,
+    /// What was stored of it.
+    ticket: Ticket,
 }
 
 impl Hub {
@@ -99,10 +101,11 @@ impl Hub {
     }
 
     /// RFC 6121 §4.5: the device goes, though its stream may stay.
-    pub(super) fn unavailable(&self, origin: &SessionRef, presence: &Presence) {
+    /// Returns what must be durable before the next acknowledgement.
+    pub(super) fn unavailable(&self, origin: &SessionRef, presence: &Presence) -> Ticket {
         let mut account = origin.cell.lock();
         if !account.is_live(origin) {
-            return;
+            return Ticket::NONE;
         }
         let leave = self.leave(&mut account, origin.id, News::of(presence, origin));
         if let Some(session) = account.session_mut(origin.id) {
@@ -113,12 +116,13 @@ impl Hub {
         }
         drop(account);
         self.announce_leave(&origin.cell, &leave);
+        leave.ticket
     }
 
     /// Takes the presence of a session away. [`Hub::announce_leave`] tells those who saw it.
     pub(crate) fn leave(&self, account: &mut Account, id: SessionId, news: News) -> Leave {
         let head = account.head;
-        let mut leave = Leave { news, contacts: Vec::new(), directed: Vec::new() };
+        let mut leave = Leave { news, contacts: Vec::new(), directed: Vec::new(), ticket: Ticket::NONE };
         let Some(session) = account.session_mut(id) else { return leave };
         let was_available = session.presence.take().is_some();
         let directed = std::mem::take(&mut session.directed);
@@ -135,7 +139,7 @@ impl Hub {
             let now = self.clock.now_micros();
             let element = &leave.news.element;
             self.registry.left.iter().for_each(|handler| handler(account, element, now, &mut writes));
-            self.commit(account, writes);
+            leave.ticket = self.commit(account, writes);
         }
         leave.contacts = self.subscribers(account);
         leave

@@ -36,8 +36,8 @@ impl Hub {
             return match presence.kind {
                 PresenceType::Available => self.available(origin, presence),
                 PresenceType::Unavailable => {
-                    self.unavailable(origin, &presence);
-                    Receipt::Done(self.settle(origin, Ticket::NONE, None))
+                    let ticket = self.unavailable(origin, &presence);
+                    Receipt::Done(self.settle(origin, ticket, None))
                 }
                 // Nobody is asked, and there is nothing to agree on.
                 PresenceType::Subscribe
