@@ -12,13 +12,16 @@ use crate::pack::{Packer, Unpacker};
 
 /// The first value of each record, so that a later form can be told from this one.
 const FORM: i64 = 1;
+/// The same form, of a message that was retracted: its payload is not the first.
+const RETRACTED: i64 = 2;
 
-/// Packs a message, with another payload if one is given.
+/// Packs a message; one that is retracted, with the payload that takes the place of its own.
 pub(crate) fn encode(record: &MessageRecord, payload: Option<&str>) -> String {
+    let form = if payload.is_some() { RETRACTED } else { FORM };
     let payload = payload.unwrap_or_else(|| record.payload.text());
     let mut packer = Packer::with_capacity(payload.len().saturating_add(256));
     packer
-        .number(FORM)
+        .number(form)
         .text(record.from.as_str())
         .text(record.to.as_str())
         .text_or_none(record.id.as_deref())
@@ -64,9 +67,14 @@ pub(crate) fn decode_all(packed: &str) -> Result<Vec<Arc<MessageRecord>>, StoreE
     Unpacker::new(packed).all(|unpacker| decode(unpacker).map(Arc::new))
 }
 
+/// Whether the packed message was retracted.
+pub(crate) fn is_retracted(packed: &str) -> Result<bool, StoreError> {
+    Ok(Unpacker::new(packed).number::<i64>()? == RETRACTED)
+}
+
 /// Unpacks one message.
 pub(crate) fn decode(unpacker: &mut Unpacker<'_>) -> Result<MessageRecord, StoreError> {
-    if unpacker.number::<i64>()? != FORM {
+    if ![FORM, RETRACTED].contains(&unpacker.number()?) {
         return Err(corrupt("a message in an unknown form"));
     }
     Ok(MessageRecord {
@@ -181,6 +189,8 @@ mod tests {
     fn another_payload_takes_the_place_of_the_first() {
         let packed = encode(&records()[0], Some("<retracted/>"));
         assert_eq!(decode_all(&packed).unwrap()[0].payload.text(), "<retracted/>");
+        assert!(is_retracted(&packed).unwrap());
+        assert!(!is_retracted(&encode(&records()[0], None)).unwrap());
     }
 
     #[test]
@@ -189,7 +199,7 @@ mod tests {
         for end in (1..packed.len()).filter(|end| packed.is_char_boundary(*end)) {
             assert!(decode_all(&packed[..end]).is_err(), "{end}");
         }
-        assert!(decode_all(&packed.replacen('1', "2", 1)).is_err());
+        assert!(decode_all(&packed.replacen('1', "3", 1)).is_err());
         assert!(decode_all(&packed.replacen("bob@", "@@@@", 1)).is_err());
     }
 }

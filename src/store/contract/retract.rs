@@ -11,6 +11,7 @@ contract! {
     a_retraction_in_the_same_commit_concerns_what_comes_before,
     only_the_senders_own_messages_in_the_conversation_are_retracted,
     all_messages_with_the_id_are_retracted,
+    what_is_retracted_stays_as_it_is,
 }
 
 fn retract(account: AccountId, peer: &str, from: &str, id: &str) -> Write {
@@ -111,4 +112,29 @@ async fn all_messages_with_the_id_are_retracted(subject: Subject) {
     subject.write((101..=150).map(sent)).await;
     subject.write([retract(alice, "bob", "alice", "id")]).await;
     assert_eq!(subject.all(alice).await, vec!["gone"; 150]);
+}
+
+/// A retraction that is sent again and again writes nothing anew.
+async fn what_is_retracted_stays_as_it_is(subject: Subject) {
+    let (alice, bob) = (subject.account("alice").await, subject.account("bob").await);
+    let both = |n: i64| {
+        let draft = message("alice", "bob", &n.to_string()).id(Some("id"));
+        draft.sent(alice, n, Keep::Archive).received(bob, n, Keep::UntilDelivered).write()
+    };
+    let retract = |account, peer: &str, payload: &str| {
+        let (peer, payload) = (jid(peer), payload.into());
+        Write::Retract { account, peer, from: jid("alice"), id: "id".into(), payload }
+    };
+    subject.write([both(1)]).await;
+    subject.write([retract(alice, "bob", "first")]).await;
+    subject.index().await;
+    subject.write([both(2), retract(alice, "bob", "second"), retract(alice, "bob", "third")]).await;
+    subject.write([both(3)]).await;
+    // Of the recipient's log, too.
+    subject.write([retract(bob, "alice", "fourth")]).await;
+    let subject = subject.crash().await;
+    subject.write([retract(alice, "bob", "fifth")]).await;
+    let expected = ["first", "second", "fourth"];
+    assert_eq!(subject.all(alice).await, expected);
+    assert_eq!(subject.all(bob).await, expected);
 }

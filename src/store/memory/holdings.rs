@@ -28,6 +28,7 @@ pub(super) struct Entry {
     pub(super) record: Arc<MessageRecord>,
     pub(super) direction: Direction,
     pub(super) keep: Keep,
+    pub(super) is_retracted: bool,
 }
 
 impl Default for Holdings {
@@ -50,7 +51,8 @@ impl Holdings {
             return;
         }
         if let Some((_, direction)) = record.place(place.account) {
-            let entry = Entry { record: Arc::clone(record), direction, keep: place.keep };
+            let entry =
+                Entry { record: Arc::clone(record), direction, keep: place.keep, is_retracted: false };
             self.head = self.head.max(place.position);
             self.log.insert(place.position, entry);
         }
@@ -66,7 +68,8 @@ impl Holdings {
     ) -> Vec<(Arc<MessageRecord>, Arc<MessageRecord>)> {
         let concerned = self.log.values().filter(|entry| {
             let record = &entry.record;
-            record.id.as_deref() == Some(id)
+            !entry.is_retracted
+                && record.id.as_deref() == Some(id)
                 && record.from.to_bare() == *from
                 && record.peer(entry.direction).to_bare() == *peer
         });
@@ -79,9 +82,11 @@ impl Holdings {
             .collect()
     }
 
+    /// Puts a retracted message in the place of what it was.
     pub(super) fn replace(&mut self, position: LogPosition, record: &Arc<MessageRecord>) {
         if let Some(entry) = self.log.get_mut(&position) {
             entry.record = Arc::clone(record);
+            entry.is_retracted = true;
         }
     }
 

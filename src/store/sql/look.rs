@@ -106,7 +106,7 @@ mod tests {
         let store = SqlStore::open(url).await.unwrap();
         let mut writer = store.shared.writer.lock().await;
         let connection = writer.connection(&store.shared).await.unwrap();
-        let sql = format!("UPDATE schema_version SET version = {version}");
+        let sql = format!("INSERT INTO schema_version (version) VALUES ({version})");
         connection.execute(sqlx::raw_sql(composed(sql))).await.unwrap();
         drop(writer);
         store.close().await;

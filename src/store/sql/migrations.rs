@@ -14,7 +14,7 @@ struct Migration {
 }
 
 /// All steps, oldest first. What is released stays as it is.
-const MIGRATIONS: [Migration; 2] = [
+const MIGRATIONS: [Migration; 3] = [
     Migration {
         version: 1,
         sqlite: include_str!("../migrations/sqlite/0001_start.sql"),
@@ -24,6 +24,11 @@ const MIGRATIONS: [Migration; 2] = [
         version: 2,
         sqlite: include_str!("../migrations/sqlite/0002_names.sql"),
         postgres: include_str!("../migrations/postgres/0002_names.sql"),
+    },
+    Migration {
+        version: 3,
+        sqlite: include_str!("../migrations/sqlite/0003_stanzas.sql"),
+        postgres: include_str!("../migrations/postgres/0003_stanzas.sql"),
     },
 ];
 

@@ -37,7 +37,7 @@ pub(super) struct Plan<'a> {
 pub(super) struct NewMessage<'a> {
     pub(super) columns: Columns,
     record: &'a MessageRecord,
-    /// The payload after a retraction in the same batch.
+    /// The payload after the first retraction in the same batch.
     payload: Option<&'a str>,
 }
 
@@ -83,7 +83,7 @@ impl<'a> Plan<'a> {
                 let (peer_hash, stanza) = (hasher.hash(peer.as_str()), hasher.hash(id));
                 let retraction = Retraction { account: *account, peer, from, id, payload, peer_hash, stanza };
                 for message in self.messages.iter_mut().filter(|m| retraction.concerns(m.record)) {
-                    message.payload = Some(payload);
+                    message.payload.get_or_insert(payload);
                 }
                 self.retractions.push(retraction);
             }

@@ -17,13 +17,15 @@ use crate::record;
 /// that a small stanza cannot cause work without end.
 const RETRACTED_MAX: usize = 256;
 
-const FIND: &str = "\
-    SELECT message FROM log WHERE account = $1 AND stanza = $2 AND peer = $3 UNION ALL \
-    SELECT message FROM waiting WHERE account = $1 AND stanza = $2 AND peer = $3 \
+/// Each part ends at its limit, however many messages have the id.
+pub(super) const FIND: &str = "\
+    SELECT message FROM (SELECT message FROM log WHERE account = $1 AND stanza = $2 AND peer = $3 \
+    ORDER BY message DESC LIMIT $4) AS archived UNION ALL \
+    SELECT message FROM (SELECT message FROM waiting WHERE account = $1 AND stanza = $2 AND peer = $3 \
     AND position > coalesce((SELECT delivered FROM mark WHERE account = $1), 0) \
-    ORDER BY message DESC LIMIT $4";
+    ORDER BY message DESC LIMIT $4) AS undelivered";
 
-/// Replaces the payload of what a retraction concerns, except in the batch that it is a part of. Hashes
+/// Replaces the payload of what a retraction concerns and none has before, except in the batch that it is a part of. Hashes
 /// find the messages, the records decide.
 pub(super) async fn retract(
     connection: &mut AnyConnection,
@@ -42,12 +44,18 @@ pub(super) async fn retract(
         .bind(retraction.stanza)
         .bind(retraction.peer_hash)
         .bind(i64::try_from(RETRACTED_MAX).unwrap_or(i64::MAX));
-    messages.extend(find.fetch_all(&mut *connection).await?);
+    let mut indexed = find.fetch_all(&mut *connection).await?;
+    indexed.sort_unstable_by(|one, other| other.cmp(one));
+    messages.extend(indexed);
     messages.truncate(RETRACTED_MAX);
 
     let mut replaced = Vec::new();
-    for (id, record) in read(connection, &messages).await? {
-        let record = record::decode(&mut Unpacker::new(&record))?;
+    for (id, packed) in read(connection, &messages).await? {
+        // What is retracted stays as it is: nothing is written again and again.
+        if record::is_retracted(&packed)? {
+            continue;
+        }
+        let record = record::decode(&mut Unpacker::new(&packed))?;
         if retraction.concerns(&record) {
             replaced.push((id, record::encode(&record, Some(retraction.payload))));
         }

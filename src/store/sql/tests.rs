@@ -14,7 +14,7 @@ use unisono_core::storage::{Accounts as _, Journal as _, LogQuery, StoreError, W
 
 use super::database::composed;
 use super::index::{Index, Question, Range};
-use super::{SqlStore, indexer, recovery};
+use super::{SqlStore, indexer, recovery, retract};
 use crate::contract::{Subject, jid, message};
 
 /// Runs the indexer at a moment of the test's choice.
@@ -381,6 +381,10 @@ async fn no_page_scans_or_sorts() {
         let plan = query.fetch_all(&mut reader.connection).await.unwrap();
         let plan: Vec<&str> = plan.iter().map(|(_, _, _, detail)| detail.as_str()).collect();
         assert!(plan.iter().any(|step| step.starts_with("SEARCH log USING")), "{plan:#?}");
+        // All of an account is searched for its first and its last entry only, which end at the first that is found.
+        let whole = plan.iter().filter(|step| step.starts_with("SEARCH") && step.ends_with("(account=?)"));
+        let ends = if question.contains("SELECT ordinal") { 2 } else { 0 };
+        assert_eq!(whole.count(), ends, "{plan:#?} of {question}");
         for step in plan {
             // `e` is the part of the index that a page shows, and DISTINCT is for the named positions.
             let is_scan = step.starts_with("SCAN") && step != "SCAN e" && step != "SCAN CONSTANT ROW";
@@ -388,6 +392,52 @@ async fn no_page_scans_or_sorts() {
             assert!(!is_scan && !is_sort, "{step} in {question}");
         }
     }
+}
+
+/// The indexes by which a retraction finds its messages, with all that it asks of them.
+const STANZA_INDEXES: [&str; 2] = ["log_stanza", "waiting_stanza"];
+
+#[tokio::test]
+async fn a_retraction_reads_what_it_concerns() {
+    let subject = Subject::sqlite().await;
+    let store = subject.sql().unwrap();
+    let mut reader = store.shared.database.reader().await.unwrap();
+    let explain = composed(format!("EXPLAIN QUERY PLAN {}", retract::FIND));
+    let query = sqlx::query_as::<_, (i64, i64, i64, String)>(explain);
+    let query = (0..4).fold(query, |query, _| query.bind(1_i64));
+    let plan = query.fetch_all(&mut reader.connection).await.unwrap();
+    let plan: Vec<&str> = plan.iter().map(|(_, _, _, detail)| detail.as_str()).collect();
+    for index in STANZA_INDEXES {
+        let search = format!("USING COVERING INDEX {index} (account=? AND stanza=? AND peer=?)");
+        assert!(plan.iter().any(|step| step.ends_with(&search)), "{plan:#?}");
+    }
+    // What the parts have found is read, of course.
+    let is_scan =
+        |step: &str| ["SCAN log", "SCAN waiting", "SCAN mark"].iter().any(|scan| step.starts_with(scan));
+    assert!(!plan.iter().any(|step| is_scan(step) || step.contains("TEMP B-TREE")), "{plan:#?}");
+}
+
+#[tokio::test]
+async fn a_retraction_reads_what_it_concerns_on_postgres() {
+    let Some(subject) = Subject::postgres().await else { return };
+    let account = subject.account("alice").await;
+    let store = subject.sql().unwrap();
+    // As many that only wait as are archived.
+    let both = |n: i64| {
+        let keep = if n % 2 == 0 { Keep::UntilDelivered } else { Keep::Archive };
+        message("alice", "bob", &n.to_string()).sent(account, n, keep).write()
+    };
+    subject.write((1..=4_000).map(both)).await;
+    subject.index().await;
+    on_writer(store, "ANALYZE".to_owned()).await;
+    let mut reader = store.shared.database.reader().await.unwrap();
+    let find = (1..=4).rev().fold(retract::FIND.to_owned(), |text, n| text.replace(&format!("${n}"), "1"));
+    let explain = sqlx::query_scalar::<_, String>(composed(format!("EXPLAIN {find}")));
+    let plan = explain.fetch_all(&mut reader.connection).await.unwrap().join("\n");
+    for index in STANZA_INDEXES {
+        assert!(plan.contains(&format!("Scan Backward using {index} on")), "{plan}");
+    }
+    assert!(!plan.contains("Seq Scan on log") && !plan.contains("Sort"), "{plan}");
 }
 
 #[tokio::test]
