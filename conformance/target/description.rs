@@ -35,6 +35,26 @@ pub(crate) struct Description {
     pub(crate) bench: Bench,
 }
 
+/// A target that is another one with some changes.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Variant {
+    name: String,
+    /// The other one.
+    like: String,
+    /// Changes of its `start.files`.
+    replace: Vec<Replace>,
+}
+
+/// What a file may hold.
+#[derive(Deserialize)]
+#[serde(untagged)]
+enum Written {
+    Variant(Variant),
+    /// Read once more, for an error that says where it is.
+    Whole(serde::de::IgnoredAny),
+}
+
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Bench {
@@ -107,6 +127,28 @@ pub(crate) struct NotOffered {
     pub(crate) reason: String,
 }
 
+impl Variant {
+    fn of(&self, mut other: Description) -> Result<Description> {
+        other.name.clone_from(&self.name);
+        for replace in &self.replace {
+            let file = other.start.as_mut().and_then(|start| start.files.get_mut(&replace.file));
+            replace.within(file.context("there is no such file")?)?;
+        }
+        Ok(other)
+    }
+}
+
+impl Replace {
+    fn within(&self, text: &mut String) -> Result<()> {
+        let Self { file, old, new } = self;
+        if !text.contains(old) {
+            bail!("there is no {old:?} in {file:?} to be replaced");
+        }
+        *text = text.replace(old, new);
+        Ok(())
+    }
+}
+
 impl Description {
     /// Reads `NAME.toml` in the folder, or the file itself when `target` is a path.
     pub(crate) fn load(folder: &Path, target: &str) -> Result<Self> {
@@ -116,7 +158,11 @@ impl Description {
         };
         let text =
             std::fs::read_to_string(&path).with_context(|| format!("cannot read {}", path.display()))?;
-        Self::parse(&text).with_context(|| format!("{} is wrong", path.display()))
+        let wrong = || format!("{} is wrong", path.display());
+        match toml::from_str(&text).with_context(wrong)? {
+            Written::Variant(variant) => variant.of(Self::load(folder, &variant.like)?).with_context(wrong),
+            Written::Whole(_) => Self::parse(&text).with_context(wrong),
+        }
     }
 
     fn parse(text: &str) -> Result<Self> {
@@ -214,6 +260,21 @@ mod tests {
         assert_eq!(description.start.unwrap().command, ["server", "--set", "a=1", "--set", "b=2"]);
         assert!(Description::parse(text).unwrap().with_settings(&[]).is_ok());
         assert!(Description::parse(text).unwrap().with_settings(&settings).is_err());
+    }
+
+    #[test]
+    fn a_variant_is_another_target_with_changes() {
+        let base = "name='x'\ndomain='d'\nstarttls='h:1'\n[accounts]\nin_band=true\n[start]\ncommand=['x']\nfiles={f='a b'}\n";
+        let of = |changes: &str| {
+            let text = format!("name='y'\nlike='x'\n[[replace]]\n{changes}");
+            let Written::Variant(variant) = toml::from_str(&text).unwrap() else { panic!("{text}") };
+            variant.of(Description::parse(base).unwrap())
+        };
+        let description = of("file='f'\nold='b'\nnew='c'").unwrap();
+        assert_eq!((description.name.as_str(), description.domain.as_str()), ("y", "d"));
+        assert_eq!(description.start.unwrap().files["f"], "a c");
+        assert!(of("file='f'\nold='d'\nnew='c'").is_err());
+        assert!(of("file='g'\nold='b'\nnew='c'").is_err());
     }
 
     #[test]
