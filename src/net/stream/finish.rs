@@ -7,7 +7,7 @@ use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt};
 use tokio::time::{Instant, timeout_at};
 use unisono_core::writing::Drained;
 
-use super::{Closed, End, Finished, Pending, READ_BYTES, Stream, WRITE_BYTES};
+use super::{Closed, End, Finished, Outgoing, Pending, READ_BYTES, Stream, WRITE_BYTES};
 use crate::ending::{LINGER, close, note};
 use crate::error::{CLOSE, StreamError};
 use crate::incoming::poll_read;
@@ -103,6 +103,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Stream<S> {
             }
             // What has been read is bounded, and there is no time to rest.
             self.pace.end_pause();
+            self.outgoing.replies = 0;
             self.take_in()?;
             if self.pending.is_none() && self.full.is_none() && !self.pace.is_paused() {
                 return Ok(());
@@ -117,6 +118,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Stream<S> {
             if self.closed.is_some() {
                 return Ok(());
             }
+            // The last word is said, and no reply comes after it.
+            self.outgoing = Outgoing::default();
             let reading = poll_fn(|cx| poll_read(&mut *self.io, cx, &mut self.incoming, READ_BYTES));
             if !matches!(reading.await, Ok(1..)) {
                 return Ok(());

@@ -41,6 +41,8 @@ use crate::signal::Notice;
 const READ_BYTES: usize = 4096;
 /// Bytes that are taken from the outbox at a time. TLS cuts them into records of 16 KiB.
 const WRITE_BYTES: usize = 32 * 1024;
+/// Bytes of replies that no outbox counts: with so many unwritten, nothing more is read.
+const REPLY_BYTES: usize = 32 * 1024;
 
 /// A session in the hands of its connection. It is let go of in any case: a connection that ends without saying how
 /// has broken, and a resumable session waits for the next one.
@@ -84,7 +86,8 @@ pub(crate) struct Stream<S> {
     pending: Option<Pending>,
     /// A part of the outbox that is being read from the log.
     refill: Option<BoxFuture<'static, Result<(), StoreError>>>,
-    /// The window is full: until its oldest ticket is durable, nothing is read.
+    /// The window is full: until its oldest ticket is durable, nothing is read. So it is at first, or a new stream would
+    /// be a new window while the store takes nothing.
     full: Option<BoxFuture<'static, ()>>,
     pace: Pace,
     /// Whether the session may have something to write.
@@ -158,6 +161,14 @@ impl From<io::Error> for End {
     }
 }
 
+/// What the account has done before is not durable.
+fn unsettled(held: &Held) -> Option<BoxFuture<'static, ()>> {
+    let store = Arc::clone(&held.hub.store);
+    let last = held.session.cell.lock().last_ticket();
+    (last > store.durable())
+        .then(|| -> BoxFuture<'static, ()> { Box::pin(async move { store.wait(last).await }) })
+}
+
 impl<S: AsyncRead + AsyncWrite + Unpin> Stream<S> {
     pub(crate) fn new(
         peer: Peer,
@@ -173,6 +184,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Stream<S> {
             jid = %held.session.jid,
             "stream is bound"
         );
+        let full = unsettled(&held);
         Self {
             peer,
             held,
@@ -184,7 +196,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Stream<S> {
             window: VecDeque::new(),
             pending: None,
             refill: None,
-            full: None,
+            full,
             pace: Pace::new(),
             due: true,
             closed: None,
@@ -267,6 +279,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Stream<S> {
     }
 
     fn handle(&mut self, event: Event, timer: Pin<&mut Sleep>) -> Result<(), End> {
+        if matches!(event, Event::Durable | Event::Rested | Event::Finished(_)) {
+            // What it said meanwhile is read only now.
+            self.excuse_silence(Instant::now());
+        }
         match event {
             Event::Notice(Notice::Stop) => return Err(StreamError::Shutdown.into()),
             Event::Notice(Notice::Wake) => self.due = true,
@@ -317,7 +333,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Stream<S> {
 
     /// Whether another stanza may be taken.
     fn wants_input(&self) -> bool {
-        self.pending.is_none() && self.full.is_none() && self.closed.is_none() && !self.pace.is_paused()
+        let has_room = self.outgoing.replies < REPLY_BYTES;
+        let is_free = self.pending.is_none() && self.full.is_none() && !self.pace.is_paused();
+        is_free && has_room && self.closed.is_none()
     }
 
     fn element(&mut self, element: Element) -> Result<(), StreamError> {
@@ -371,9 +389,12 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Stream<S> {
     }
 
     fn reply(&mut self, reply: NonzaReply) -> Result<(), StreamError> {
+        let before = self.outgoing.bytes.len();
         for element in &reply.write {
             element.write_into(&mut self.outgoing.bytes, &CLIENT_SCOPE);
         }
+        let written = self.outgoing.bytes.len().saturating_sub(before);
+        self.outgoing.replies = self.outgoing.replies.saturating_add(written);
         self.wait_for(reply.ticket);
         match reply.error {
             Some((condition, detail)) => Err(StreamError::Extension(condition, detail)),

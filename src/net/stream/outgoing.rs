@@ -10,6 +10,8 @@ use tokio::io::AsyncWrite;
 #[derive(Default)]
 pub(super) struct Outgoing {
     pub(super) bytes: Vec<u8>,
+    /// How many of them answer what the client asked outside of stanzas.
+    pub(super) replies: usize,
     /// How many of them are written.
     written: usize,
     /// TLS may hold back what it took.

@@ -48,9 +48,17 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Stream<S> {
         self.silence.answer_until.unwrap_or(idle)
     }
 
+    /// Nothing that the client may have said was read until now.
+    pub(super) fn excuse_silence(&mut self, now: Instant) {
+        self.silence.since = now;
+        if let Some(until) = &mut self.silence.answer_until {
+            *until = now.checked_add(self.peer.c2s.terms.limits.answer_within).unwrap_or(now);
+        }
+    }
+
     /// A silent client that counts stanzas is asked to count; to others a space is written, which TCP must bring to
     /// them within [`unacknowledged_within`](crate::Limits::unacknowledged_within) (RFC 6120 §4.6.1). Whoever neither
-    /// answers nor takes what is written is gone.
+    /// answers nor takes what is written is gone. Whoever is not listened to is not called silent.
     pub(super) fn look_at_silence(&mut self, mut timer: Pin<&mut Sleep>) -> Result<(), StreamError> {
         let now = Instant::now();
         if self.ask_at.take_if(|at| *at <= now).is_some() {
@@ -58,12 +66,15 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Stream<S> {
         }
         if now >= self.silent_until() {
             let stuck = !self.outgoing.is_empty() && !self.silence.took;
-            if self.silence.answer_until.is_some() || stuck {
+            let listens = self.wants_input();
+            if stuck || (listens && self.silence.answer_until.is_some()) {
                 return Err(StreamError::Silent);
             }
             self.silence.took = false;
             self.silence.since = now;
-            if self.held.hub.ask_for_sign_of_life(&self.held.session, &mut self.outgoing.bytes) {
+            if !listens {
+                self.excuse_silence(now);
+            } else if self.held.hub.ask_for_sign_of_life(&self.held.session, &mut self.outgoing.bytes) {
                 self.silence.answer_until = now.checked_add(self.peer.c2s.terms.limits.answer_within);
             } else {
                 self.outgoing.bytes.push(b' ');

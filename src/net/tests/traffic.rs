@@ -101,6 +101,26 @@ async fn nothing_is_read_while_too_much_is_not_durable() {
     }
 }
 
+/// However many streams it comes on, one after the other.
+#[tokio::test(start_paused = true)]
+async fn a_new_stream_is_no_new_window() {
+    let server = Server::with(Limits { window: 3, ..Limits::default() }).await;
+    server.user("alice").await;
+    let taken = || server.hub.counters.stanzas.load(Ordering::Relaxed);
+    let before = taken();
+    server.store.hold();
+    for _ in 0..5 {
+        let mut alice = server.device("alice", "phone").await;
+        for _ in 0..10 {
+            alice.send("<message to='alice@example.org' type='chat'><body>1</body></message>").await;
+        }
+        sleep(Duration::from_secs(1)).await;
+    }
+    assert!(taken() - before <= 3, "{}", taken() - before);
+    server.store.release();
+    server.device("alice", "phone").await.ping().await;
+}
+
 /// RFC 6120 §13.12: who sends too fast is read later, and told nothing wrong.
 #[tokio::test(start_paused = true)]
 async fn nothing_is_read_faster_than_it_may_be_sent() {
@@ -171,6 +191,53 @@ async fn a_silent_client_that_counts_is_asked_and_must_answer() {
     let end = alice.rest().await;
     assert!(end.contains("<connection-timeout "), "{end}");
     assert_eq!(began.elapsed().as_secs(), 660);
+}
+
+/// It said something long ago, and the server did not read it: the store is to blame.
+#[tokio::test(start_paused = true)]
+async fn who_is_not_listened_to_is_not_silent() {
+    let server = Server::with(Limits { window: 1, ..Limits::default() }).await;
+    server.user("alice").await;
+    let mut alice = server.device("alice", "phone").await;
+    alice.enable_management().await;
+    alice.ping().await;
+    // Before it is asked, and while it is to answer.
+    for asked_after in [0, 310] {
+        sleep(Duration::from_secs(asked_after)).await;
+        server.store.hold();
+        alice.send("<message to='alice@example.org' type='chat'><body>1</body></message>").await;
+        for _ in 0..100 {
+            alice.send("<a xmlns='urn:xmpp:sm:3' h='0'/>").await;
+            sleep(Duration::from_secs(10)).await;
+        }
+        server.store.release();
+        alice.ping().await;
+    }
+    let began = Instant::now();
+    assert!(alice.rest().await.contains("<connection-timeout "));
+    assert_eq!(began.elapsed().as_secs(), 360);
+}
+
+/// Answers that no queue counts are not gathered for a client that does not read them.
+#[tokio::test(start_paused = true)]
+async fn who_does_not_read_answers_is_not_heard() {
+    let rate = Rate { units: 0, every: Duration::from_secs(1) };
+    let server = Server::with(Limits { stanza_rate: rate, byte_rate: rate, ..Limits::default() }).await;
+    server.user("alice").await;
+    let mut alice = server.device("alice", "phone").await;
+    let requests = "<r xmlns='urn:xmpp:sm:3'/>".repeat(100);
+    let mut asked = 0;
+    while asked < 500 {
+        let sending = alice.send(&requests);
+        if tokio::time::timeout(Duration::from_secs(10), sending).await.is_err() {
+            break;
+        }
+        asked += 1;
+    }
+    assert!((10..200).contains(&asked), "{asked}");
+    for _ in 0..100 * asked {
+        alice.until("<failed").await;
+    }
 }
 
 #[tokio::test]
