@@ -15,7 +15,7 @@ pub(crate) const TEXT_ESCAPE: u8 = 1 << 3;
 pub(crate) const VALUE_ESCAPE: u8 = 1 << 4;
 /// What changes when the value of an attribute is read (§3.3.3).
 pub(crate) const VALUE_READ: u8 = 1 << 5;
-/// What no URI and no IRI contains (RFC 3986, RFC 3987).
+/// What no URI contains (RFC 3986), or only around an IP address.
 pub(crate) const NO_URI: u8 = 1 << 6;
 
 static CLASSES: [u8; 256] = {
@@ -53,7 +53,9 @@ const fn classify(byte: u8) -> u8 {
         _ => 0,
     };
     let no_uri = match byte {
-        0..=b' ' | b'<' | b'>' | b'"' | b'{' | b'}' | b'|' | b'\\' | b'^' | b'`' | 0x7f => NO_URI,
+        0..=b' ' | b'<' | b'>' | b'"' | b'{' | b'}' | b'|' | b'\\' | b'^' | b'`' | b'[' | b']' | 0x7f.. => {
+            NO_URI
+        }
         _ => 0,
     };
     name | space | escape | no_uri

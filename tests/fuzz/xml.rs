@@ -115,9 +115,13 @@ fn within(element: &Element, limits: &Limits) {
         let known = [unisono_xml::XML_NS];
         let is_short = |ns: &str| ns.len() <= limits.namespace_bytes_max || known.contains(&ns);
         assert!(namespaces.clone().all(is_short), "a long namespace");
-        // RFC 3986: what a parser could take for the end of a namespace and the beginning of a name.
-        let no_uri = |c: char| c.is_ascii_control() || " \"<>\\^`{|}".contains(c);
-        assert!(namespaces.into_iter().all(|ns| !ns.contains(no_uri)), "a namespace that is no URI");
+        // RFC 3986: what a parser could take for the end of a namespace and the beginning of a name, or for no URI.
+        let is_uri = |ns: &str| {
+            ns.bytes().all(|byte| byte.is_ascii_graphic() && !b"\"<>[\\]^`{|}".contains(&byte))
+                && ns.matches('#').count() <= 1
+                && !ns.starts_with(':')
+        };
+        assert!(namespaces.into_iter().all(is_uri), "a namespace that is no URI");
         1 + element.attrs().len()
             + element.children().map(|child| look(child, depth + 1, limits)).sum::<usize>()
     }
