@@ -133,7 +133,11 @@ impl Asked {
 
     /// What came out, and whether it is enough.
     fn measure(&self, report: &Report, own: &Subject, row: &str) -> Option<(String, bool)> {
-        let median = |subject: &Subject| Some(report.find(row, subject)?.spread(self.figure)?.median);
+        // What costs nothing was too little for the clock, or for the pages that memory is counted in.
+        let median = |subject: &Subject| {
+            let median = report.find(row, subject)?.spread(self.figure)?.median;
+            (median > 0.0).then_some(median)
+        };
         let ours = median(own)?;
         let others: Vec<&Subject> = report
             .subjects
@@ -152,11 +156,8 @@ impl Asked {
             Against::Peers => (theirs / ours, theirs >= self.times * ours, "times less"),
             Against::Floor => (ours / theirs, ours <= self.times * theirs, "times the floor"),
         };
-        // With a clock of 10 ms, a few operations may seem to cost nothing.
-        let ratio = if ratio.is_finite() { show(ratio) } else { "very many".to_owned() };
-        let unit = self.unit;
-        let mut text =
-            format!("{ratio} {comparison}: {} {unit}, {} {} {unit}", show(ours), best.title, show(theirs));
+        let (ratio, ours, theirs, unit) = (show(ratio), show(ours), show(theirs), self.unit);
+        let mut text = format!("{ratio} {comparison}: {ours} {unit}, {} {theirs} {unit}", best.title);
         if !absent.is_empty() {
             text = format!("{text}; not measured: {}", absent.join(", "));
         }

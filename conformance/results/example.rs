@@ -113,6 +113,7 @@ pub(super) fn bench() -> Report {
             row("routed", "floor", json!({ "cpu_us": 4.0 })),
             row("idle at 50", "unisono", json!({ "kib_per_session": 10.0 })),
             row("idle at 50", "prosody", json!({ "kib_per_session": 40.0 })),
+            row("idle at 50", "ejabberd", json!({ "kib_per_session": 0.0 })),
             row("page back in 200", "unisono", json!({ "cpu_us": 5.0 })),
             row("page back in 200", "prosody", json!({ "cpu_us": 100.0 })),
         ],

@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 
 use super::part::{Kind, Part, Parts};
 use super::{asked, promises, scripts};
-use crate::bench::{Machine, Report};
+use crate::bench::{self, Machine, Report};
 
 /// What each line begins with that repeats a part.
 const REPEAT: &str = "cargo run --profile measure -p unisono-conformance -- results";
@@ -123,12 +123,17 @@ impl<'a> Page<'a> {
         out.push('\n');
     }
 
-    /// The scenarios that were measured with the same options, as an option, and on what.
-    fn scenarios(&self, bench: &Report) -> Vec<(String, Vec<String>)> {
-        let servers = bench.subjects.iter().filter(|subject| !subject.is_floor());
+    /// The scenarios that were measured with the same options, as an option where they are not all, and on what.
+    fn scenarios(&self, report: &Report) -> Vec<(String, Vec<String>)> {
+        let servers = report.subjects.iter().filter(|subject| !subject.is_floor());
         let servers: Vec<String> = servers.map(|subject| subject.name.clone()).collect();
         let options = groups(&self.parts.bench).into_iter().map(|(options, scenarios)| {
-            (format!("--scenario {} {options}", scenarios.join(",")).trim_end().to_owned(), servers.clone())
+            let choice = if scenarios == bench::scenarios() {
+                String::new()
+            } else {
+                format!("--scenario {} ", scenarios.join(","))
+            };
+            ((choice + &options).trim_end().to_owned(), servers.clone())
         });
         options.collect()
     }
@@ -188,6 +193,17 @@ mod tests {
     #[test]
     fn parts_of_different_origin_are_not_passed_off_as_one() {
         let mut parts = example::parts();
+        let routed = parts.bench.first().cloned();
+        parts.bench = bench::scenarios()
+            .into_iter()
+            .filter_map(|name| {
+                let mut part = routed.clone()?;
+                part.subject.name = name;
+                Some(part)
+            })
+            .collect();
+        let text = Page::new(&parts).markdown("RESULTS.svg");
+        assert!(text.contains("--part bench --target unisono,prosody,ejabberd --quick\n"), "{text}");
         for part in &mut parts.scripts {
             "0.2".clone_into(&mut part.subject.version);
             part.machine.cores = 64;
