@@ -41,13 +41,76 @@ pub async fn postgres_database() -> Option<String> {
     Some(with_database(server, &name))
 }
 
+/// A server for one test, which may stop it. It ends when this is dropped.
+#[cfg(test)]
+pub(crate) struct OwnServer {
+    url: String,
+    child: Child,
+}
+
+#[cfg(test)]
+impl OwnServer {
+    /// `None` if there is no server installed.
+    pub(crate) fn start() -> Option<Self> {
+        let (url, child) = start(&binaries()?, "-own").expect("the installed PostgreSQL starts");
+        Some(Self { url, child })
+    }
+
+    pub(crate) fn url(&self) -> &str {
+        &self.url
+    }
+
+    /// Stops all its processes as they are, so that it is silent.
+    pub(crate) fn stop(&self) {
+        self.signal(rustix::process::Signal::STOP);
+    }
+
+    pub(crate) fn go_on(&self) {
+        self.signal(rustix::process::Signal::CONT);
+    }
+
+    /// Not the shell: it ends the server even if this process is killed now.
+    fn signal(&self, signal: rustix::process::Signal) {
+        let shell = i32::try_from(self.child.id()).expect("it is a number of the system");
+        let (mut processes, mut signalled) = (children(shell), 0);
+        while let Some(process) = processes.pop() {
+            let name = fs::read_to_string(format!("/proc/{process}/comm")).unwrap_or_default();
+            if !name.starts_with("postgres") {
+                continue;
+            }
+            let pid = rustix::process::Pid::from_raw(process).expect("it is no group");
+            // One may have ended meanwhile.
+            signalled += usize::from(rustix::process::kill_process(pid, signal).is_ok());
+            // It has the signal, so these are all.
+            processes.extend(children(process));
+        }
+        assert!(signalled > 2, "the server has processes");
+    }
+}
+
+#[cfg(test)]
+fn children(process: i32) -> Vec<i32> {
+    let children = fs::read_to_string(format!("/proc/{process}/task/{process}/children"));
+    children.unwrap_or_default().split_whitespace().filter_map(|id| id.parse().ok()).collect()
+}
+
+#[cfg(test)]
+impl Drop for OwnServer {
+    fn drop(&mut self) {
+        self.go_on();
+        drop(self.child.stdin.take());
+        // It removes its folder before it ends.
+        let _ended = self.child.wait();
+    }
+}
+
 /// The URL of the server, up to the whole of its first database.
 fn server() -> Option<&'static str> {
     static SERVER: OnceLock<Option<(String, Option<Child>)>> = OnceLock::new();
     let server = SERVER.get_or_init(|| {
         let named = std::env::var(VARIABLE).ok().map(|url| (url, None));
         let server = named.or_else(|| {
-            let (url, child) = start(&binaries()?).expect("the installed PostgreSQL starts");
+            let (url, child) = start(&binaries()?, "").expect("the installed PostgreSQL starts");
             Some((url, Some(child)))
         });
         let news = match &server {
@@ -86,7 +149,7 @@ fn binaries() -> Option<PathBuf> {
 
 /// Starts a server. A shell watches over it: when this process ends, its standard input ends, and it stops
 /// the server and removes the folder.
-fn start(binaries: &Path) -> std::io::Result<(String, Child)> {
+fn start(binaries: &Path, name: &str) -> std::io::Result<(String, Child)> {
     const WATCH: &str = r#"
         "$1/initdb" -D "$2/data" -U postgres -A trust -E UTF8 --locale=C --no-sync >"$2/log" 2>&1 || exit 1
         "$1/postgres" -D "$2/data" -k "$2" -c listen_addresses= -c fsync=off -c full_page_writes=off \
@@ -95,10 +158,11 @@ fn start(binaries: &Path) -> std::io::Result<(String, Child)> {
         trap '' INT TERM HUP
         cat >/dev/null
         kill -QUIT $server
+        kill -CONT $server
         wait $server
         rm -rf "$2"
     "#;
-    let folder = std::env::temp_dir().join(format!("unisono-postgres-{}", id()));
+    let folder = std::env::temp_dir().join(format!("unisono-postgres-{}{name}", id()));
     fs::create_dir(&folder)?;
     fs::set_permissions(&folder, fs::Permissions::from_mode(0o700))?;
     let mut command = Command::new("/bin/sh");

@@ -59,10 +59,11 @@ impl Accounts for SqlStore {
         const SUMMARY: &str = "SELECT id, jid, state, created_at, \
             (SELECT count(*) FROM device WHERE device.account = account.id) FROM account WHERE jid = $1";
         Box::pin(async move {
-            let mut reader = self.shared.database.reader().await?;
             let query = sqlx::query_as::<_, SummaryRow>(SUMMARY).bind(jid.as_str());
-            let row = query.fetch_optional(&mut reader.connection).await.map_err(read_error);
-            reader.finish(row)?.map(summary).transpose()
+            let row = async |connection: &mut AnyConnection| {
+                query.fetch_optional(connection).await.map_err(read_error)
+            };
+            self.shared.database.read(row).await?.map(summary).transpose()
         })
     }
 
@@ -75,12 +76,12 @@ impl Accounts for SqlStore {
             (SELECT count(*) FROM device WHERE device.account = account.id) \
             FROM account WHERE jid > $1 ORDER BY jid LIMIT $2";
         Box::pin(async move {
-            let mut reader = self.shared.database.reader().await?;
             let query = sqlx::query_as::<_, SummaryRow>(LIST)
                 .bind(after.map_or("", BareJid::as_str))
                 .bind(i64::try_from(limit).unwrap_or(i64::MAX));
-            let rows = query.fetch_all(&mut reader.connection).await.map_err(read_error);
-            reader.finish(rows)?.into_iter().map(summary).collect()
+            let rows =
+                async |connection: &mut AnyConnection| query.fetch_all(connection).await.map_err(read_error);
+            self.shared.database.read(rows).await?.into_iter().map(summary).collect()
         })
     }
 
@@ -92,10 +93,12 @@ impl Accounts for SqlStore {
         const CREDENTIAL: &str = "SELECT credential.value, account.state FROM account \
             JOIN credential ON credential.account = account.id WHERE jid = $1 AND family = $2";
         Box::pin(async move {
-            let mut reader = self.shared.database.reader().await?;
             let query = sqlx::query_as::<_, (String, i64)>(CREDENTIAL).bind(jid.as_str()).bind(family);
-            let row = query.fetch_optional(&mut reader.connection).await.map_err(read_error);
-            reader.finish(row)?.map(|(value, state)| Ok((value, account_state(state)?))).transpose()
+            let row = async |connection: &mut AnyConnection| {
+                query.fetch_optional(connection).await.map_err(read_error)
+            };
+            let row = self.shared.database.read(row).await?;
+            row.map(|(value, state)| Ok((value, account_state(state)?))).transpose()
         })
     }
 
@@ -278,12 +281,13 @@ async fn load(
 ) -> Result<Option<AccountData>, StoreError> {
     loop {
         let watermark = shared.tail().watermark;
-        let mut reader = shared.database.reader().await?;
         // Bound: the address, the watermark and the kinds of documents; the text has their number only.
         let query = sqlx::query_as(composed(load_sql(kinds.len()))).bind(jid.as_str()).bind(watermark);
         let query = kinds.iter().fold(query, |query, kind| query.bind(*kind));
-        let row = query.fetch_optional(&mut reader.connection).await.map_err(read_error);
-        let Some(row) = reader.finish::<Option<LoadRow>>(row)? else { return Ok(None) };
+        let row =
+            async |connection: &mut AnyConnection| query.fetch_optional(connection).await.map_err(read_error);
+        let row: Option<LoadRow> = shared.database.read(row).await?;
+        let Some(row) = row else { return Ok(None) };
         let tail = shared.tail();
         // What the indexer has moved meanwhile is in neither: read again.
         if tail.watermark == watermark {

@@ -10,10 +10,10 @@ use std::time::Duration;
 use sqlx::any::{AnyConnectOptions, install_default_drivers};
 use sqlx::{AnyConnection, AssertSqlSafe, ConnectOptions as _, Connection as _, Executor as _};
 use tokio::sync::Semaphore;
-use tokio::time::{Instant, sleep};
+use tokio::time::{Instant, sleep, timeout};
 use unisono_core::storage::StoreError;
 
-use super::error::{read_error, with_causes};
+use super::error::read_error;
 
 /// Which database speaks.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -24,6 +24,9 @@ pub(super) enum Kind {
 
 /// Connections that read at the same time. More reads wait.
 const READERS: usize = 8;
+/// How long a database server may take for one piece of work. SQLite works in this process: how long it takes is up to
+/// the disk. A server may be out of reach without a word.
+pub(super) const ANSWER_MAX: Duration = Duration::from_secs(60);
 /// How long another owner's lock on the database is waited for: a process that ends needs a moment.
 const LOCK_WAIT: Duration = Duration::from_secs(3);
 /// The advisory lock of PostgreSQL that the one writer holds: "unisono" in ASCII.
@@ -33,6 +36,7 @@ pub(super) const POSTGRES_LOCK: i64 = 0x75_6e_69_73_6f_6e_6f;
 pub(super) struct Database {
     pub(super) kind: Kind,
     options: AnyConnectOptions,
+    answer_max: Duration,
     idle: Mutex<Vec<AnyConnection>>,
     readers: Semaphore,
     /// Held until the store is closed, so that no second process writes to the same file.
@@ -40,8 +44,9 @@ pub(super) struct Database {
 }
 
 impl Database {
-    /// Finds the database, creates an SQLite file that is not there, and takes it for this process.
-    pub(super) async fn find(url: &str) -> Result<Self, StoreError> {
+    /// Finds the database, creates an SQLite file that is not there, and takes it for this process. A server has
+    /// `answer_max` for each piece of work.
+    pub(super) async fn find(url: &str, answer_max: Duration) -> Result<Self, StoreError> {
         install_default_drivers();
         let (kind, url, lock) = match url.strip_prefix("sqlite:") {
             Some(path) => {
@@ -53,8 +58,31 @@ impl Database {
             None => (Kind::Postgres, Cow::Borrowed(url), None),
         };
         let options = url.parse::<AnyConnectOptions>().map_err(read_error)?.disable_statement_logging();
+        let answer_max = if kind == Kind::Postgres { answer_max } else { Duration::MAX };
         let (idle, readers) = (Mutex::default(), Semaphore::new(READERS));
-        Ok(Self { kind, options, idle, readers, lock: Mutex::new(lock) })
+        Ok(Self { kind, options, answer_max, idle, readers, lock: Mutex::new(lock) })
+    }
+
+    /// Gives up on a database that does not answer in time. What it works on is dropped, so it must own its connection.
+    pub(super) async fn answered<T, E: From<StoreError>>(
+        &self,
+        work: impl Future<Output = Result<T, E>>,
+    ) -> Result<T, E> {
+        let silent = |_| Err(StoreError::Unavailable("the database does not answer".to_owned()).into());
+        timeout(self.answer_max, work).await.unwrap_or_else(silent)
+    }
+
+    /// Reads something, on a connection of its own.
+    pub(super) async fn read<T>(
+        &self,
+        work: impl AsyncFnOnce(&mut AnyConnection) -> Result<T, StoreError>,
+    ) -> Result<T, StoreError> {
+        let read = async {
+            let mut reader = self.reader().await?;
+            let result = work(&mut reader.connection).await;
+            reader.finish(result)
+        };
+        self.answered(read).await
     }
 
     /// A connection that writes. On PostgreSQL it holds the lock that keeps other servers off.
@@ -64,7 +92,10 @@ impl Database {
         match self.kind {
             Kind::Sqlite => set(&mut connection, "PRAGMA cache_size = -32768").await?,
             Kind::Postgres => {
-                set(&mut connection, "SET synchronous_commit = on").await?;
+                // A server that a connection was lost to without a word finds out, and lets go of the lock.
+                let settings = "SET synchronous_commit = on; SET tcp_keepalives_idle = 30; \
+                                SET tcp_keepalives_interval = 10; SET tcp_keepalives_count = 3";
+                set(&mut connection, settings).await?;
                 needs_utf8(&mut connection).await?;
                 let until = Instant::now().checked_add(LOCK_WAIT);
                 loop {
@@ -82,7 +113,7 @@ impl Database {
         Ok(connection)
     }
 
-    /// A connection that reads, for as long as the guard lives.
+    /// A connection that reads, for as long as the guard lives. Who uses it waits as long as it takes: see [`Self::read`].
     pub(super) async fn reader(&self) -> Result<Reader<'_>, StoreError> {
         let permit = self.readers.acquire().await;
         let permit = permit.map_err(|_| StoreError::Unavailable("the store is closed".to_owned()))?;
@@ -99,8 +130,8 @@ impl Database {
         self.readers.close();
         let idle = std::mem::take(&mut *self.idle.lock().unwrap_or_else(PoisonError::into_inner));
         for connection in idle {
-            if let Err(error) = connection.close().await {
-                tracing::debug!(error = with_causes(&error), "cannot close a connection");
+            if let Err(error) = self.answered(async { connection.close().await.map_err(read_error) }).await {
+                tracing::debug!(%error, "cannot close a connection");
             }
         }
         self.lock.lock().unwrap_or_else(PoisonError::into_inner).take();

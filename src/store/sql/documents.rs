@@ -1,5 +1,6 @@
 //! Documents and rosters.
 
+use sqlx::AnyConnection;
 use unisono_core::ids::AccountId;
 use unisono_core::jid::BareJid;
 use unisono_core::roster::RosterItem;
@@ -19,11 +20,12 @@ impl Documents for SqlStore {
     ) -> BoxFuture<'a, Result<Option<String>, StoreError>> {
         const DOCUMENT: &str = "SELECT value FROM document WHERE account = $1 AND kind = $2 AND name = $3";
         Box::pin(async move {
-            let mut reader = self.shared.database.reader().await?;
             let query =
                 sqlx::query_scalar(DOCUMENT).bind(account.0).bind(kind).bind(self.shared.hasher.hash(key));
-            let document = query.fetch_optional(&mut reader.connection).await.map_err(read_error);
-            reader.finish(document)
+            let document = async |connection: &mut AnyConnection| {
+                query.fetch_optional(connection).await.map_err(read_error)
+            };
+            self.shared.database.read(document).await
         })
     }
 
@@ -34,10 +36,10 @@ impl Documents for SqlStore {
     ) -> BoxFuture<'a, Result<Vec<Document>, StoreError>> {
         const DOCUMENTS: &str = "SELECT key, value FROM document WHERE account = $1 AND kind = $2";
         Box::pin(async move {
-            let mut reader = self.shared.database.reader().await?;
             let query = sqlx::query_as::<_, (String, String)>(DOCUMENTS).bind(account.0).bind(kind);
-            let rows = query.fetch_all(&mut reader.connection).await.map_err(read_error);
-            let rows = reader.finish(rows)?;
+            let rows =
+                async |connection: &mut AnyConnection| query.fetch_all(connection).await.map_err(read_error);
+            let rows = self.shared.database.read(rows).await?;
             let document =
                 |(key, value): (String, String)| Document { kind: kind.into(), key: key.into(), value };
             Ok(rows.into_iter().map(document).collect())

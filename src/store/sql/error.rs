@@ -1,7 +1,5 @@
 //! What errors of a database mean.
 
-use std::error::Error;
-
 use sqlx::error::DatabaseError;
 use unisono_core::storage::StoreError;
 
@@ -74,16 +72,4 @@ fn is_inherent(error: &(dyn DatabaseError + 'static)) -> bool {
         5 => POSTGRES_INHERENT.iter().any(|class| code.starts_with(class)),
         _ => code.parse::<u32>().is_ok_and(|code| SQLITE_INHERENT.contains(&(code & 0xff))),
     }
-}
-
-/// All that an error has to say, with its causes.
-pub(super) fn with_causes(error: &dyn Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        text.push_str(": ");
-        text.push_str(&error.to_string());
-        cause = error.source();
-    }
-    text
 }

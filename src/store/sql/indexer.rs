@@ -59,20 +59,19 @@ async fn advance(shared: &Shared, slot: &mut Option<Job>) -> Result<bool, Commit
         }
     };
     let job = slot.insert(job);
-    let mut writer = shared.writer.lock().await;
-    let connection = writer.connection(shared).await?;
-    match job.slice(connection, shared.database.kind).await {
-        Err(error) => {
-            writer.recover().await;
-            Err(error.into())
-        }
-        Ok(true) => {
+    let slice = async |connection: &mut AnyConnection, _: &mut i64| {
+        let is_last = job.slice(connection, shared.database.kind).await?;
+        // While nothing is committed: what a commit adds to the tail is not in the index.
+        if is_last {
             shared.tail_mut().indexed(&job.todo);
-            *slot = None;
-            Ok(false)
         }
-        Ok(false) => Ok(true),
+        Ok::<_, CommitError>(is_last)
+    };
+    let is_last = shared.alone(slice).await?;
+    if is_last {
+        *slot = None;
     }
+    Ok(!is_last)
 }
 
 impl Job {
@@ -81,9 +80,8 @@ impl Job {
         let archived = todo.entries.iter().filter(|(_, row)| !row.waits);
         let accounts: BTreeSet<i64> = archived.map(|(account, _)| account.0).collect();
         let accounts: Vec<i64> = accounts.into_iter().collect();
-        let mut reader = shared.database.reader().await?;
-        let last = index::last_ordinals(&mut reader.connection, &accounts).await;
-        let mut last: HashMap<AccountId, i64> = reader.finish(last)?;
+        let last = shared.database.read(async |connection| index::last_ordinals(connection, &accounts).await);
+        let mut last: HashMap<AccountId, i64> = last.await?;
         let count = |(account, row): &(AccountId, Row)| {
             let last = last.entry(*account).or_default();
             *last = last.saturating_add(i64::from(!row.waits));

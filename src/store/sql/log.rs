@@ -1,9 +1,9 @@
 //! The logs.
 
+use sqlx::AnyConnection;
 use unisono_core::ids::{AccountId, LogPosition, SessionId};
 use unisono_core::storage::{BoxFuture, LogPage, LogQuery, Logs, StoreError};
 
-use super::database::Reader;
 use super::error::read_error;
 use super::tail::View;
 use super::{SqlStore, page, purge};
@@ -31,9 +31,7 @@ impl Logs for SqlStore {
     ) -> BoxFuture<'_, Result<Option<(LogPosition, LogPosition)>, StoreError>> {
         Box::pin(async move {
             let view = self.shared.tail().view(account, false);
-            let mut reader = self.shared.database.reader().await?;
-            let bounds = bounds(&mut reader, account, &view).await;
-            reader.finish(bounds)
+            self.shared.database.read(async |connection| bounds(connection, account, &view).await).await
         })
     }
 
@@ -71,9 +69,10 @@ impl Logs for SqlStore {
 
     fn purged(&self, account: AccountId) -> BoxFuture<'_, Result<LogPosition, StoreError>> {
         Box::pin(async move {
-            let mut reader = self.shared.database.reader().await?;
-            let purged = purge::purged(&mut reader.connection, account).await.map_err(read_error);
-            reader.finish(purged)
+            let purged = async |connection: &mut AnyConnection| {
+                purge::purged(connection, account).await.map_err(read_error)
+            };
+            self.shared.database.read(purged).await
         })
     }
 
@@ -87,7 +86,7 @@ impl Logs for SqlStore {
 }
 
 async fn bounds(
-    reader: &mut Reader<'_>,
+    connection: &mut AnyConnection,
     account: AccountId,
     view: &View,
 ) -> Result<Option<(LogPosition, LogPosition)>, StoreError> {
@@ -97,7 +96,7 @@ async fn bounds(
         coalesce((SELECT position FROM log WHERE account = $1 AND message <= $2 \
                   ORDER BY position DESC LIMIT 1), 0)";
     let query = sqlx::query_as::<_, (i64, i64)>(BOUNDS).bind(account.0).bind(view.watermark);
-    let (first, last) = query.fetch_one(&mut reader.connection).await.map_err(read_error)?;
+    let (first, last) = query.fetch_one(connection).await.map_err(read_error)?;
     let indexed = (first != 0).then_some([first, last]).into_iter().flatten();
     let mut all = indexed.chain(view.rows.iter().map(|row| row.position));
     let first = all.next();

@@ -5,9 +5,12 @@ use std::io;
 
 use sqlx::any::{AnyConnectOptions, install_default_drivers};
 use sqlx::{AnyConnection, ConnectOptions as _, Connection as _};
+use tokio::time::timeout;
 use unisono_core::storage::StoreError;
 
-use super::database::{Kind, POSTGRES_LOCK, absolute, in_use, lock_name, sqlite_url, unavailable};
+use super::database::{
+    ANSWER_MAX, Kind, POSTGRES_LOCK, absolute, in_use, lock_name, sqlite_url, unavailable,
+};
 use super::error::read_error;
 use super::migrations;
 
@@ -45,11 +48,15 @@ pub async fn look(url: &str) -> Result<Look, StoreError> {
         None => (Kind::Postgres, url.to_owned()),
     };
     let options = url.parse::<AnyConnectOptions>().map_err(read_error)?.disable_statement_logging();
-    let mut connection = options.connect().await.map_err(read_error)?;
-    let found = version(&mut connection, kind).await;
-    // Whether it closes well does not matter: nothing was written.
-    let _closed = connection.close().await;
-    Ok(Look { found: found?, needed: migrations::newest() })
+    let look = async {
+        let mut connection = options.connect().await.map_err(read_error)?;
+        let found = version(&mut connection, kind).await;
+        // Whether it closes well does not matter: nothing was written.
+        let _closed = connection.close().await;
+        Ok(Look { found: found?, needed: migrations::newest() })
+    };
+    let silent = |_| Err(StoreError::Unavailable("the database does not answer".to_owned()));
+    timeout(ANSWER_MAX, look).await.unwrap_or_else(silent)
 }
 
 async fn version(connection: &mut AnyConnection, kind: Kind) -> Result<i64, StoreError> {
@@ -104,11 +111,11 @@ mod tests {
 
     async fn set_version(url: &str, version: i64) {
         let store = SqlStore::open(url).await.unwrap();
-        let mut writer = store.shared.writer.lock().await;
-        let connection = writer.connection(&store.shared).await.unwrap();
         let sql = format!("INSERT INTO schema_version (version) VALUES ({version})");
-        connection.execute(sqlx::raw_sql(composed(sql))).await.unwrap();
-        drop(writer);
+        let set = async |connection: &mut AnyConnection| {
+            connection.execute(sqlx::raw_sql(composed(sql))).await.map_err(read_error)
+        };
+        store.shared.write(set).await.unwrap();
         store.close().await;
     }
 

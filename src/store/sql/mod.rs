@@ -32,6 +32,7 @@ mod tests;
 mod writer;
 
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
+use std::time::Duration;
 
 use sqlx::AnyConnection;
 use tokio::task::JoinHandle;
@@ -40,7 +41,7 @@ use unisono_core::storage::{BoxFuture, Commit, Journal, StoreError};
 
 use crate::durability::Durability;
 use crate::hash::Hasher;
-use database::Database;
+use database::{ANSWER_MAX, Database};
 use indexer::Job;
 use queue::Queue;
 use tail::Tail;
@@ -77,12 +78,28 @@ impl Shared {
         &self,
         work: impl AsyncFnOnce(&mut AnyConnection) -> Result<T, StoreError>,
     ) -> Result<T, StoreError> {
-        let mut writer = self.writer.lock().await;
-        let result = work(writer.connection(self).await?).await;
-        if matches!(result, Err(StoreError::Unavailable(_))) {
-            writer.recover().await;
-        }
-        result
+        self.alone(async |connection, _| work(connection).await).await
+    }
+
+    /// The same for who numbers messages: with the number of the next one. The connection is out of its place
+    /// meanwhile, so that work which is given up leaves none behind in the middle of a transaction.
+    async fn alone<T, E: From<StoreError>>(
+        &self,
+        work: impl AsyncFnOnce(&mut AnyConnection, &mut i64) -> Result<T, E>,
+    ) -> Result<T, E> {
+        let work = async {
+            let mut writer = self.writer.lock().await;
+            let mut connection = match writer.connection.take() {
+                Some(connection) => connection,
+                None => self.database.connect_writer().await?,
+            };
+            let result = work(&mut connection, &mut writer.next).await;
+            if result.is_ok() || writer::is_usable(&mut connection).await {
+                writer.connection = Some(connection);
+            }
+            result
+        };
+        self.database.answered(work).await
     }
 
     fn tail_mut(&self) -> RwLockWriteGuard<'_, Tail> {
@@ -94,8 +111,13 @@ impl SqlStore {
     /// Opens `sqlite:PATH` (created if it is not there) or `postgres://…`, brings its schema up to date,
     /// indexes what a crash left unindexed, and starts the writer on the current tokio runtime.
     pub async fn open(url: &str) -> Result<Self, StoreError> {
-        let database = Database::find(url).await?;
-        let mut connection = database.connect_writer().await?;
+        Self::open_answering(url, ANSWER_MAX).await
+    }
+
+    /// The same with a database server that has `answer_max` for each piece of work.
+    async fn open_answering(url: &str, answer_max: Duration) -> Result<Self, StoreError> {
+        let database = Database::find(url, answer_max).await?;
+        let mut connection = database.answered(database.connect_writer()).await?;
         migrations::migrate(&mut connection, database.kind).await?;
         let mut key = [0; 32];
         getrandom::fill(&mut key).map_err(|error| StoreError::Unavailable(error.to_string()))?;

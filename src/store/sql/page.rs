@@ -34,12 +34,13 @@ pub(super) async fn page(
     let unseen = must_exist.into_iter().filter(|position| !view.has(*position)).collect();
     let peer = query.with.as_ref().map(|with| shared.hasher.hash(with.to_bare().as_str()));
     let index = Index { account, watermark: view.watermark, peer, unarchived: query.include_unarchived };
-    let mut reader = shared.database.reader().await?;
     let left = Left { entries: query.search_max, bytes: SEARCH_BYTES_MAX };
-    let connection = &mut reader.connection;
-    let mut search = Search { query, view, index, unseen, count: None, left, searched_to: None, connection };
-    let page = search.page().await;
-    reader.finish(page)
+    let read = async move |connection: &mut AnyConnection| {
+        let mut search =
+            Search { query, view, index, unseen, count: None, left, searched_to: None, connection };
+        search.page().await
+    };
+    shared.database.read(read).await
 }
 
 /// One query, and the tail as it was when the query began.

@@ -63,6 +63,11 @@ impl<'a> Plan<'a> {
         plan
     }
 
+    /// How many messages it numbers.
+    pub(super) fn count(&self) -> i64 {
+        i64::try_from(self.messages.len()).unwrap_or(i64::MAX)
+    }
+
     /// Whether there is nothing to write but messages.
     pub(super) fn has_messages_only(&self) -> bool {
         self.retractions.is_empty()

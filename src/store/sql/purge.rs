@@ -49,10 +49,10 @@ async fn purge_all(shared: &Shared, before: LogPosition) -> Result<u64, StoreErr
     drop(indexer::settle(shared).await.map_err(CommitError::into_store)?);
     let (mut purged, mut last): (u64, i64) = (0, 0);
     loop {
-        let mut reader = shared.database.reader().await?;
         let query = sqlx::query_scalar::<_, i64>(DUE).bind(last).bind(before.0);
-        let due = query.fetch_all(&mut reader.connection).await.map_err(read_error);
-        let due = reader.finish(due)?;
+        let due =
+            async |connection: &mut AnyConnection| query.fetch_all(connection).await.map_err(read_error);
+        let due = shared.database.read(due).await?;
         let Some(highest) = due.last() else { return Ok(purged) };
         last = *highest;
         for account in due {

@@ -48,9 +48,8 @@ pub(super) async fn recover(shared: &Shared, mut extent: Extent) -> Result<(), S
         } else {
             extent.newest.min(extent.watermark.saturating_add(JOB))
         };
-        let mut reader = shared.database.reader().await?;
-        let todo = unindexed(&mut reader.connection, &extent, upto).await;
-        let todo = reader.finish(todo)?;
+        let todo =
+            shared.database.read(async |connection| unindexed(connection, &extent, upto).await).await?;
         *shared.indexing.lock().await = Some(Job::new(shared, todo).await?);
         while indexer::step(shared).await.map_err(CommitError::into_store)? {}
         (extent.watermark, extent.upto) = (upto, 0);

@@ -1,5 +1,6 @@
 //! Sessions that outlive the process.
 
+use sqlx::AnyConnection;
 use unisono_core::ids::{DeviceId, SessionId};
 use unisono_core::jid::BareJid;
 use unisono_core::storage::{BoxFuture, SessionRecord, Sessions, StoreError};
@@ -16,10 +17,12 @@ impl Sessions for SqlStore {
         Box::pin(async move {
             // The tail first: the indexer takes from it only what it has put into the table.
             let unindexed = self.shared.tail().handled(id);
-            let mut reader = self.shared.database.reader().await?;
             let query = sqlx::query_as::<_, (String, i64, String, i64, Option<String>)>(SESSION).bind(id.0);
-            let row = query.fetch_optional(&mut reader.connection).await.map_err(read_error);
-            let Some((account, device, resource, handled, snapshot)) = reader.finish(row)? else {
+            let row = async |connection: &mut AnyConnection| {
+                query.fetch_optional(connection).await.map_err(read_error)
+            };
+            let row = self.shared.database.read(row).await?;
+            let Some((account, device, resource, handled, snapshot)) = row else {
                 return Ok(None);
             };
             let handled = u32::try_from(handled).unwrap_or(u32::MAX).max(unindexed);
@@ -32,10 +35,10 @@ impl Sessions for SqlStore {
         const SAVED: &str = "SELECT jid FROM account WHERE id IN \
             (SELECT account FROM session WHERE snapshot IS NOT NULL) ORDER BY jid";
         Box::pin(async move {
-            let mut reader = self.shared.database.reader().await?;
             let query = sqlx::query_scalar::<_, String>(SAVED);
-            let rows = query.fetch_all(&mut reader.connection).await.map_err(read_error);
-            reader.finish(rows)?.iter().map(|text| jid(text)).collect()
+            let rows =
+                async |connection: &mut AnyConnection| query.fetch_all(connection).await.map_err(read_error);
+            self.shared.database.read(rows).await?.iter().map(|text| jid(text)).collect()
         })
     }
 }

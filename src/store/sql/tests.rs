@@ -10,12 +10,14 @@ use tokio::time::sleep;
 use unisono_core::ids::{AccountId, LogPosition, Ticket};
 use unisono_core::jid::unicode_tables;
 use unisono_core::record::Keep;
-use unisono_core::storage::{Accounts as _, Journal as _, LogQuery, StoreError, Write};
+use unisono_core::storage::{Accounts as _, Commit, Journal as _, LogQuery, Logs as _, StoreError, Write};
 
 use super::database::composed;
+use super::error::{CommitError, read_error};
 use super::index::{Index, Question, Range};
 use super::{SqlStore, indexer, recovery, retract};
-use crate::contract::{Subject, jid, message};
+use crate::contract::{Subject, jid, message, payloads};
+use crate::testing::OwnServer;
 
 /// Runs the indexer at a moment of the test's choice.
 pub(crate) async fn index_now(store: &SqlStore) {
@@ -35,9 +37,10 @@ pub(crate) async fn stored_messages(store: &SqlStore) -> i64 {
 }
 
 async fn on_writer(store: &SqlStore, sql: String) -> Option<i64> {
-    let mut writer = store.shared.writer.lock().await;
-    let connection = writer.connection(&store.shared).await.unwrap();
-    sqlx::query_scalar(composed(sql)).fetch_optional(connection).await.unwrap()
+    let query = sqlx::query_scalar(composed(sql));
+    let work =
+        async |connection: &mut AnyConnection| query.fetch_optional(connection).await.map_err(read_error);
+    store.shared.write(work).await.unwrap()
 }
 
 fn sent(account: AccountId, n: i64) -> Write {
@@ -90,11 +93,7 @@ async fn a_commit_that_is_refused_stops_the_store_and_is_never_durable() {
     for subject in subjects {
         let account = subject.account("alice").await;
         let store = subject.sql().unwrap();
-        {
-            let mut writer = store.shared.writer.lock().await;
-            let connection = writer.connection(&store.shared).await.unwrap();
-            connection.execute("CREATE UNIQUE INDEX refuses ON device (key)").await.unwrap();
-        }
+        on_writer(store, "CREATE UNIQUE INDEX refuses ON device (key)".to_owned()).await;
         let device = |id: i64| Write::Device {
             account,
             device: unisono_core::storage::DeviceRecord {
@@ -146,16 +145,77 @@ async fn lost_connections_lose_and_double_nothing() {
         // A reader may find its connection cut, once for each.
         let query = LogQuery { limit: 10_000, ..LogQuery::default() };
         let page = loop {
-            match unisono_core::storage::Logs::page(&**store, account, &query).await {
+            match store.page(account, &query).await {
                 Ok(page) => break page,
                 Err(StoreError::Unavailable(_)) => {}
                 Err(error) => panic!("{error}"),
             }
         };
-        assert_eq!(crate::contract::payloads(&page.entries), numbers(number));
+        assert_eq!(payloads(&page.entries), numbers(number));
     }
     assert_eq!(stored_messages(store).await, number);
     assert_eq!(store.failing(), None);
+}
+
+/// Nothing is lost with a connection: it is there, and no word comes.
+#[tokio::test]
+async fn a_server_that_falls_silent_is_told_and_loses_nothing() {
+    const SILENT: &str = "the database does not answer";
+    let Some(server) = OwnServer::start() else { return };
+    let store = SqlStore::open_answering(server.url(), Duration::from_secs(2)).await.unwrap();
+    let account = store.create(&jid("alice"), &[], 1).await.unwrap();
+    let submit = |n| store.submit(Commit { writes: vec![sent(account, n)], wake: Vec::new() });
+    let first = (1..=20).map(submit).last().unwrap();
+    store.wait(first).await;
+    let query = LogQuery { limit: 10_000, ..LogQuery::default() };
+    let all = async || Ok::<_, StoreError>(payloads(&store.page(account, &query).await?.entries));
+    assert_eq!(all().await.unwrap(), numbers(20));
+
+    server.stop();
+    let last = (21..=40).map(submit).last().unwrap();
+    // More readers than there are connections; none stays for ever, and neither does whoever writes or indexes.
+    let mut results = Vec::new();
+    for _ in 0..2 {
+        let readers = async {
+            let bob = jid("bob");
+            tokio::join!(
+                all(),
+                all(),
+                all(),
+                all(),
+                all(),
+                all(),
+                all(),
+                all(),
+                all(),
+                store.purged(account),
+                store.credential(&bob, "SCRAM-SHA-1"),
+                store.load(&bob, &[]),
+                store.create(&bob, &[], 2)
+            )
+        };
+        let (one, .., nine, purged, credential, loaded, created) = readers.await;
+        results.extend([one.map(drop), nine.map(drop), purged.map(drop), credential.map(drop)]);
+        results.extend([loaded.map(drop), created.map(drop)]);
+    }
+    results.push(indexer::settle(&store.shared).await.map(drop).map_err(CommitError::into_store));
+    for result in results {
+        assert!(matches!(&result, Err(StoreError::Unavailable(text)) if text.contains(SILENT)), "{result:?}");
+    }
+    while !store.failing().is_some_and(|text| text.contains(SILENT)) {
+        sleep(Duration::from_millis(10)).await;
+    }
+    assert_eq!(store.durable(), first);
+
+    server.go_on();
+    store.wait(last).await;
+    assert_eq!(store.failing(), None);
+    assert_eq!(all().await.unwrap(), numbers(40));
+    store.create(&jid("bob"), &[], 2).await.unwrap();
+    index_now(&store).await;
+    assert_eq!(all().await.unwrap(), numbers(40));
+    assert_eq!(stored_messages(&store).await, 40);
+    store.close().await;
 }
 
 #[tokio::test]

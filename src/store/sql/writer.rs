@@ -12,12 +12,12 @@ use std::time::Duration;
 use sqlx::{AnyConnection, Connection as _};
 use tokio::time::{Instant, sleep, timeout};
 use unisono_core::ids::Ticket;
-use unisono_core::storage::{Commit, StoreError};
+use unisono_core::storage::Commit;
 
 use super::Shared;
 use super::commit;
-use super::database::{Kind, composed};
-use super::error::{CommitError, with_causes};
+use super::database::composed;
+use super::error::{CommitError, read_error};
 use super::indexer;
 use super::message::{Columns, PACKED};
 use super::plan::Plan;
@@ -31,8 +31,6 @@ pub(super) type Queued = (Ticket, Commit);
 const INDEX_EVERY: u64 = 20_000;
 /// After how much quiet it is.
 const INDEX_IDLE: Duration = Duration::from_secs(2);
-/// How long a database server may take for one batch.
-const ATTEMPT_MAX: Duration = Duration::from_secs(60);
 const RETRY_MIN: Duration = Duration::from_millis(50);
 const RETRY_MAX: Duration = Duration::from_secs(2);
 
@@ -43,25 +41,9 @@ pub(super) struct Writer {
     pub(super) next: i64,
 }
 
-impl Writer {
-    /// The connection, made anew if there is none.
-    pub(super) async fn connection(&mut self, shared: &Shared) -> Result<&mut AnyConnection, StoreError> {
-        let connection = match self.connection.take() {
-            Some(connection) => connection,
-            None => shared.database.connect_writer().await?,
-        };
-        Ok(self.connection.insert(connection))
-    }
-
-    /// After a failure: keeps the connection if it answers and has left its transaction behind.
-    pub(super) async fn recover(&mut self) {
-        if let Some(mut connection) = self.connection.take()
-            && connection.ping().await.is_ok()
-            && !connection.is_in_transaction()
-        {
-            self.connection = Some(connection);
-        }
-    }
+/// Whether a connection on which something failed still answers, and has left its transaction behind.
+pub(super) async fn is_usable(connection: &mut AnyConnection) -> bool {
+    connection.ping().await.is_ok() && !connection.is_in_transaction()
 }
 
 /// What becomes of the writer after a batch.
@@ -188,38 +170,24 @@ impl Retry {
 /// Tries to commit a part, and tells all who wait for it.
 async fn attempt(shared: &Shared, part: &[Queued], is_retry: bool) -> Result<(), CommitError> {
     let started = Instant::now();
-    let mut writer = shared.writer.lock().await;
-    let plan = Plan::new(part.iter().map(|(_, commit)| commit), shared.hasher, writer.next);
-    let writer_next = writer.next;
-    let connection = writer.connection(shared).await?;
-    // A connection that broke during COMMIT leaves open whether it worked.
-    let work = async {
-        let is_done = is_retry && is_durable(connection, &plan, writer_next).await?;
-        if is_done { Ok(()) } else { transact(shared, connection, &plan).await }
+    let work = async |connection: &mut AnyConnection, next: &mut i64| {
+        let plan = Plan::new(part.iter().map(|(_, commit)| commit), shared.hasher, *next);
+        // A connection that broke during COMMIT leaves open whether it worked.
+        let is_done = is_retry && is_durable(connection, &plan, *next).await?;
+        if !is_done {
+            transact(shared, connection, &plan).await?;
+        }
+        *next = next.saturating_add(plan.count());
+        Ok::<_, CommitError>(plan)
     };
-    // SQLite works in this process: how long it takes is up to the disk. A server may be out of reach without a word.
-    let limit = if shared.database.kind == Kind::Postgres { ATTEMPT_MAX } else { Duration::MAX };
-    match timeout(limit, work).await {
-        Ok(Ok(())) => {}
-        Ok(Err(error)) => {
-            writer.recover().await;
-            return Err(error);
-        }
-        Err(_) => {
-            writer.connection = None;
-            return Err(CommitError::Passing("the database does not answer".to_owned()));
-        }
-    }
-    let count = i64::try_from(plan.messages.len()).unwrap_or(i64::MAX);
-    writer.next = writer.next.saturating_add(count);
-    drop(writer);
+    let plan = shared.alone(work).await?;
 
     shared.tail_mut().publish(&plan);
     if shared.queue.set_failing(None) {
         tracing::info!("commits work again");
     }
     metrics::histogram!("unisono_store_commit_seconds").record(started.elapsed());
-    metrics::counter!("unisono_store_messages_total").increment(count.cast_unsigned());
+    metrics::counter!("unisono_store_messages_total").increment(plan.count().cast_unsigned());
     if let Some((ticket, _)) = part.last() {
         shared.durability.advance(*ticket);
     }
@@ -278,9 +246,12 @@ fn stop(shared: &Shared, part: &[Queued], text: &str) {
 
 /// Ends the connection of the writer.
 pub(super) async fn close(shared: &Shared) {
-    if let Some(connection) = shared.writer.lock().await.connection.take()
-        && let Err(error) = connection.close().await
-    {
-        tracing::warn!(error = with_causes(&error), "cannot close the store");
+    let close = async {
+        let connection = shared.writer.lock().await.connection.take();
+        let Some(connection) = connection else { return Ok(()) };
+        connection.close().await.map_err(read_error)
+    };
+    if let Err(error) = shared.database.answered(close).await {
+        tracing::warn!(%error, "cannot close the store");
     }
 }
