@@ -58,7 +58,8 @@ impl Hub {
         let shown_after = if pages_archive { paged } else { paged.max(Some(waiting_after)) };
         let read = shown_after.map_or(waiting_after, |shown| shown.min(waiting_after));
         let (live_after, stretches) = (head, Vec::new());
-        let replay = Replay { shown_after, waiting_after, live_after, early, read, tried: None, stretches };
+        let (tried, behind) = (None, Vec::new());
+        let replay = Replay { shown_after, waiting_after, live_after, early, read, tried, stretches, behind };
         let is_due = read < head;
         session.catch_up = if is_due { CatchUp::Reading(Box::new(replay)) } else { CatchUp::Done };
         session.wake();
@@ -110,7 +111,8 @@ impl Hub {
         let is_over = page.complete && head == Some(account.head);
         self.queue_stretch(&mut account, origin, entries, read_to);
         if let Some(session) = account.session_mut(origin.id) {
-            session.read_up_to(read_to, is_over, page.complete.then_some(durable));
+            let behind = session.read_up_to(read_to, is_over, page.complete.then_some(durable));
+            session.queue_missed(behind, &self.registry.filter);
         }
         self.wake_when_settled(&mut account, Ticket::NONE);
         account.session(origin.id).into_iter().for_each(Session::wake);
@@ -171,18 +173,26 @@ impl Session {
         Some(write_stretches(&replay.stretches))
     }
 
-    /// The log was read up to a position.
-    fn read_up_to(&mut self, position: Option<LogPosition>, is_over: bool, tried: Option<Ticket>) {
-        let CatchUp::Reading(replay) = &mut self.catch_up else { return };
+    /// The log was read up to a position. Returns what waited for the end of it, when that is reached.
+    fn read_up_to(
+        &mut self,
+        position: Option<LogPosition>,
+        is_over: bool,
+        tried: Option<Ticket>,
+    ) -> Vec<Entry> {
+        let CatchUp::Reading(replay) = &mut self.catch_up else { return Vec::new() };
         replay.read = replay.read.max(position.unwrap_or(replay.read));
         replay.tried = tried.or(replay.tried);
-        if is_over {
-            let pages = replay.shown_after.is_none();
-            self.catch_up = if pages { CatchUp::Paging } else { CatchUp::Done };
-            if pages && self.archive_use == ArchiveUse::Unknown {
-                self.archive_use = ArchiveUse::Expected;
-            }
+        if !is_over {
+            return Vec::new();
         }
+        let behind = std::mem::take(&mut replay.behind);
+        let pages = replay.shown_after.is_none();
+        self.catch_up = if pages { CatchUp::Paging } else { CatchUp::Done };
+        if pages && self.archive_use == ArchiveUse::Unknown {
+            self.archive_use = ArchiveUse::Expected;
+        }
+        behind
     }
 }
 

@@ -65,7 +65,7 @@ pub(crate) struct AnswerDue {
 }
 
 /// How far a session is with what its device missed.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Debug)]
 pub(crate) enum CatchUp {
     /// No presence was sent yet.
     Before(Before),
@@ -90,7 +90,7 @@ pub(crate) struct Before {
 }
 
 /// A catch-up on its way through the log.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Debug)]
 pub(crate) struct Replay {
     /// What the archive shows is due after this; `None` where the device pages the archive.
     pub(crate) shown_after: Option<LogPosition>,
@@ -106,6 +106,8 @@ pub(crate) struct Replay {
     pub(crate) tried: Option<Ticket>,
     /// The stretches of the catch-up that were queued: the XEP-0198 number of the first entry, and all positions.
     pub(crate) stretches: Vec<(u32, Vec<LogPosition>)>,
+    /// What others sent meanwhile that no log has: it comes after what they sent before (RFC 6120 §10.1).
+    pub(crate) behind: Vec<Entry>,
 }
 
 /// What a device did with its archive in this session.
@@ -341,6 +343,12 @@ impl Session {
                 CatchUp::Done => {}
             }
         }
+        if let CatchUp::Reading(replay) = &mut self.catch_up
+            && !is_full(&replay.behind, self.bytes_max)
+            && is_from_another(&entry, &self.jid)
+        {
+            return replay.behind.push(entry);
+        }
         self.append(entry, filters);
     }
 
@@ -379,7 +387,11 @@ impl Session {
     }
 
     /// The device takes its presence away: what comes from now on, it misses.
-    pub(crate) fn stop_following(&mut self, head: LogPosition) {
+    pub(crate) fn stop_following(&mut self, head: LogPosition, filters: &[Filter]) {
+        if let CatchUp::Reading(replay) = &mut self.catch_up {
+            let behind = std::mem::take(&mut replay.behind);
+            self.queue_missed(behind, filters);
+        }
         self.catch_up = CatchUp::Before(match std::mem::replace(&mut self.catch_up, CatchUp::Done) {
             CatchUp::Before(before) => before,
             CatchUp::Paging => Before { given: Some(head), ..Before::default() },
@@ -428,8 +440,7 @@ impl Session {
         let key = hold_key(&entry);
         self.held.retain(|held| key.is_none() || hold_key(held) != key);
         self.held.push(entry);
-        let bytes = self.held.iter().map(Entry::bytes).fold(0, usize::saturating_add);
-        if self.held.len() > HELD_MAX || bytes > self.bytes_max / 4 {
+        if is_full(&self.held, self.bytes_max) {
             self.release();
         }
     }
@@ -450,6 +461,20 @@ impl Before {
         }
         self.early.push(position);
     }
+}
+
+/// Whether no more stanzas are kept back than these. `bytes_max` is what the queue may take.
+fn is_full(entries: &[Entry], bytes_max: usize) -> bool {
+    let bytes = entries.iter().map(Entry::bytes).fold(0, usize::saturating_add);
+    entries.len() >= HELD_MAX || bytes > bytes_max / 4
+}
+
+/// Whether an entry is a message or a request of somebody else.
+fn is_from_another(entry: &Entry, own: &FullJid) -> bool {
+    let Item::Stanza { element, .. } = &entry.item else { return false };
+    let from = element.attr("from").and_then(|from| from.parse::<Jid>().ok());
+    let is_person = from.is_some_and(|from| from.local().is_some() && from.to_bare() != own.bare());
+    is_person && matches!(element.name(), "message" | "iq")
 }
 
 /// What makes two held stanzas replace each other: kind and sender.

@@ -21,8 +21,11 @@ const NS: &str = "unisono:session:1";
 /// Saves a session.
 pub(crate) fn write(session: &Session) -> String {
     let flag = |set: bool| set.then_some("true");
-    let held = session.held.iter();
-    let entries = session.outbox.entries().chain(held).map(write_entry);
+    let behind = match &session.catch_up {
+        CatchUp::Reading(replay) => replay.behind.as_slice(),
+        CatchUp::Before(_) | CatchUp::Paging | CatchUp::Done => &[],
+    };
+    let entries = session.outbox.entries().chain(&session.held).chain(behind).map(write_entry);
     let directed =
         session.directed.iter().map(|jid| Element::builder("directed", NS).attr("jid", jid.as_str()).build());
     let presence =
@@ -85,6 +88,7 @@ fn read_catch_up(saved: &Element) -> Option<CatchUp> {
             read: position("read")?,
             tried: None,
             stretches: read_stretches(&saved.text()),
+            behind: Vec::new(),
         })),
         _ => return None,
     })

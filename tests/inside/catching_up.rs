@@ -323,3 +323,29 @@ async fn a_device_that_steps_back_while_its_log_is_read_misses_nothing() {
     bob.send("<presence/>").await;
     assert_eq!(bob.bodies().await, ["2"], "what came before its presence it pages");
 }
+
+#[tokio::test]
+async fn what_no_log_has_comes_after_what_was_sent_before_it() {
+    let world = World::with(&["alice", "bob"]).await;
+    let alice = world.online("alice", "desk").await;
+    world.online("bob", "phone").await.away();
+    for number in 0..120 {
+        alice.say("bob@example.org", &number.to_string()).await;
+    }
+    for leaves in [false, true] {
+        let bob = world.bind("bob", "phone").await;
+        bob.send("<presence/>").await;
+        alice.send("<message to='bob@example.org' type='chat'><body>gone</body><no-store xmlns='urn:xmpp:hints'/></message>").await;
+        alice.say("bob@example.org", "later").await;
+        if leaves {
+            bob.send("<presence type='unavailable'/>").await;
+            assert!(bob.bodies().await.contains(&"gone".to_owned()));
+            break;
+        }
+        let bodies = bob.bodies().await;
+        let at = |body: &str| bodies.iter().position(|found| found == body).unwrap();
+        assert!(at("119") < at("gone"), "{bodies:?}");
+        bob.away();
+        alice.say("bob@example.org", "more").await;
+    }
+}

@@ -55,7 +55,9 @@ impl Hub {
             Self::start_catch_up(&mut account, origin.id);
         } else {
             let head = account.head;
-            account.session_mut(origin.id).into_iter().for_each(|session| session.stop_following(head));
+            if let Some(session) = account.session_mut(origin.id) {
+                session.stop_following(head, &self.registry.filter);
+            }
         }
         drop(account);
         for contact in &contacts {
@@ -126,7 +128,7 @@ impl Hub {
         let Some(session) = account.session_mut(id) else { return leave };
         let was_available = session.presence.take().is_some();
         let directed = std::mem::take(&mut session.directed);
-        session.stop_following(head);
+        session.stop_following(head, &self.registry.filter);
         let unseen = |jid: &Jid| !(was_available && account.is_seen_by(&jid.to_bare()));
         leave.directed =
             directed.into_iter().filter(|jid| unseen(jid) && self.shows_to(account, jid)).collect();
