@@ -11,6 +11,7 @@
 
 use std::time::Duration;
 
+use unisono_core::binding::NotResumed;
 use unisono_core::error::{Condition, StanzaError, StreamCondition};
 use unisono_core::extension::{Extension, NonzaReply, NonzaRequest, Registry, Spec, StreamState};
 use unisono_core::hub::SessionRef;
@@ -78,7 +79,11 @@ async fn resume(request: NonzaRequest) -> NonzaReply {
                 .build();
             NonzaReply { write: vec![reply], session: Some(resumed.session), ..NonzaReply::default() }
         }
-        Err(not) => failed(Condition::ItemNotFound, not.handled),
+        Err(NotResumed::Over(handled)) => failed(Condition::ItemNotFound, handled),
+        // A `<failed/>` would end a session that may be there.
+        Err(NotResumed::Unknown) => {
+            NonzaReply { error: Some((StreamCondition::InternalServerError, None)), ..NonzaReply::default() }
+        }
     }
 }
 

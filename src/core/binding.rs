@@ -20,7 +20,7 @@ use crate::presence::News;
 use crate::record::MessageRecord;
 use crate::session::{AnswerDue, ArchiveUse, CatchUp, Link, Management, Session};
 use crate::stanza::{IqType, NS_CLIENT, Stanza};
-use crate::storage::{DeviceRecord, SessionRecord, Write};
+use crate::storage::{DeviceRecord, SessionRecord, StoreError, Write};
 
 /// Resource binding (RFC 6120 §7). The network layer answers it; what comes after that comes here.
 pub const NS_BIND: &str = "urn:ietf:params:xml:ns:xmpp-bind";
@@ -40,9 +40,18 @@ pub(crate) fn register(on: &mut Registry) {
 
 /// Why a session cannot be resumed.
 #[derive(Clone, PartialEq, Eq, Debug)]
-pub struct NotResumed {
-    /// How many of the client's stanzas were handled, if the session is known at all: XEP-0198 §5, `h` of `<failed/>`.
-    pub handled: Option<u32>,
+pub enum NotResumed {
+    /// It is over. How many of the client's stanzas were handled, if it is known at all: XEP-0198 §5, `h` of `<failed/>`.
+    Over(Option<u32>),
+    /// Nobody can tell at the moment, for the store cannot be read. The client may ask again.
+    Unknown,
+}
+
+impl From<StoreError> for NotResumed {
+    fn from(error: StoreError) -> Self {
+        tracing::error!(%error, "cannot look for a session");
+        Self::Unknown
+    }
 }
 
 /// A session that goes on.
@@ -368,20 +377,18 @@ impl Hub {
         handled: u32,
         connection: Connection,
     ) -> Result<Resumed, NotResumed> {
-        let unknown = NotResumed { handled: None };
-        let cell = self.account(jid).await.ok().flatten().ok_or(unknown.clone())?;
-        let (id, whose) = self.session_ids.open(previous).ok_or(unknown.clone())?;
-        if whose != cell.id.0 {
-            return Err(unknown);
-        }
-        let id = SessionId(id);
+        let cell = self.account(jid).await?.ok_or(NotResumed::Over(None))?;
+        let id = match self.session_ids.open(previous) {
+            Some((id, whose)) if whose == cell.id.0 => SessionId(id),
+            Some(_) | None => return Err(NotResumed::Over(None)),
+        };
         loop {
             match self.take_up(&cell, id, handled, connection.clone()) {
                 TakenUp::Session(session, ours) => return Ok(Resumed { session, handled: ours }),
                 TakenUp::Waits(ticket) => self.store.wait(ticket).await,
-                TakenUp::Wrong(ours) => return Err(NotResumed { handled: Some(ours) }),
+                TakenUp::Wrong(ours) => return Err(NotResumed::Over(Some(ours))),
                 TakenUp::Nothing => {
-                    return Err(NotResumed { handled: self.account_for(&cell, id, handled).await });
+                    return Err(NotResumed::Over(self.account_for(&cell, id, handled).await?));
                 }
             }
         }
@@ -440,19 +447,22 @@ impl Hub {
 
     /// A session of an earlier run that nothing is left of but its accounts: what was handled of the client's, and by
     /// the client's own count, what it has of the log. Exact after any crash (promise P4).
-    async fn account_for(&self, cell: &Arc<Cell>, id: SessionId, handled: u32) -> Option<u32> {
+    async fn account_for(
+        &self,
+        cell: &Arc<Cell>,
+        id: SessionId,
+        handled: u32,
+    ) -> Result<Option<u32>, StoreError> {
         // The session may have ended a moment ago.
         self.settled(cell).await;
-        let (owner, record) = self.store.session(id).await.ok().flatten()?;
-        if owner != cell.jid {
-            return None;
-        }
-        let cursor = cell.lock().device(record.device).map(|device| device.cursor)?;
-        let received = match self.caught_up(cell.id, id, handled).await {
+        let found = self.store.session(id).await?;
+        let Some((_, record)) = found.filter(|(owner, _)| *owner == cell.jid) else { return Ok(None) };
+        let cursor = cell.lock().device(record.device).map(|device| device.cursor);
+        let Some(cursor) = cursor else { return Ok(None) };
+        let received = match self.caught_up(cell.id, id, handled).await? {
             CaughtUp::Partly(received) => received,
             CaughtUp::To(caught_up) => {
-                let live = self.store.received_by(cell.id, id, handled, cursor).await.ok().flatten();
-                live.max(caught_up)
+                self.store.received_by(cell.id, id, handled, cursor).await?.max(caught_up)
             }
         };
         let stored = {
@@ -462,7 +472,7 @@ impl Hub {
         };
         // The client is not going to tell its count again, whatever happens to the server.
         self.store.wait(stored).await;
-        Some(record.handled)
+        Ok(Some(record.handled))
     }
 
     /// Locks an account that has room for one more session, with this resource: the one that had the resource ends, or

@@ -255,12 +255,14 @@ fn caught_up(text: &str, handled: u32) -> CaughtUp {
 
 impl Hub {
     /// How far a client of an earlier run had its catch-up.
-    pub(crate) async fn caught_up(&self, account: AccountId, session: SessionId, handled: u32) -> CaughtUp {
-        let numbers = self.store.document(account, NUMBERS, &session.to_string()).await;
-        match numbers {
-            Ok(Some(text)) => caught_up(&text, handled),
-            Ok(None) | Err(_) => CaughtUp::To(None),
-        }
+    pub(crate) async fn caught_up(
+        &self,
+        account: AccountId,
+        session: SessionId,
+        handled: u32,
+    ) -> Result<CaughtUp, StoreError> {
+        let numbers = self.store.document(account, NUMBERS, &session.to_string()).await?;
+        Ok(numbers.map_or(CaughtUp::To(None), |text| caught_up(&text, handled)))
     }
 }
 

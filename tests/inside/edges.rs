@@ -2,6 +2,7 @@
 //! queue.
 
 use super::*;
+use unisono_core::error::StreamCondition;
 use unisono_core::storage::{AccountState, LogQuery, Logs};
 
 const NOTHING: [&str; 0] = [];
@@ -407,4 +408,25 @@ async fn what_an_older_connection_asked_is_answered_on_the_next_one_alone() {
     assert_eq!(taken.iter().filter(is_entry).count(), 1);
     assert_eq!(taken.iter().filter(|element| element.attr("id") == Some("page")).count(), 1);
     assert_eq!(again.handled().await, Some(1));
+}
+
+#[tokio::test]
+async fn a_session_that_cannot_be_looked_for_is_not_given_up() {
+    let world = World::with(&["alice", "bob"]).await;
+    let (alice, (bob, previous)) = (world.online("alice", "desk").await, world.managed("bob", "phone").await);
+    bob.say("alice@example.org", "1").await;
+    assert_eq!(bob.handled().await, Some(1));
+    alice.say("bob@example.org", "2").await;
+    assert_eq!(bob.bodies().await, ["2"]);
+    let world = world.crash().await;
+    world.store.fail_reads(true);
+    let (reply, _) = world.resume("bob", &previous, 1).await;
+    let (condition, _) = reply.error.unwrap();
+    assert_eq!((condition, reply.write.len()), (StreamCondition::InternalServerError, 0));
+    world.store.fail_reads(false);
+    let (reply, _) = world.resume("bob", &previous, 1).await;
+    assert_eq!(reply.write.first().unwrap().attr("h"), Some("1"));
+    let bob = world.bind("bob", "phone").await;
+    bob.send("<presence/>").await;
+    assert_eq!(bob.bodies().await, NOTHING);
 }
