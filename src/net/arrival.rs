@@ -221,20 +221,21 @@ impl Arrival {
         } else if negotiation.failures() > self.failures {
             self.failures = negotiation.failures();
             // Dropped, it has failed.
-            self.attempt = None;
-            self.note_failure();
+            let account = self.attempt.take().map(|attempt| attempt.account().clone());
+            self.note_failure(account.as_ref());
         }
         Ok(())
     }
 
     /// Logs why the client cannot authenticate.
-    fn note_failure(&self) {
+    fn note_failure(&self, account: Option<&BareJid>) {
         let reason = self.negotiation.as_ref().and_then(|negotiation| negotiation.refusal());
         let Some(reason) = reason else { return };
         let line = self.c2s.sampling.line(Instant::now(), self.peer.ip(), reason);
         let Some(line) = line else { return };
         let (connection, left_out) = (self.registered.number(), line.left_out);
-        tracing::info!(connection, peer = %self.peer, reason, left_out, "a client cannot authenticate");
+        let account = account.map(tracing::field::display);
+        tracing::info!(connection, peer = %self.peer, account, reason, left_out, "a client cannot authenticate");
         line.note_last(self.peer.ip(), reason);
     }
 

@@ -8,7 +8,8 @@
 //! - The wait grows with the failures and has a bound: whoever knows the password comes in, also from behind the address
 //!   that the attacker shares, and also to an account that strangers attack.
 //! - Only a few attempts wait at a time, or many connections would guess as often as they like together. The others are
-//!   told to come again. Where the owner of an account came in before, he always may wait.
+//!   told to come again. Those with one account are counted for each network: strangers do not take the places of its
+//!   owner, wherever he is.
 //! - A success takes no failure away, or an attacker with an account of his own would go free. But where the owner of an
 //!   account came in before, failures elsewhere do not make him wait.
 //! - Failures are forgotten one by one as time passes, and by the thousand when there are too many to remember.
@@ -71,7 +72,7 @@ struct Memory {
     accounts: Generations<Instant>,
     /// Accounts with a network from which their owners came in.
     at_home: Generations<()>,
-    /// Attempts that wait, of networks and sites and with accounts that have failed more than is free.
+    /// Attempts that wait, of networks and sites that have failed more than is free, and of networks with accounts.
     waiting: Tally<u64>,
 }
 
@@ -145,13 +146,13 @@ impl Guessing {
         let wait = if delay.is_zero() {
             Wait::None
         } else {
+            // Where the owner came in before, neighbours do not take his places.
             let counted = [
-                (Some(keys.network), of_network, &NETWORK),
-                (keys.site, of_site, &SITE),
-                (Some(keys.account), of_account, &ACCOUNT),
+                (Some(keys.network), of_network > 0 && !is_at_home, &NETWORK),
+                (keys.site, of_site > 0 && !is_at_home, &SITE),
+                (Some(keys.home), of_account > 0 || is_at_home, &ACCOUNT),
             ];
-            let is_counted = |beyond: u32| beyond > 0 && !is_at_home;
-            let keys = counted.map(|(key, beyond, _)| key.filter(|_| is_counted(beyond)));
+            let keys = counted.map(|(key, is_counted, _)| key.filter(|_| is_counted));
             let bounds = counted.map(|(_, _, measure)| measure.waiting_max);
             let places = keys.into_iter().zip(bounds).filter_map(|(key, bound)| Some((key?, bound)));
             let has_room = memory.waiting.take(places);
@@ -168,6 +169,11 @@ impl Guessing {
 }
 
 impl Attempt {
+    /// Whose it is to be.
+    pub(crate) fn account(&self) -> &BareJid {
+        &self.account
+    }
+
     /// It was right.
     pub(crate) fn succeeded(mut self) {
         self.has_failed = false;
@@ -365,17 +371,24 @@ mod tests {
                 Wait::None => panic!("it does not wait"),
             }
         };
-        // With one account, from wherever; and of one network, with whatever account.
-        let of_account: Vec<_> = (0..64).filter_map(|n| waits(&format!("203.0.113.{n}"), "alice")).collect();
-        assert_eq!(of_account.len(), NETWORK.waiting_max);
+        // Of one network, with one account, and with whatever account.
+        let of_account: Vec<_> = (0..64).filter_map(|_| waits("203.0.113.1", "alice")).collect();
+        assert_eq!(of_account.len(), ACCOUNT.waiting_max);
         let of_network: Vec<_> = (0..64).filter_map(|n| waits("192.0.2.8", &format!("user{n}"))).collect();
         assert_eq!(of_network.len(), NETWORK.waiting_max);
+        // However many they are elsewhere, the owner has her place also where she never was.
+        let _strangers: Vec<_> =
+            (2..64).map(|n| waits(&format!("203.0.113.{n}"), "alice").unwrap()).collect();
+        assert!(waits("203.0.113.99", "alice").is_some());
         // Others do not notice, nor does the owner where she came in before.
         assert_eq!(wait(&guessing, "203.0.113.99", "bob"), Duration::ZERO);
         assert_eq!(wait(&guessing, "192.0.2.7", "alice"), Duration::ZERO);
         fail(&guessing, "192.0.2.7", "nobody", 25);
         let _others: Vec<_> = (0..64).filter_map(|n| waits("192.0.2.7", &format!("user{n}"))).collect();
         assert!(waits("192.0.2.7", "alice").is_some());
+        // Nor does that let anybody there guess at her account as often as he likes.
+        let at_home: Vec<_> = (0..64).filter_map(|_| waits("192.0.2.7", "alice")).collect();
+        assert_eq!(at_home.len(), ACCOUNT.waiting_max);
         // A place that is given up is another's.
         drop(of_account);
         assert!(waits("203.0.113.1", "alice").is_some());
