@@ -12,6 +12,7 @@ use super::report::{Report, splice};
 use super::sample::Sample;
 use super::scenario::{Extent, Prepared, Scenario};
 use super::server::Target;
+use crate::target::interrupted;
 
 #[derive(Args)]
 pub(crate) struct Arguments {
@@ -45,7 +46,7 @@ impl Arguments {
         let scenarios = self.amount.scenarios()?;
         let report = tokio::select! {
             report = measure(&self.amount, &targets, &scenarios, |report| self.write(report)) => report?,
-            _ = tokio::signal::ctrl_c() => anyhow::bail!("interrupted"),
+            () = interrupted() => anyhow::bail!("interrupted"),
         };
         print!("{}", report.markdown(self.plot()));
         Ok(if report.is_clean() { ExitCode::SUCCESS } else { ExitCode::FAILURE })

@@ -19,7 +19,7 @@ use super::plan::{Plan, Shape};
 use super::real::Real;
 use super::report::{Report, Run};
 use super::shrink::shrink;
-use crate::target::Description;
+use crate::target::{Description, interrupted};
 
 /// How long a server may take to answer.
 const TIMEOUT_SECONDS: u64 = 20;
@@ -125,7 +125,7 @@ impl Arguments {
         let checker = Arc::new(Checker { amount, shrink, keep, trace, jobs, binary });
         let runs = tokio::select! {
             runs = checker.run_all(description.clone(), seeds.collect(), show) => runs?,
-            _ = tokio::signal::ctrl_c() => anyhow::bail!("interrupted"),
+            () = interrupted() => anyhow::bail!("interrupted"),
         };
         let report = Report { target: &target, server: &description.name, runs: &runs };
         if self.json {

@@ -13,7 +13,7 @@ use super::part::{Folder, Kind, Part};
 use crate::bench::{self, FLOOR, Subject};
 use crate::converge;
 use crate::run;
-use crate::target::{Description, target_dir};
+use crate::target::{Description, interrupted, target_dir};
 
 /// Scripts at once.
 const SCRIPTS_AT_ONCE: usize = 8;
@@ -69,7 +69,7 @@ impl Arguments {
             let start = Instant::now();
             let result = tokio::select! {
                 result = self.make(kind, &name, &folder) => result,
-                _ = tokio::signal::ctrl_c() => anyhow::bail!("interrupted; what was finished is kept"),
+                () = interrupted() => anyhow::bail!("interrupted; what was finished is kept"),
             };
             let seconds = start.elapsed().as_secs();
             match result {

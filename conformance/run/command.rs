@@ -18,7 +18,7 @@ use crate::bench;
 use crate::client::Damage;
 use crate::converge;
 use crate::results;
-use crate::target::{Description, Instance};
+use crate::target::{Description, Instance, interrupted};
 
 /// How long a client waits for what it expects.
 const TIMEOUT_SECONDS: u64 = 5;
@@ -168,7 +168,7 @@ impl Run {
         let context = context(&instance, &description, self.timeout, self.sabotage)?;
         let outcome = tokio::select! {
             outcome = self.play(&context, &description, entries) => outcome,
-            _ = tokio::signal::ctrl_c() => Err(anyhow::anyhow!("interrupted")),
+            () = interrupted() => Err(anyhow::anyhow!("interrupted")),
         };
         let folder = instance.stop(self.keep).await?;
         if let Some(folder) = folder {

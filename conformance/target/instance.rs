@@ -10,6 +10,7 @@ use anyhow::{Context as _, Result, bail};
 use rcgen::{CertificateParams, KeyPair};
 use tempfile::TempDir;
 use tokio::process::{Child, Command};
+use tokio::signal;
 
 use super::Accounts;
 use super::description::{Description, Start};
@@ -106,6 +107,17 @@ impl Instance {
     }
 }
 
+/// Comes when this process is asked to end: who waits for it beside a run can stop the servers that it started.
+pub(crate) async fn interrupted() {
+    let Ok(mut terminated) = signal::unix::signal(signal::unix::SignalKind::terminate()) else {
+        return std::future::pending().await;
+    };
+    tokio::select! {
+        _ = signal::ctrl_c() => {}
+        _ = terminated.recv() => {}
+    }
+}
+
 impl Process {
     fn start(
         start: &Start,
@@ -145,9 +157,9 @@ impl Process {
     /// Ends the whole group of processes: first asked, then forced.
     async fn stop(&mut self) -> Result<()> {
         let Some(id) = self.child.id() else { return Ok(()) };
-        signal(id, "TERM").await?;
+        send_signal(id, "TERM").await?;
         if tokio::time::timeout(STOP_TIMEOUT, self.child.wait()).await.is_err() {
-            signal(id, "KILL").await?;
+            send_signal(id, "KILL").await?;
             self.child.wait().await.context("cannot wait for the server")?;
         }
         Ok(())
@@ -199,7 +211,7 @@ pub(super) fn fill(text: &str, values: &BTreeMap<String, String>) -> String {
     values.iter().fold(text.to_owned(), |text, (name, value)| text.replace(name, value))
 }
 
-async fn signal(group: u32, name: &str) -> Result<()> {
+async fn send_signal(group: u32, name: &str) -> Result<()> {
     let status = Command::new("kill").args(["-s", name, "--", &format!("-{group}")]).status().await;
     status.context("cannot run kill").map(|_| ())
 }

@@ -6,4 +6,4 @@ mod instance;
 
 pub(crate) use accounts::Accounts;
 pub(crate) use description::{Description, NotOffered};
-pub(crate) use instance::{Instance, target_dir};
+pub(crate) use instance::{Instance, interrupted, target_dir};
