@@ -5,7 +5,8 @@
 //!   and whether that was the end; or one of the errors that they name.
 //! - Whatever is asked, nothing comes that another's archive has, and never more than a page.
 //!
-//! `$mine3` stands for the id of the fourth message of the asker, `$theirs0` for one of somebody else's archive.
+//! `$mine3` stands for the id of the fourth message of the asker, `$theirs0` for one of somebody else's archive,
+//! `$gone0` for one that was purged.
 
 use std::cell::RefCell;
 use std::sync::Arc;
@@ -17,11 +18,12 @@ use unisono_core::clock::{Clock, Random};
 use unisono_core::datetime::parse_utc;
 use unisono_core::extension::Registry;
 use unisono_core::hub::{Connection, Hub, SessionRef, Settings};
+use unisono_core::ids::LogPosition;
 use unisono_core::jid::{BareJid, Jid};
 use unisono_core::receive::Receipt;
 use unisono_core::session::ConnectionInfo;
 use unisono_core::stanza::{CLIENT_SCOPE, NS_CLIENT, OUR_LIMITS};
-use unisono_core::storage::{Accounts as _, Wake};
+use unisono_core::storage::{Accounts as _, Logs as _, Wake};
 use unisono_core::writing::Drained;
 use unisono_store::MemoryStore;
 use unisono_xml::{Element, Limits};
@@ -34,6 +36,8 @@ const PAGE: usize = 50;
 const PAGE_MAX: usize = 100;
 /// Messages of the asker: more than a page may have.
 const MESSAGES: usize = 130;
+/// Messages that were there before.
+const GONE: usize = 4;
 const START: i64 = 1_790_000_000_000_000;
 
 /// What a query may be refused with.
@@ -74,9 +78,12 @@ struct Entry {
 struct World {
     hub: Arc<Hub>,
     alice: SessionRef,
-    /// Alice's archive, oldest first, and ids of bob's.
+    /// Alice's archive, oldest first.
     mine: Vec<Entry>,
+    /// Ids of bob's.
     theirs: Vec<String>,
+    /// Ids of hers of which the archive has nothing any more.
+    gone: Vec<String>,
 }
 
 impl World {
@@ -98,9 +105,10 @@ impl World {
         };
         let alice = bind("alice", "desk").await;
         let (bob, carol) = (bind("bob", "phone").await, bind("carol", "tablet").await);
-        let mut world = Self { hub: hub.clone(), alice, mine: Vec::new(), theirs: Vec::new() };
+        let mut world =
+            Self { hub: hub.clone(), alice, mine: Vec::new(), theirs: Vec::new(), gone: Vec::new() };
         let mut said = Vec::new();
-        for n in 0..MESSAGES {
+        for n in 0..MESSAGES + GONE {
             clock.0.fetch_add(1_000_000, Ordering::Relaxed);
             let (from, to) = match n % 4 {
                 0 => (&world.alice, "bob@example.org"),
@@ -127,7 +135,13 @@ impl World {
         for session in [&world.alice, &bob, &carol] {
             world.take(session).await;
         }
-        let mine = world.all_of(&world.alice).await;
+        let all = world.all_of(&world.alice).await;
+        let (gone, mine) = all.split_at(GONE);
+        world.gone = gone.iter().map(|(id, ..)| id.clone()).collect();
+        store.purge(None, LogPosition(mine[0].1)).await.unwrap();
+        let mine = mine.to_vec();
+        assert_eq!(world.all_of(&world.alice).await, mine);
+        let said = said.split_off(GONE);
         assert_eq!(mine.len(), MESSAGES);
         world.theirs = world.all_of(&bob).await.into_iter().map(|(id, ..)| id).collect();
         world.mine = mine
@@ -248,12 +262,13 @@ impl World {
         while let Some(at) = rest.find('$') {
             out.push_str(&rest[..at]);
             rest = &rest[at..];
-            let id = ["$mine", "$theirs"].into_iter().find_map(|mark| {
+            let id = ["$mine", "$theirs", "$gone"].into_iter().find_map(|mark| {
                 let tail = rest.strip_prefix(mark)?;
                 let digits = tail.len() - tail.trim_start_matches(|c: char| c.is_ascii_digit()).len();
                 let number: usize = tail[..digits].parse().ok()?;
                 let id = match mark {
                     "$mine" => &self.mine.get(number)?.id,
+                    "$gone" => self.gone.get(number)?,
                     _ => self.theirs.get(number)?,
                 };
                 Some((id, &tail[digits..]))
