@@ -71,6 +71,10 @@ pub(super) struct Session {
     pub(super) resumed: Vec<Moment>,
     /// How its last connection ended.
     pub(super) end: Option<End>,
+    /// The server has stopped as it should since then, and stored all that it knew of the session.
+    is_saved: bool,
+    /// The server was killed before that, and may have forgotten what it knew last.
+    pub(super) was_killed: bool,
     /// The server knows that the device has its stanzas up to this number.
     pub(super) told: u32,
     /// Everything that the server knew before this moment had been delivered.
@@ -138,7 +142,9 @@ impl<'a> Case<'a> {
     /// The person of a JID.
     pub(super) fn user(&self, jid: &str) -> Option<UserNo> {
         let bare = jid.split('/').next().unwrap_or_default();
-        (0..self.cast.users.len()).map(UserNo).find(|user| self.accounts.jid(*user) == bare)
+        let local = bare.strip_suffix(&self.accounts.domain)?.strip_suffix('@')?;
+        let mut people = self.accounts.users.iter().take(self.cast.users.len());
+        people.position(|account| account.local == local).map(UserNo)
     }
 
     /// It came back, because the server could not read its store when it came.
@@ -187,7 +193,7 @@ impl<'a> Case<'a> {
     }
 
     fn read_views(&mut self) {
-        let mut settle_began = 0;
+        let (mut settle_began, mut is_stopping) = (0, false);
         // What each device had told when the waiting began.
         let mut told_then: Vec<u32> = vec![0; self.views.len()];
         let mut told_now = told_then.clone();
@@ -199,7 +205,19 @@ impl<'a> Case<'a> {
                     told_then.clone_from(&told_now);
                     continue;
                 }
-                _ => continue,
+                Event::ServerStopping => {
+                    is_stopping = true;
+                    continue;
+                }
+                Event::ServerKilled | Event::ServerStarted => {
+                    let was_stopped = std::mem::take(&mut is_stopping) && *event == Event::ServerStarted;
+                    for session in self.views.iter_mut().flat_map(|view| &mut view.sessions) {
+                        session.is_saved |= was_stopped;
+                        session.was_killed |= *event == Event::ServerKilled && !session.is_saved;
+                    }
+                    continue;
+                }
+                Event::NetworkLost(_) | Event::StoreFailed => continue,
             };
             let Some(view) = self.views.get_mut(device.0) else { continue };
             let told = (told_then.get(device.0).copied(), told_now.get(device.0).copied());

@@ -70,6 +70,11 @@ pub(super) fn is_excused(part: &Part, view: &View<'_>, first: Seen<'_>, second: 
     let Some(session) = view.sessions.get(first.session) else { return false };
     match first.sight.number.filter(|_| part.kind.has_sm()) {
         Some(number) => number > session.told,
-        None => !matches!(session.end, Some(End::Left | End::Closed(_))),
+        None => match session.end {
+            Some(End::Left) => false,
+            // What a stream without acknowledgements took is stored soon after.
+            Some(End::Closed(_)) => session.was_killed,
+            Some(End::Broken(_) | End::Dropped) | None => true,
+        },
     }
 }

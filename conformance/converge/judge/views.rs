@@ -71,12 +71,13 @@ impl Reaches {
 
     /// Whether a device of this kind may have missed what stands at this position.
     fn is_excused(&self, kind: Kind, view: &View<'_>, letter: &Letter<'_>, position: usize) -> bool {
+        // Who pages reads what was there before it, nobody else is owed that.
+        let first = view.sessions.first().and_then(|session| session.established);
+        if !kind.pages() && first.is_some_and(|established| letter.first_sent < established) {
+            return true;
+        }
         if !matches!(kind, Kind::Carbons | Kind::Legacy) {
             return false;
-        }
-        let first = view.sessions.first().and_then(|session| session.established);
-        if first.is_some_and(|established| letter.first_sent < established) {
-            return true;
         }
         (0..view.sessions.len()).any(|before| self.is_hole(kind, view, letter, position, before))
     }
