@@ -88,6 +88,9 @@ impl Hub {
             None => account.with_resource(&self.made_up_resource()),
         };
         let jid = jid.map_err(|_| StanzaError::new(Condition::BadRequest))?;
+        if let Some(ticket) = self.introduce(&cell, jid.resource(), connection.number)? {
+            self.store.wait(ticket).await;
+        }
         let mut account = self.lock_for(&cell, jid.resource(), connection.number)?;
         let number = connection.number;
         let id = SessionId(self.random_id());
@@ -112,6 +115,22 @@ impl Hub {
         let mut bytes = [0_u8; 8];
         self.random.fill(&mut bytes);
         format!("unisono-{:016x}", u64::from_be_bytes(bytes))
+    }
+
+    /// Notes a device that was never here. From when the ticket is durable, what is recorded is due to it, whatever
+    /// happens to the server.
+    fn introduce(
+        &self,
+        cell: &Arc<Cell>,
+        resource: &str,
+        connection: u64,
+    ) -> Result<Option<Ticket>, StanzaError> {
+        let mut account = self.lock_for(cell, resource, connection)?;
+        if account.devices.iter().any(|device| device.key == resource) {
+            return Ok(None);
+        }
+        self.device_for(&mut account, resource);
+        Ok(Some(account.last_ticket))
     }
 
     /// The device that is known by this resource, or a new one.
@@ -167,6 +186,13 @@ impl Hub {
             over.into_iter().map(|(_, session)| numbers_write(account.id, session, None)).collect();
         writes.extend(old.into_iter().map(|device| Write::DeviceRemoved { device }));
         writes
+    }
+
+    /// The device asks what it missed in its archive. If it did so before, it goes on doing so, whatever comes of it.
+    pub fn asks_archive(&self, session: &SessionRef) {
+        if let Some(found) = session.cell.lock().session_mut(session.id) {
+            found.archive_use = ArchiveUse::Asked;
+        }
     }
 
     /// The device pages the archive, so it is not sent what it finds there (XEP-0313 and XEP-0160).

@@ -63,7 +63,7 @@ impl Page {
 }
 
 /// A query with this form and this `<set/>`.
-fn query(fields: &[(&str, &str)], set: &str) -> String {
+pub(super) fn query(fields: &[(&str, &str)], set: &str) -> String {
     let fields =
         fields.iter().map(|(name, value)| format!("<field var='{name}'><value>{value}</value></field>"));
     let form = fields.collect::<Vec<_>>().concat();

@@ -1,6 +1,6 @@
 //! What a device gets that was away: by the archive (XEP-0313), or as messages that waited (XEP-0160).
 
-use super::archive::MAM;
+use super::archive::{MAM, query};
 use super::*;
 
 #[tokio::test]
@@ -348,4 +348,31 @@ async fn what_no_log_has_comes_after_what_was_sent_before_it() {
         bob.away();
         alice.say("bob@example.org", "more").await;
     }
+}
+
+#[tokio::test]
+async fn who_asks_here_goes_on_doing_so_though_no_answer_came() {
+    let world = World::with(&["alice", "bob"]).await;
+    let alice = world.online("alice", "desk").await;
+    let bob = world.online("bob", "phone").await;
+    assert!(bob.page(&[], "").await.is_complete());
+    bob.away();
+    alice.say("bob@example.org", "1").await;
+    let bob = world.bind("bob", "phone").await;
+    bob.send("<presence/>").await;
+    assert_eq!(bob.bodies().await, Vec::<String>::new());
+    world.store.hold();
+    alice.say("bob@example.org", "2").await;
+    let everything = query(&[], "");
+    tokio::select! {
+        biased;
+        () = bob.send(&everything) => panic!("it is answered with what is not durable"),
+        () = tokio::task::yield_now() => {}
+    }
+    bob.away();
+    world.store.release();
+    let bob = world.bind("bob", "phone").await;
+    bob.send("<presence/>").await;
+    assert_eq!(bob.bodies().await, Vec::<String>::new());
+    assert_eq!(bob.page(&[], "").await.bodies(), ["1", "2"]);
 }

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use super::*;
+use unisono_core::error::{Condition, StreamCondition};
 
 #[tokio::test]
 async fn p1_all_devices_have_one_order_with_the_same_ids() {
@@ -201,4 +202,76 @@ async fn p4_after_a_crash_in_a_catch_up_the_client_gets_exactly_the_rest_of_it()
         let rest = ["1", "2", "3", "4"].into_iter().skip(had as usize).collect::<Vec<_>>();
         assert_eq!(bob.bodies().await, rest, "after {had}");
     }
+}
+
+#[tokio::test]
+async fn p4_a_session_that_cannot_be_read_is_not_over() {
+    let world = World::with(&["alice", "bob"]).await;
+    let (bob, previous) = world.managed("bob", "phone").await;
+    let alice = world.online("alice", "desk").await;
+    bob.say("alice@example.org", "1").await;
+    alice.say("bob@example.org", "2").await;
+    let world = world.crash().await;
+    world.store.fail_reads(true);
+    let (reply, device) = world.resume("bob", &previous, 0).await;
+    assert!(reply.write.is_empty() && device.is_none());
+    assert_eq!(reply.error.unwrap().0, StreamCondition::InternalServerError);
+    // Only what is kept of the session cannot be read.
+    world.store.fail_reads(false);
+    world.hub.account(&jid("bob")).await.unwrap();
+    world.store.fail_reads(true);
+    let (reply, _) = world.resume("bob", &previous, 0).await;
+    assert_eq!(reply.error.unwrap().0, StreamCondition::InternalServerError);
+    world.store.fail_reads(false);
+    let (reply, _) = world.resume("bob", &previous, 0).await;
+    assert_eq!(reply.write.first().unwrap().attr("h"), Some("1"));
+    let bob = world.bind("bob", "phone").await;
+    bob.send("<presence/>").await;
+    assert_eq!(bob.bodies().await, ["2"]);
+}
+
+#[tokio::test]
+async fn what_cannot_be_read_is_read_later() {
+    let world = World::with(&["alice", "bob"]).await;
+    world.bind("bob", "phone").await.lose_connection();
+    let alice = world.online("alice", "desk").await;
+    alice.say("bob@example.org", "1").await;
+    let bob = world.bind("bob", "phone").await;
+    bob.send("<presence/>").await;
+    world.store.fail_reads(true);
+    assert!(world.hub.read_on(&bob.session).await.is_err());
+    let answer = alice.ask("<iq type='set' id='mam'><query xmlns='urn:xmpp:mam:2'/></iq>").await;
+    let error = answer.child("error", "jabber:client").unwrap();
+    assert!(error.has_child("internal-server-error", "urn:ietf:params:xml:ns:xmpp-stanzas"), "{answer:?}");
+    let refused = world.hub.bind(&jid("carol"), None, world.connection()).await;
+    assert_eq!(refused.err().unwrap().condition, Condition::InternalServerError);
+    bob.lose_connection();
+    world.store.fail_reads(false);
+    assert_eq!(world.hub.counters.gaps.load(Ordering::Relaxed), 0);
+    let bob = world.bind("bob", "phone").await;
+    bob.send("<presence/>").await;
+    assert_eq!(bob.bodies().await, ["1"]);
+}
+
+#[tokio::test]
+async fn a_device_is_known_for_good_before_it_hears_that_it_is_bound() {
+    let world = World::with(&["alice", "bob"]).await;
+    world.online("bob", "desk").await;
+    world.store.hold();
+    let (hub, connection) = (world.hub.clone(), world.connection());
+    let mut binding = tokio::spawn(async move { hub.bind(&jid("bob"), Some("phone"), connection).await });
+    tokio::task::yield_now().await;
+    assert!(!binding.is_finished());
+    // One that is known already waits for nothing.
+    world.bind("bob", "desk").await;
+    world.store.release();
+    (&mut binding).await.unwrap().unwrap();
+    let world = world.crash().await;
+    let bob = world.online("bob", "desk").await;
+    let alice = world.online("alice", "desk").await;
+    alice.say("bob@example.org", "1").await;
+    assert_eq!(bob.bodies().await, ["1"]);
+    let phone = world.bind("bob", "phone").await;
+    phone.send("<presence/>").await;
+    assert_eq!(phone.bodies().await, ["1"]);
 }

@@ -26,12 +26,16 @@ pub(super) async fn answer(request: Request) -> Answer {
     let origin = request.session.as_ref().ok_or(StanzaError::new(Condition::Forbidden))?;
     let query = Query::parse(&request.payload, &|id| hub.position(cell.id, id))?;
     let head = cell.lock().head();
+    // COMPAT(Profanity 0.13): looks up conversations here and waits for offline messages all the same.
+    let is_catch_up = query.is_catch_up();
+    if is_catch_up {
+        hub.asks_archive(origin);
+    }
     hub.settled(cell).await;
 
     let log = Log { hub, cell, query: &query };
     let read = log.page().await?;
-    // COMPAT(Profanity 0.13): looks up conversations here and waits for offline messages all the same.
-    if query.is_catch_up() {
+    if is_catch_up {
         hub.pages_archive(origin);
     }
     let count = log.count(&read).await?;
