@@ -8,13 +8,40 @@ use std::task::{Context, Poll, Waker};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _, DuplexStream, ReadBuf};
+use tokio::time::Instant;
 use tokio_rustls::client::TlsStream;
+use unisono_conformance::converge::DeviceNo;
 
 use super::world::{DOMAIN, PASSWORD};
 use crate::harness::{Exchange, Mechanism, NS_CLIENT, NS_SASL, NS_STREAMS};
 
 /// The mechanism with which the world logs devices in: unlike PLAIN it leaves the server no work for another thread.
 const MECHANISM: Mechanism = Mechanism::new("SCRAM-SHA-256", None);
+
+/// All that devices said and heard behind their logins, byte for byte, and when.
+#[derive(Clone)]
+pub(super) struct Trace {
+    start: Instant,
+    bytes: Arc<Mutex<Vec<u8>>>,
+}
+
+impl Trace {
+    /// Nothing yet.
+    pub(super) fn new() -> Self {
+        Self { start: Instant::now(), bytes: Arc::default() }
+    }
+
+    fn note(&self, device: DeviceNo, does: &str, said: &[u8]) {
+        let mut bytes = self.bytes.lock().unwrap();
+        let line = format!("\n{:?} device {} {does} ", self.start.elapsed(), device.0);
+        bytes.extend_from_slice(line.as_bytes());
+        bytes.extend_from_slice(said);
+    }
+
+    pub(super) fn take(&self) -> Vec<u8> {
+        std::mem::take(&mut self.bytes.lock().unwrap())
+    }
+}
 
 /// The server's end of a connection.
 #[derive(Clone)]
@@ -84,6 +111,8 @@ impl AsyncWrite for Plug {
 /// another. So the world logs in by SCRAM, and tells the device what it expects to hear.
 pub(super) struct LoggedIn {
     io: TlsStream<DuplexStream>,
+    device: DeviceNo,
+    trace: Trace,
     stage: Stage,
     /// What the device said and is not answered yet.
     heard: Vec<u8>,
@@ -102,7 +131,12 @@ enum Stage {
 
 impl LoggedIn {
     /// Logs in as this person.
-    pub(super) async fn new(mut io: TlsStream<DuplexStream>, name: &str) -> io::Result<Self> {
+    pub(super) async fn new(
+        mut io: TlsStream<DuplexStream>,
+        name: &str,
+        device: DeviceNo,
+        trace: Trace,
+    ) -> io::Result<Self> {
         let mut exchange = Exchange::new(MECHANISM, name, PASSWORD);
         let header = format!(
             "<?xml version='1.0'?><stream:stream to='{DOMAIN}' version='1.0' xmlns='{NS_CLIENT}' \
@@ -126,7 +160,8 @@ impl LoggedIn {
         io.write_all(response.as_bytes()).await?;
         let success = until(&mut io, &["</success>", "</failure>"]).await?;
         assert!(exchange.is_proven(text_of(&success)), "{success}");
-        Ok(Self { io, stage: Stage::Opening, heard: Vec::new(), said: Vec::new(), reader: None })
+        let (stage, heard, said) = (Stage::Opening, Vec::new(), Vec::new());
+        Ok(Self { io, device, trace, stage, heard, said, reader: None })
     }
 
     /// Answers the device as a server would that it logs in to.
@@ -189,14 +224,23 @@ impl AsyncRead for LoggedIn {
             return Poll::Ready(Ok(()));
         }
         self.reader = Some(cx.waker().clone());
-        Pin::new(&mut self.io).poll_read(cx, buffer)
+        let before = buffer.filled().len();
+        let polled = Pin::new(&mut self.io).poll_read(cx, buffer);
+        if polled.is_ready() {
+            self.trace.note(self.device, "hears", &buffer.filled()[before..]);
+        }
+        polled
     }
 }
 
 impl AsyncWrite for LoggedIn {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
         if self.stage == Stage::Through {
-            return Pin::new(&mut self.io).poll_write(cx, bytes);
+            let polled = Pin::new(&mut self.io).poll_write(cx, bytes);
+            if let Poll::Ready(Ok(length)) = polled {
+                self.trace.note(self.device, "says", &bytes[..length]);
+            }
+            return polled;
         }
         self.hear(bytes);
         Poll::Ready(Ok(bytes.len()))

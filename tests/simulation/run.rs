@@ -23,6 +23,8 @@ pub(super) struct Run {
     plan: Plan,
     accounts: Arc<Accounts>,
     pub(super) history: History,
+    /// What devices said and heard.
+    pub(super) trace: Vec<u8>,
     /// Why it could not go on.
     error: Option<String>,
 }
@@ -32,8 +34,8 @@ pub(super) fn plan_of(seed: u64) -> Plan {
     let mut random = Random::new(seed.rotate_left(32));
     let shape = Shape {
         users: random.between(2, 3),
-        devices: random.between(2, 4),
-        operations: random.between(40, 80),
+        devices: random.between(2, 5),
+        operations: random.between(20, 120),
         restarts: true,
         steps_clock: true,
     };
@@ -44,14 +46,15 @@ impl Run {
     pub(super) fn new(plan: Plan, fault: Fault) -> Self {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build();
         let recorder = Recorder::default();
-        let (accounts, performed) = runtime.unwrap().block_on(async {
+        let (accounts, trace, performed) = runtime.unwrap().block_on(async {
             let world = Simulated::open(&plan.cast, plan.seed, fault, &recorder).await;
             let accounts = world.people();
-            let performed = perform(&plan, accounts.clone(), world, &recorder, PATIENCE, |_| {}).await;
-            (accounts, performed)
+            let performed = perform(&plan, accounts.clone(), world.clone(), &recorder, PATIENCE, |_| {});
+            let performed = performed.await;
+            (accounts, world.take_trace(), performed)
         });
         let error = performed.err().map(|error| format!("{error:#}"));
-        Self { plan, accounts, history: recorder.history(), error }
+        Self { plan, accounts, history: recorder.history(), trace, error }
     }
 
     fn violations(&self) -> Vec<Violation> {
@@ -69,6 +72,12 @@ impl Run {
             Some(_) => Some(Failure::Error),
             None => self.violations().first().map(|violation| Failure::Rule(violation.rule)),
         }
+    }
+
+    /// The first that is wrong, in a line.
+    pub(super) fn reason(&self) -> String {
+        let error = self.error.as_ref().map(|line| format!("it could not go on: {line}"));
+        error.or_else(|| self.violations().first().map(ToString::to_string)).unwrap_or_default()
     }
 
     pub(super) fn has_failed(&self) -> bool {

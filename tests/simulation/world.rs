@@ -8,9 +8,11 @@ use std::sync::{Arc, Mutex, MutexGuard, OnceLock, Weak};
 use std::time::Duration;
 
 use rcgen::{CertificateParams, KeyPair};
-use rustls::ClientConfig;
 use rustls::client::Resumption;
+use rustls::crypto::CryptoProvider;
+use rustls::crypto::aws_lc_rs::{default_provider, kx_group};
 use rustls::version::TLS13;
+use rustls::{ClientConfig, RootCertStore};
 use tokio::task::AbortHandle;
 use tokio::time::{Instant, timeout};
 use tokio_rustls::TlsConnector;
@@ -24,13 +26,13 @@ use unisono_core::hub::{Hub, Settings};
 use unisono_core::jid::BareJid;
 use unisono_core::storage::{Accounts as _, Journal as _};
 use unisono_net::sasl::{Hash, Password, Policy, ScramKeys};
-use unisono_net::tls::{CertStore, TlsIdentity, client_config};
+use unisono_net::tls::{CertStore, TlsIdentity};
 use unisono_net::{C2s, Limits, Security};
 use unisono_store::MemoryStore;
 
 use super::disk::Disk;
 use super::faults::Fault;
-use super::link::{LoggedIn, Plug};
+use super::link::{LoggedIn, Plug, Trace};
 
 pub(super) const DOMAIN: &str = "example.org";
 pub(super) const PASSWORD: &str = "secret";
@@ -85,9 +87,16 @@ fn trust() -> &'static Trust {
         let key = KeyPair::generate_for(&rcgen::PKCS_ED25519).unwrap();
         let mut params = CertificateParams::new([DOMAIN.to_owned()]).unwrap();
         params.serial_number = Some(1_u64.into());
-        let (certificate, key) = (params.self_signed(&key).unwrap().pem(), key.serialize_pem());
-        let identity = TlsIdentity::from_pem(certificate.as_bytes(), key.as_bytes()).unwrap();
-        let mut client = client_config(&certificate, &[&TLS13]).unwrap();
+        let certificate = params.self_signed(&key).unwrap();
+        let (text, key) = (certificate.pem(), key.serialize_pem());
+        let identity = TlsIdentity::from_pem(text.as_bytes(), key.as_bytes()).unwrap();
+        let mut roots = RootCertStore::empty();
+        roots.add(certificate.der().clone()).unwrap();
+        // Nobody listens, so one of two key exchanges is enough.
+        let provider = CryptoProvider { kx_groups: vec![kx_group::X25519], ..default_provider() };
+        let client = ClientConfig::builder_with_provider(Arc::new(provider));
+        let client = client.with_protocol_versions(&[&TLS13]).unwrap();
+        let mut client = client.with_root_certificates(roots).with_no_client_auth();
         // No run may depend on the ones before.
         client.resumption = Resumption::disabled();
         Trust { certs: Arc::new(CertStore::of_identity(identity)), client: Arc::new(client) }
@@ -138,6 +147,7 @@ pub(super) struct Simulated {
     owners: Vec<usize>,
     fault: Fault,
     recorder: Recorder,
+    trace: Trace,
 }
 
 impl Simulated {
@@ -169,9 +179,15 @@ impl Simulated {
             owners: cast.parts.iter().map(|part| part.user.0).chain(auditors).collect(),
             fault,
             recorder: recorder.clone(),
+            trace: Trace::new(),
         });
         world.start().await.unwrap();
         world
+    }
+
+    /// What devices said and heard until now.
+    pub(super) fn take_trace(&self) -> Vec<u8> {
+        self.trace.take()
     }
 
     pub(super) fn people(&self) -> Arc<People> {
@@ -290,7 +306,7 @@ impl World for Simulated {
         let near = self.network.join(device, far);
         let stream = TlsConnector::from(trust().client.clone()).connect(DOMAIN.try_into()?, near).await?;
         let name = &self.people.users[self.owners[device.0]].local;
-        let link = LoggedIn::new(stream, name).await?;
+        let link = LoggedIn::new(stream, name, device, self.trace.clone()).await?;
         anyhow::ensure!(self.server().lives == life, "the server has died meanwhile");
         Ok(Box::new(link))
     }
