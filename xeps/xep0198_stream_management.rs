@@ -11,11 +11,11 @@
 
 use std::time::Duration;
 
-use unisono_core::binding::NotResumed;
 use unisono_core::error::{Condition, StanzaError, StreamCondition};
 use unisono_core::extension::{Extension, NonzaReply, NonzaRequest, Registry, Spec, StreamState};
 use unisono_core::hub::SessionRef;
 use unisono_core::outbox::HandledTooHigh;
+use unisono_core::resumption::NotResumed;
 use unisono_core::storage::BoxFuture;
 use unisono_xml::Element;
 

@@ -1,6 +1,5 @@
-//! How sessions begin, break, are taken up again, and end (RFC 6120 §7, XEP-0198 §5).
+//! How sessions begin, break and end (RFC 6120 §7, XEP-0198).
 
-use std::sync::atomic::Ordering;
 use std::sync::{Arc, MutexGuard};
 use std::time::Duration;
 
@@ -8,7 +7,7 @@ use compact_str::CompactString;
 use unisono_xml::Element;
 
 use crate::account::{Account, Cell};
-use crate::catch_up::{CaughtUp, numbers_write};
+use crate::catch_up::numbers_write;
 use crate::delays::Moment;
 use crate::error::{Condition, StanzaError, StreamCondition};
 use crate::extension::{Entity, Registry, Reply};
@@ -20,7 +19,7 @@ use crate::presence::News;
 use crate::record::MessageRecord;
 use crate::session::{AnswerDue, ArchiveUse, CatchUp, Link, Management, Session};
 use crate::stanza::{IqType, NS_CLIENT, Stanza};
-use crate::storage::{DeviceRecord, SessionRecord, StoreError, Write};
+use crate::storage::{DeviceRecord, SessionRecord, Write};
 
 /// Resource binding (RFC 6120 §7). The network layer answers it; what comes after that comes here.
 pub const NS_BIND: &str = "urn:ietf:params:xml:ns:xmpp-bind";
@@ -36,41 +35,6 @@ pub(crate) fn register(on: &mut Registry) {
         on.iq(entity, IqType::Set, (NS_BIND, "bind"), |_| Err(StanzaError::new(Condition::NotAllowed)));
         on.iq(entity, IqType::Set, (NS_SESSION, "session"), |_| Ok(Reply::empty()));
     }
-}
-
-/// Why a session cannot be resumed.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub enum NotResumed {
-    /// It is over. How many of the client's stanzas were handled, if it is known at all: XEP-0198 §5, `h` of `<failed/>`.
-    Over(Option<u32>),
-    /// Nobody can tell at the moment, for the store cannot be read. The client may ask again.
-    Unknown,
-}
-
-impl From<StoreError> for NotResumed {
-    fn from(error: StoreError) -> Self {
-        tracing::error!(%error, "cannot look for a session");
-        Self::Unknown
-    }
-}
-
-/// A session that goes on.
-pub struct Resumed {
-    pub session: SessionRef,
-    /// How many of the client's stanzas were handled.
-    pub handled: u32,
-}
-
-/// What came of an attempt to take a session up.
-enum TakenUp {
-    /// The session, and how many stanzas of its client were handled.
-    Session(SessionRef, u32),
-    /// Something that the answer promises has to be durable first.
-    Waits(Ticket),
-    /// The client counts what was never sent.
-    Wrong(u32),
-    /// No such session in memory.
-    Nothing,
 }
 
 impl Hub {
@@ -330,7 +294,7 @@ impl Hub {
         }
     }
 
-    fn move_cursor(&self, account: &mut Account, device: DeviceId, covers: Option<LogPosition>) {
+    pub(crate) fn move_cursor(&self, account: &mut Account, device: DeviceId, covers: Option<LogPosition>) {
         account.move_cursor(device, covers);
         // Who has everything has it up to the head: what lies behind the cursor was its own.
         let settled = account.last_ticket <= self.store.durable();
@@ -380,125 +344,6 @@ impl Hub {
         writes.push(numbers_write(account.id, session.id, None));
         writes.push(Write::SessionEnded { session: session.id });
         self.commit(&mut account, writes)
-    }
-
-    /// Takes a broken session up on another connection (XEP-0198 §5). `handled` is the client's count.
-    pub async fn resume(
-        self: &Arc<Self>,
-        account: &BareJid,
-        previous: &str,
-        handled: u32,
-        connection: Connection,
-    ) -> Result<Resumed, NotResumed> {
-        let resumed = self.try_resume(account, previous, handled, connection).await;
-        let counter = if resumed.is_ok() { &self.counters.resumed } else { &self.counters.resume_failed };
-        counter.fetch_add(1, Ordering::Relaxed);
-        resumed
-    }
-
-    async fn try_resume(
-        self: &Arc<Self>,
-        jid: &BareJid,
-        previous: &str,
-        handled: u32,
-        connection: Connection,
-    ) -> Result<Resumed, NotResumed> {
-        let cell = self.account(jid).await?.ok_or(NotResumed::Over(None))?;
-        let id = match self.session_ids.open(previous) {
-            Some((id, whose)) if whose == cell.id.0 => SessionId(id),
-            Some(_) | None => return Err(NotResumed::Over(None)),
-        };
-        loop {
-            match self.take_up(&cell, id, handled, connection.clone()) {
-                TakenUp::Session(session, ours) => return Ok(Resumed { session, handled: ours }),
-                TakenUp::Waits(ticket) => self.store.wait(ticket).await,
-                TakenUp::Wrong(ours) => return Err(NotResumed::Over(Some(ours))),
-                TakenUp::Nothing => {
-                    return Err(NotResumed::Over(self.account_for(&cell, id, handled).await?));
-                }
-            }
-        }
-    }
-
-    fn take_up(&self, cell: &Arc<Cell>, id: SessionId, handled: u32, connection: Connection) -> TakenUp {
-        let mut account = cell.lock();
-        if !account.admits_login(connection.number) {
-            return TakenUp::Nothing;
-        }
-        let Some(session) = account.session_mut(id) else { return TakenUp::Nothing };
-        if let Some(reason) = session.closing.clone() {
-            // Not all was queued for it any more: only a new session begins where its device is.
-            drop(account);
-            self.end_with(cell, id, Some(reason));
-            return TakenUp::Nothing;
-        }
-        let Some(management) =
-            session.management.as_mut().filter(|management| !management.resume_for.is_zero())
-        else {
-            return TakenUp::Nothing;
-        };
-        // `h` of `<resumed/>` promises as much as an acknowledgement does (promise P2).
-        let ours = management.handled;
-        if std::mem::replace(&mut management.journaled, ours) != ours {
-            let ticket =
-                self.commit(&mut account, vec![Write::SessionHandled { session: id, handled: ours }]);
-            return TakenUp::Waits(ticket);
-        }
-        if session.last_ticket > self.store.durable() {
-            return TakenUp::Waits(session.last_ticket);
-        }
-        // A count above what was sent means that this is not the client we spoke with.
-        let Ok(covers) = session.outbox.acknowledge(handled) else { return TakenUp::Wrong(ours) };
-        // A connection that is still there is a dead one, or another client's: it has to go.
-        session.wake();
-        let number = connection.number;
-        session.link = link(connection);
-        session.outbox.rewind();
-        // XEP-0352 §5.2: a resumed stream begins in the active state.
-        session.set_inactive(false);
-        session.release();
-        if let Some(management) = &mut session.management {
-            management.is_asked = false;
-            management.answers.clear();
-        }
-        let (device, jid) = (session.device, session.jid.clone());
-        account.touched = self.clock.elapsed();
-        self.move_cursor(&mut account, device, covers);
-        account.store_moved(|commit| self.store.submit(commit));
-        account.woken = Ticket::NONE;
-        self.wake_when_settled(&mut account, Ticket::NONE);
-        drop(account);
-        TakenUp::Session(SessionRef { cell: cell.clone(), id, jid, connection: number }, ours)
-    }
-
-    /// A session of an earlier run that nothing is left of but its accounts: what was handled of the client's, and by
-    /// the client's own count, what it has of the log. Exact after any crash (promise P4).
-    async fn account_for(
-        &self,
-        cell: &Arc<Cell>,
-        id: SessionId,
-        handled: u32,
-    ) -> Result<Option<u32>, StoreError> {
-        // The session may have ended a moment ago.
-        self.settled(cell).await;
-        let found = self.store.session(id).await?;
-        let Some((_, record)) = found.filter(|(owner, _)| *owner == cell.jid) else { return Ok(None) };
-        let cursor = cell.lock().device(record.device).map(|device| device.cursor);
-        let Some(cursor) = cursor else { return Ok(None) };
-        let received = match self.caught_up(cell.id, id, handled).await? {
-            CaughtUp::Partly(received) => received,
-            CaughtUp::To(caught_up) => {
-                self.store.received_by(cell.id, id, handled, cursor).await?.max(caught_up)
-            }
-        };
-        let stored = {
-            let mut account = cell.lock();
-            self.move_cursor(&mut account, record.device, received);
-            account.store_moved(|commit| self.store.submit(commit))
-        };
-        // The client is not going to tell its count again, whatever happens to the server.
-        self.store.wait(stored).await;
-        Ok(Some(record.handled))
     }
 
     /// Locks an account that has room for one more session, with this resource: the one that had the resource ends, or
@@ -621,7 +466,7 @@ impl Hub {
     }
 }
 
-fn link(connection: Connection) -> Link {
+pub(crate) fn link(connection: Connection) -> Link {
     let Connection { number, wake, info } = connection;
     Link::Connected { number, wake, info: Box::new(info) }
 }

@@ -33,6 +33,7 @@ pub mod doctor;
 mod housekeeping;
 mod presence;
 mod repetition;
+pub mod resumption;
 mod snapshot;
 
 // What others plug in.
