@@ -69,7 +69,7 @@ impl<'a> Page<'a> {
                 out.push_str("### How it was measured\n\n");
                 out.push_str(bench.markdown(Some(plot)).trim_end());
                 out.push_str("\n\n");
-                out.push_str(&again(Kind::Bench, &self.scenarios(bench)));
+                out.push_str(&again(Kind::Bench, &self.scenarios()));
             }
         }
         out.truncate(out.trim_end().len());
@@ -123,19 +123,28 @@ impl<'a> Page<'a> {
         out.push('\n');
     }
 
-    /// The scenarios that were measured with the same options, as an option where they are not all, and on what.
-    fn scenarios(&self, report: &Report) -> Vec<(String, Vec<String>)> {
-        let servers = report.subjects.iter().filter(|subject| !subject.is_floor());
-        let servers: Vec<String> = servers.map(|subject| subject.name.clone()).collect();
-        let options = groups(&self.parts.bench).into_iter().map(|(options, scenarios)| {
+    /// The scenarios that were measured with the same options on the same servers, as an option where they are not
+    /// all, and these servers.
+    fn scenarios(&self) -> Vec<(String, Vec<String>)> {
+        let mut groups: Vec<(&str, Vec<String>, Vec<String>)> = Vec::new();
+        for part in &self.parts.bench {
+            let servers = part.found.subjects.iter().filter(|subject| !subject.is_floor());
+            let servers: Vec<String> = servers.map(|subject| subject.name.clone()).collect();
+            let name = part.subject.name.clone();
+            match groups.iter_mut().find(|group| group.0 == part.options && group.1 == servers) {
+                Some((_, _, names)) => names.push(name),
+                None => groups.push((&part.options, servers, vec![name])),
+            }
+        }
+        let lines = groups.into_iter().map(|(options, servers, scenarios)| {
             let choice = if scenarios == bench::scenarios() {
                 String::new()
             } else {
                 format!("--scenario {} ", scenarios.join(","))
             };
-            ((choice + &options).trim_end().to_owned(), servers.clone())
+            (format!("{choice}{options}").trim_end().to_owned(), servers)
         });
-        options.collect()
+        lines.collect()
     }
 }
 
@@ -204,6 +213,12 @@ mod tests {
             .collect();
         let text = Page::new(&parts).markdown("RESULTS.svg");
         assert!(text.contains("--part bench --target unisono,prosody,ejabberd --quick\n"), "{text}");
+        parts.bench.truncate(2);
+        if let Some(part) = parts.bench.last_mut() {
+            part.found.subjects.truncate(2);
+        }
+        let text = Page::new(&parts).markdown("RESULTS.svg");
+        assert!(text.contains("--part bench --target unisono,prosody --scenario idle --quick\n"), "{text}");
         for part in &mut parts.scripts {
             "0.2".clone_into(&mut part.subject.version);
             part.machine.cores = 64;
