@@ -159,17 +159,21 @@ impl Hub {
         }
     }
 
-    /// The device pages the archive, so it is not sent what it finds there (XEP-0313 and XEP-0160).
-    pub fn pages_archive(&self, session: &SessionRef) {
+    /// The device pages the archive, so it is not sent what it finds there (XEP-0313 and XEP-0160). From when the ticket
+    /// is durable, a crash does not change that.
+    pub fn pages_archive(&self, session: &SessionRef) -> Ticket {
         let mut account = session.cell.lock();
-        let Some(found) = account.session_mut(session.id) else { return };
+        let Some(found) = account.session_mut(session.id) else { return Ticket::NONE };
         found.archive_use = ArchiveUse::Asked;
         let device = found.device;
-        let Some(record) = account.devices.iter_mut().find(|record| record.id == device) else { return };
-        if !std::mem::replace(&mut record.pages_archive, true) {
-            let write = Write::Device { account: session.cell.id, device: record.clone() };
-            self.commit(&mut account, vec![write]);
+        let Some(record) = account.devices.iter_mut().find(|record| record.id == device) else {
+            return Ticket::NONE;
+        };
+        if std::mem::replace(&mut record.pages_archive, true) {
+            return Ticket::NONE;
         }
+        let write = Write::Device { account: session.cell.id, device: record.clone() };
+        self.commit(&mut account, vec![write])
     }
 
     /// Makes the session count stanzas, and survive its connection for `resume_for` if that is not zero

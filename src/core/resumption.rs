@@ -114,6 +114,14 @@ impl Hub {
         }
         // A count above what was sent means that this is not the client we spoke with.
         let Ok(covers) = session.outbox.acknowledge(handled) else { return TakenUp::Wrong(ours) };
+        let device = session.device;
+        self.move_cursor(&mut account, device, covers);
+        let stored = account.store_moved(|commit| self.store.submit(commit));
+        if stored > self.store.durable() {
+            // The client is not going to tell its count again, whatever happens to the server.
+            return TakenUp::Waits(stored);
+        }
+        let Some(session) = account.session_mut(id) else { return TakenUp::Nothing };
         // A connection that is still there is a dead one, or another client's: it has to go.
         session.wake();
         let number = connection.number;
@@ -126,10 +134,8 @@ impl Hub {
             management.is_asked = false;
             management.answers.clear();
         }
-        let (device, jid) = (session.device, session.jid.clone());
+        let jid = session.jid.clone();
         account.touched = self.clock.elapsed();
-        self.move_cursor(&mut account, device, covers);
-        account.store_moved(|commit| self.store.submit(commit));
         account.woken = Ticket::NONE;
         self.wake_when_settled(&mut account, Ticket::NONE);
         drop(account);

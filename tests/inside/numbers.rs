@@ -113,3 +113,30 @@ async fn a_device_that_is_away_is_behind() {
     let lag = overview.lag(1.0);
     assert!((Duration::from_secs(6)..=Duration::from_secs(8)).contains(&lag), "{lag:?}");
 }
+
+#[tokio::test]
+async fn what_a_client_counts_when_it_resumes_is_known_for_good() {
+    let world = World::with(&["alice", "bob"]).await;
+    let alice = world.online("alice", "desk").await;
+    let (bob, previous) = world.managed("bob", "phone").await;
+    alice.say("bob@example.org", "1").await;
+    assert_eq!(bob.bodies().await, ["1"]);
+    bob.lose_connection();
+    world.store.hold();
+    {
+        let resumption = world.resume("bob", &previous, 1);
+        tokio::pin!(resumption);
+        tokio::select! {
+            biased;
+            _ = &mut resumption => panic!("the count is not durable"),
+            () = tokio::task::yield_now() => {}
+        }
+        world.store.release();
+        let (_, bob) = resumption.await;
+        assert_eq!(bob.unwrap().bodies().await, [""; 0]);
+    }
+    let world = world.crash().await;
+    let bob = world.bind("bob", "phone").await;
+    bob.send("<presence/>").await;
+    assert_eq!(bob.bodies().await, [""; 0]);
+}

@@ -6,7 +6,7 @@ use unisono_core::account::Cell;
 use unisono_core::error::{Condition, StanzaError};
 use unisono_core::extension::{Answer, Reply, Request};
 use unisono_core::hub::{Hub, SessionRef};
-use unisono_core::ids::LogPosition;
+use unisono_core::ids::{LogPosition, Ticket};
 use unisono_core::jid::{BareJid, FullJid, Jid};
 use unisono_core::outbox::Item;
 use unisono_core::render::{Delay, Renderer};
@@ -35,9 +35,7 @@ pub(super) async fn answer(request: Request) -> Answer {
 
     let log = Log { hub, cell, query: &query };
     let read = log.page().await?;
-    if is_catch_up {
-        hub.pages_archive(origin);
-    }
+    let ticket = if is_catch_up { hub.pages_archive(origin) } else { Ticket::NONE };
     let count = log.count(&read).await?;
     // A device takes a few such pages before it is too far behind.
     let bytes_max = hub.settings.outbox_bytes_max / 4;
@@ -49,7 +47,7 @@ pub(super) async fn answer(request: Request) -> Answer {
     let covers =
         (shown.is_complete && query.reaches_end() && query.begins_by(cursor_of(origin))).then_some(end);
     let fin = shown.fin(&renderer, count);
-    Ok(Reply { before: shown.results, covers, ..Reply::with(fin) })
+    Ok(Reply { before: shown.results, covers, ticket, ..Reply::with(fin) })
 }
 
 /// How far the asking device has the log.
