@@ -159,6 +159,25 @@ impl Hub {
         }
     }
 
+    /// The device is shown the archive from `first` on, up to `before` or to its end. Where that joins what it was shown
+    /// before, or reaches the end by itself, returns the end of all of it.
+    pub fn shown_back(
+        &self,
+        session: &SessionRef,
+        first: LogPosition,
+        before: Option<LogPosition>,
+        end: LogPosition,
+    ) -> Option<LogPosition> {
+        let mut account = session.cell.lock();
+        let found = account.session_mut(session.id)?;
+        let end = match before {
+            None => end,
+            Some(before) => found.shown_back.filter(|(first, _)| *first == before)?.1,
+        };
+        found.shown_back = Some((first, end));
+        Some(end)
+    }
+
     /// The device pages the archive, so it is not sent what it finds there (XEP-0313 and XEP-0160). From when the ticket
     /// is durable, a crash does not change that.
     pub fn pages_archive(&self, session: &SessionRef) -> Ticket {

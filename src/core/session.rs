@@ -142,6 +142,8 @@ pub struct Session {
     pub(crate) questions: VecDeque<u64>,
     pub(crate) catch_up: CatchUp,
     pub(crate) archive_use: ArchiveUse,
+    /// The part of the archive that was shown page by page from its end: the first entry of it, and that end.
+    pub(crate) shown_back: Option<(LogPosition, LogPosition)>,
     /// The last commit that something this session sent waits for.
     pub(crate) last_ticket: Ticket,
     /// Bytes that the queue may take.
@@ -170,6 +172,7 @@ impl Session {
             questions: VecDeque::new(),
             catch_up: CatchUp::Before(Before::default()),
             archive_use: ArchiveUse::Unknown,
+            shown_back: None,
             last_ticket: Ticket::NONE,
             bytes_max,
             closing: None,

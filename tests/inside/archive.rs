@@ -42,6 +42,11 @@ impl Page {
         &self.results.iter().find(|(known, _)| known == body).unwrap().1
     }
 
+    /// The id of the oldest result.
+    fn first(&self) -> &str {
+        &self.results.first().unwrap().1
+    }
+
     pub(super) fn is_complete(&self) -> bool {
         assert!(self.end.is("fin", MAM), "{:?}", self.end);
         self.end.attr("complete") == Some("true")
@@ -497,4 +502,36 @@ async fn a_search_for_one_resource_goes_on_until_its_end() {
     // XEP-0059 §2.6: what is not counted has no indexes.
     let page = alice.page(&with, "<index>1</index>").await;
     assert_eq!(page.error(), "feature-not-implemented");
+}
+
+#[tokio::test]
+async fn who_pages_back_from_the_end_has_what_it_was_shown() {
+    let world = World::with(&["alice", "bob"]).await;
+    let alice = world.online("alice", "desk").await;
+    let bob = world.online("bob", "phone").await;
+    alice.say("bob@example.org", "0").await;
+    assert_eq!(bob.page(&[], "<before/><max>2</max>").await.bodies(), ["0"]);
+    bob.away();
+    for number in 1..6 {
+        alice.say("bob@example.org", &number.to_string()).await;
+    }
+    let gap = async |device: &Device| {
+        world.hub.doctor(&device.session.cell).await.unwrap().1.first().map(|health| health.gap)
+    };
+    let bob = world.bind("bob", "phone").await;
+    bob.send("<presence/>").await;
+    let page = bob.page(&[], "<before/><max>2</max>").await;
+    assert_eq!((page.bodies(), gap(&bob).await), (vec!["4", "5"], Some(5)), "in between is a hole");
+    let first = page.first().to_owned();
+    let page = bob.page(&[], &format!("<before>{first}</before><max>2</max>")).await;
+    assert_eq!((page.bodies(), gap(&bob).await), (vec!["2", "3"], Some(5)));
+    let second = page.first().to_owned();
+    // A page that does not join what was shown tells nothing, though it goes further back.
+    bob.page(&[], &format!("<before>{first}</before><max>5</max>")).await;
+    assert_eq!(gap(&bob).await, Some(5));
+    let page = bob.page(&[], &format!("<before>{second}</before><max>2</max>")).await;
+    assert_eq!((page.bodies(), gap(&bob).await), (vec!["0", "1"], Some(0)));
+    // From now on it is sent what comes, and has it.
+    alice.say("bob@example.org", "6").await;
+    assert_eq!((bob.bodies().await, gap(&bob).await), (vec!["6".to_owned()], Some(0)));
 }

@@ -43,11 +43,29 @@ pub(super) async fn answer(request: Request) -> Answer {
     let opening = Opening::new(&query, &cell.jid, &origin.jid);
     let shown = Shown::render(&read, &query, &renderer, &opening, bytes_max);
 
-    let end = shown.entries.last().map_or(head, |last| last.position.max(head));
-    let covers =
-        (shown.is_complete && query.reaches_end() && query.begins_by(cursor_of(origin))).then_some(end);
+    let covers = covered(hub, origin, &query, &shown, head);
     let fin = shown.fin(&renderer, count);
     Ok(Reply { before: shown.results, covers, ticket, ..Reply::with(fin) })
+}
+
+/// How far the asking device has the log, if with this page it was shown all that it missed: forwards to the end, or
+/// back from there.
+fn covered(
+    hub: &Hub,
+    origin: &SessionRef,
+    query: &Query,
+    shown: &Shown<'_>,
+    head: LogPosition,
+) -> Option<LogPosition> {
+    let end = shown.entries.last().map_or(head, |last| last.position.max(head));
+    let cursor = cursor_of(origin);
+    let is_whole = shown.is_complete && query.begins_by(cursor);
+    if !query.from_end {
+        return (is_whole && query.reaches_end()).then_some(end);
+    }
+    let first = shown.entries.first().map_or(end, |first| first.position);
+    let end = query.is_catch_up().then(|| hub.shown_back(origin, first, query.newest(), end)).flatten();
+    end.filter(|_| is_whole || first <= cursor)
 }
 
 /// How far the asking device has the log.

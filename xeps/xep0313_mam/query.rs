@@ -95,7 +95,7 @@ impl Query {
     pub(super) fn in_log(&self) -> LogQuery {
         LogQuery {
             after: self.since.max(self.after),
-            before: least(self.until, self.before),
+            before: self.newest(),
             with: self.with.clone(),
             positions: self.ids.clone(),
             must_exist: self.named.clone(),
@@ -118,9 +118,14 @@ impl Query {
         self.start.is_none_or(|start| start <= cursor)
     }
 
+    /// Only what lies before this is asked for.
+    pub(super) fn newest(&self) -> Option<LogPosition> {
+        least(self.until, self.before)
+    }
+
     /// Whether nothing newer is left out, so that the client knows the archive's end when the page is complete.
     pub(super) fn reaches_end(&self) -> bool {
-        self.is_catch_up() && self.until.is_none() && self.before.is_none()
+        self.is_catch_up() && self.newest().is_none()
     }
 }
 
