@@ -5,6 +5,8 @@
 //! - Stage: `admit`, first of all. State: the list of addresses.
 //! - Ours: every device of the account that asked for the list gets the push, the one that changed it too. When a block
 //!   ends, the account's devices see the contact again at once, as one does that comes now.
+//!   Blocking looks forward: what was recorded before is part of the conversation, and a device that was away gets it
+//!   like the others did (promise P1).
 //! - Left out: privacy lists (§5), which are deprecated.
 
 use std::collections::BTreeSet;

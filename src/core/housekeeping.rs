@@ -114,6 +114,7 @@ impl Hub {
                 account.sessions.push(session);
             } else {
                 tracing::error!(account = %cell.jid, "cannot read a saved session");
+                account.over.push((record.device, record.id)); // its client still learns what arrived
             }
             writes.push(Write::Session {
                 account: cell.id,
