@@ -9,14 +9,14 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use sqlx::{AnyConnection, Connection as _};
+use sqlx::{AnyConnection, Connection as _, Executor as _};
 use tokio::time::{Instant, sleep, timeout};
 use unisono_core::ids::Ticket;
 use unisono_core::storage::Commit;
 
 use super::Shared;
 use super::commit;
-use super::database::composed;
+use super::database::{Kind, composed};
 use super::error::{CommitError, read_error};
 use super::indexer;
 use super::message::{Columns, PACKED};
@@ -248,7 +248,11 @@ fn stop(shared: &Shared, part: &[Queued], text: &str) {
 pub(super) async fn close(shared: &Shared) {
     let close = async {
         let connection = shared.writer.lock().await.connection.take();
-        let Some(connection) = connection else { return Ok(()) };
+        let Some(mut connection) = connection else { return Ok(()) };
+        if shared.database.kind == Kind::Postgres {
+            // The server would do it some time after the connection has ended, and who comes next may not wait.
+            connection.execute("SELECT pg_advisory_unlock_all()").await.map_err(read_error)?;
+        }
         connection.close().await.map_err(read_error)
     };
     if let Err(error) = shared.database.answered(close).await {
