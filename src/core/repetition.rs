@@ -21,16 +21,18 @@ pub(crate) struct Recent {
 }
 
 impl Recent {
-    /// What the store knows of earlier runs, and the document, if there is one.
-    pub(crate) fn of_earlier_runs(fingerprints: Vec<i64>, document: Option<&str>) -> Self {
+    /// What the store knows of earlier runs, and the document, if there is one. A session of an earlier run may be
+    /// resumed, and be closed in this one.
+    pub(crate) fn of_earlier_runs(fingerprints: Vec<(SessionId, i64)>, document: Option<&str>) -> Self {
         let listed =
             document.unwrap_or_default().split(' ').filter_map(|text| u64::from_str_radix(text, 16).ok());
         let listed: HashSet<i64> = listed.map(u64::cast_signed).collect();
-        let (meant, left): (Vec<i64>, Vec<i64>) =
-            fingerprints.into_iter().partition(|fingerprint| listed.contains(fingerprint));
+        let (meant, left): (Vec<_>, Vec<_>) =
+            fingerprints.into_iter().partition(|(_, fingerprint)| listed.contains(fingerprint));
         // No connection of this run has the number 0.
-        let origins = left.iter().map(|_| (SessionId(0), 0)).collect();
-        Self { fingerprints: left.into(), origins, meant }
+        let (fingerprints, origins) =
+            left.into_iter().map(|(session, fingerprint)| (fingerprint, (session, 0))).unzip();
+        Self { fingerprints, origins, meant: meant.into_iter().map(|(_, fingerprint)| fingerprint).collect() }
     }
 
     /// Whether a message with this fingerprint came by another connection. On one connection nothing is repeated, so
@@ -106,7 +108,7 @@ mod tests {
 
     #[test]
     fn a_repetition_comes_by_another_connection() {
-        let mut recent = Recent::of_earlier_runs(vec![10], None);
+        let mut recent = Recent::of_earlier_runs(vec![(ONE, 10)], None);
         recent.add(PLAIN[0], ONE, 1);
         recent.add(0, ONE, 1); // no id, so it is never the same
         for (fingerprint, connection, repeats) in
@@ -130,12 +132,26 @@ mod tests {
     }
 
     #[test]
+    fn a_session_that_outlived_the_server_is_closed_with_what_it_sent_before() {
+        let earlier = vec![(ONE, PLAIN[0]), (ONE, WITH_ORIGIN_ID), (TWO, PLAIN[1]), (SessionId(0), 10)];
+        let mut recent = Recent::of_earlier_runs(earlier, None);
+        assert!(recent.repeats(PLAIN[0], 1), "it was resumed, and did not see its acknowledgement");
+        recent.add(12, ONE, 1);
+        assert!(recent.closed(ACCOUNT, ONE).is_some());
+        for (fingerprint, repeats) in
+            [(PLAIN[0], false), (12, false), (WITH_ORIGIN_ID, true), (PLAIN[1], true), (10, true)]
+        {
+            assert_eq!(recent.repeats(fingerprint, 2), repeats, "{fingerprint}");
+        }
+    }
+
+    #[test]
     fn what_is_meant_is_known_after_the_next_start() {
         let mut recent = Recent::default();
         recent.add(PLAIN[0], ONE, 1);
         recent.add(PLAIN[1], ONE, 1);
         let Some(Write::Document { value: Some(text), .. }) = recent.closed(ACCOUNT, ONE) else { panic!() };
-        let recent = Recent::of_earlier_runs(vec![PLAIN[0], 10], Some(&text));
+        let recent = Recent::of_earlier_runs(vec![(ONE, PLAIN[0]), (TWO, 10)], Some(&text));
         assert!(!recent.repeats(PLAIN[0], 4));
         assert!(recent.repeats(10, 4));
         assert_eq!(recent.meant, [PLAIN[0]], "the other is older than the store knows");

@@ -135,8 +135,9 @@ pub struct AccountData {
     /// The documents of the kinds that were asked for.
     pub documents: Vec<Document>,
     /// The fingerprints of the last messages that the account sent, oldest first; at most
-    /// [`RECENT_FINGERPRINTS`].
-    pub recent: Vec<i64>,
+    /// [`RECENT_FINGERPRINTS`]. Each with the session that sent it, if that is one of `sessions`; else with number 0,
+    /// which is nobody's.
+    pub recent: Vec<(SessionId, i64)>,
 }
 
 /// How many of its own messages an account remembers to tell a repetition (promise P3).

@@ -88,6 +88,26 @@ async fn p3_a_repetition_is_recorded_once() {
     assert_eq!(bob.bodies().await, ["new"], "a repetition is known after a crash, too");
 }
 
+/// A client that counts its ids begins anew after it closed its stream, though its session was older than the server.
+#[tokio::test]
+async fn p3_what_is_said_after_a_proper_end_is_no_repetition() {
+    let world = World::with(&["alice", "bob"]).await;
+    let (alice, previous) = world.managed("alice", "desk").await;
+    alice.say("bob@example.org", "1").await;
+    alice.lose_connection();
+    let world = world.restart().await;
+    let bob = world.online("bob", "phone").await;
+    bob.take().await;
+    let (_, resumed) = world.resume("alice", &previous, 0).await;
+    let resumed = resumed.unwrap();
+    resumed.say("bob@example.org", "1").await;
+    assert_eq!(bob.bodies().await, [""; 0], "it did not see its acknowledgement");
+    world.hub.close(&resumed.session, true);
+    let again = world.online("alice", "desk").await;
+    again.say("bob@example.org", "1").await;
+    assert_eq!(bob.bodies().await, ["1"]);
+}
+
 #[tokio::test]
 async fn p4_a_session_is_resumed_on_another_connection() {
     let world = World::with(&["alice", "bob"]).await;

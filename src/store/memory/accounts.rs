@@ -212,9 +212,14 @@ impl Holdings {
             .collect()
     }
 
-    fn recent(&self) -> Vec<i64> {
-        let fingerprints = self.log.values().filter(|entry| is_own(entry)).map(|e| e.record.fingerprint);
-        let mut recent: Vec<_> = fingerprints.rev().filter(|f| *f != 0).take(RECENT_FINGERPRINTS).collect();
+    fn recent(&self) -> Vec<(SessionId, i64)> {
+        let own = self.log.values().filter(|entry| is_own(entry) && entry.record.fingerprint != 0);
+        let with_session = |entry: &Entry| {
+            let session = entry.record.origin.and_then(|origin| origin.session).map(|(session, _)| session);
+            let session = session.filter(|session| self.sessions.contains_key(session));
+            (session.unwrap_or(SessionId(0)), entry.record.fingerprint)
+        };
+        let mut recent: Vec<_> = own.rev().take(RECENT_FINGERPRINTS).map(with_session).collect();
         recent.reverse();
         recent
     }

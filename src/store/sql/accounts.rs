@@ -238,7 +238,7 @@ fn from_digits(digits: &str) -> Option<[u8; 32]> {
 
 /// What [`load`] reads in one row: number and state, the highest positions by the index of archived and of
 /// waiting entries, by delivery and by purging, then packed: roster, devices, sessions, recent
-/// fingerprints, documents.
+/// fingerprints (with their sessions, which nobody asks for where no session is left), documents.
 type LoadRow = (i64, i64, i64, i64, i64, i64, String, String, String, String, String);
 
 /// Among how many entries the recent fingerprints are looked for. A repetition follows its original soon.
@@ -259,9 +259,11 @@ fn load_sql(kinds: usize) -> String {
         coalesce((SELECT string_agg(concat(id, ';', device, ';', octet_length(resource), ':', resource, \
             handled, ';', coalesce(octet_length(snapshot), -1), ':', snapshot), '') \
             FROM session WHERE account = a.id), ''), \
-        coalesce((SELECT string_agg(concat(fingerprint, ';'), '' ORDER BY position) FROM ( \
-            SELECT position, fingerprint FROM log WHERE account = a.id AND message <= $2 UNION ALL \
-            SELECT position, fingerprint FROM waiting WHERE account = a.id AND message <= $2 \
+        coalesce((SELECT string_agg(concat(CASE WHEN EXISTS (SELECT 1 FROM session WHERE account = a.id) \
+            THEN (SELECT session FROM message WHERE id = last.message) ELSE 0 END, ';', fingerprint, ';'), \
+            '' ORDER BY position) FROM ( \
+            SELECT position, fingerprint, message FROM log WHERE account = a.id AND message <= $2 UNION ALL \
+            SELECT position, fingerprint, message FROM waiting WHERE account = a.id AND message <= $2 \
             AND position > coalesce((SELECT delivered FROM mark WHERE account = a.id), 0) \
             ORDER BY position DESC LIMIT {scanned}) AS last WHERE fingerprint <> 0), ''), ";
     const DOCUMENTS: &str = "\
@@ -301,9 +303,17 @@ fn data(jid: &BareJid, row: LoadRow, tail: &Tail) -> Result<AccountData, StoreEr
     let id = AccountId(id);
     let unindexed = tail.rows(id);
     let last = unindexed.last().map_or(0, |row| row.position);
-    let mut recent = Unpacker::new(&recent).all(Unpacker::number)?;
-    recent.extend(unindexed.iter().map(|row| row.fingerprint).filter(|fingerprint| *fingerprint != 0));
+    let sessions = Unpacker::new(&sessions).all(|packed| session(packed, tail))?;
+    let mut recent =
+        Unpacker::new(&recent).all(|packed| Ok((SessionId(packed.number()?), packed.number()?)))?;
+    let unindexed_own = unindexed.iter().filter(|row| row.fingerprint != 0);
+    recent.extend(unindexed_own.map(|row| (SessionId(row.session), row.fingerprint)));
     recent.drain(..recent.len().saturating_sub(RECENT_FINGERPRINTS));
+    for (sender, _) in &mut recent {
+        if !sessions.iter().any(|session| session.id == *sender) {
+            *sender = SessionId(0);
+        }
+    }
     Ok(AccountData {
         id,
         jid: jid.clone(),
@@ -314,7 +324,7 @@ fn data(jid: &BareJid, row: LoadRow, tail: &Tail) -> Result<AccountData, StoreEr
             unpack_item(contact, packed)
         })?,
         devices: Unpacker::new(&devices).all(device)?,
-        sessions: Unpacker::new(&sessions).all(|packed| session(packed, tail))?,
+        sessions,
         documents: Unpacker::new(&documents).all(document)?,
         recent,
     })

@@ -83,6 +83,7 @@ impl Columns {
             peer,
             stanza: self.stanza,
             fingerprint,
+            session: self.session,
             waits: self.flags & waits != 0,
         };
         // The fingerprint is the sender's.

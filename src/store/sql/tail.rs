@@ -29,6 +29,8 @@ pub(super) struct Row {
     pub(super) peer: i64,
     pub(super) stanza: i64,
     pub(super) fingerprint: i64,
+    /// The session that sent it, whosever it is. The index has it with the message.
+    pub(super) session: i64,
     /// Whether the entry only waits for delivery.
     pub(super) waits: bool,
 }
