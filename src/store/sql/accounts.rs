@@ -13,7 +13,7 @@ use unisono_core::storage::{
 use super::database::{Kind, composed};
 use super::documents::{flag, unpack_item};
 use super::error::{CommitError, read_error};
-use super::removal::remove_unreferenced;
+use super::removal::{remove_unreferenced, remove_waiting};
 use super::tail::Tail;
 use super::{Shared, SqlStore, indexer, names, purge};
 use crate::pack::{Unpacker, storable};
@@ -355,23 +355,37 @@ fn document(packed: &mut Unpacker<'_>) -> Result<Document, StoreError> {
     Ok(Document { kind: packed.text()?.into(), key: packed.text()?.into(), value: packed.text()?.to_owned() })
 }
 
+/// Entries of a deleted account that go in one transaction. Tests want many.
+const FORGOTTEN_MAX: usize = if cfg!(test) { 4 } else { 2_000 };
+
 /// Removes an account: its log first, in steps, so that a failure half-way leaves an account that can be
 /// deleted again.
 async fn delete(shared: &Shared, jid: &BareJid) -> Result<(), StoreError> {
     let id = shared.write(async |connection| number_of(connection, jid).await).await?;
     purge::purge(shared, Some(AccountId(id)), LogPosition(i64::MAX)).await?;
     let _settled = indexer::settle(shared).await.map_err(CommitError::into_store)?;
+    while shared.write(async |connection| forget_some(connection, shared.database.kind, id).await).await? {}
     let work = async |connection: &mut AnyConnection| {
         let mut transaction = connection.begin().await.map_err(read_error)?;
-        remove(&mut transaction, shared.database.kind, id).await.map_err(read_error)?;
+        remove(&mut transaction, id).await.map_err(read_error)?;
         transaction.commit().await.map_err(read_error)
     };
     shared.write(work).await
 }
 
-/// Removes all of an account but its archived entries.
-async fn remove(connection: &mut AnyConnection, kind: Kind, account: i64) -> sqlx::Result<()> {
-    const WAITING: &str = "DELETE FROM waiting WHERE account = $1 RETURNING message";
+/// Removes some of the entries that wait for delivery. Whether there may be more.
+async fn forget_some(connection: &mut AnyConnection, kind: Kind, account: i64) -> Result<bool, StoreError> {
+    let (account, upto) = (AccountId(account), LogPosition(i64::MAX));
+    let mut transaction = connection.begin().await.map_err(read_error)?;
+    let messages =
+        remove_waiting(&mut transaction, account, upto, FORGOTTEN_MAX).await.map_err(read_error)?;
+    remove_unreferenced(&mut transaction, kind, &messages).await.map_err(read_error)?;
+    transaction.commit().await.map_err(read_error)?;
+    Ok(messages.len() >= FORGOTTEN_MAX)
+}
+
+/// Removes all of an account but its entries.
+async fn remove(connection: &mut AnyConnection, account: i64) -> sqlx::Result<()> {
     const REST: [&str; 6] = [
         "DELETE FROM mark WHERE account = $1",
         "DELETE FROM session WHERE account = $1",
@@ -381,8 +395,6 @@ async fn remove(connection: &mut AnyConnection, kind: Kind, account: i64) -> sql
         // And with it its credentials.
         "DELETE FROM account WHERE id = $1",
     ];
-    let messages: Vec<i64> = sqlx::query_scalar(WAITING).bind(account).fetch_all(&mut *connection).await?;
-    remove_unreferenced(connection, kind, &messages).await?;
     for statement in REST {
         sqlx::query(statement).bind(account).execute(&mut *connection).await?;
     }

@@ -15,13 +15,15 @@ use super::bulk::{Binding, Bulk};
 use super::database::Kind;
 use super::error::CommitError;
 use super::index;
-use super::removal::remove_unreferenced;
+use super::removal::{remove_unreferenced, remove_waiting};
 use super::tail::{Row, Unindexed};
 
 /// Entries of one transaction. Commits wait for it, so it must stay short. Tests want many slices.
 const SLICE: usize = if cfg!(test) { 16 } else { 4_096 };
 /// Accounts whose delivered entries are removed in one transaction.
-const DELIVERED_SLICE: usize = if cfg!(test) { 1 } else { 256 };
+const DELIVERED_SLICE: usize = if cfg!(test) { 2 } else { 256 };
+/// Entries of them that are: an account may have any number.
+const DELIVERED_ENTRIES: usize = if cfg!(test) { 4 } else { 2_000 };
 
 /// A part of the tail on its way into the index.
 pub(super) struct Job {
@@ -103,9 +105,9 @@ impl Job {
             false
         } else if self.removed < removed {
             let delivered = self.todo.delivered.get(self.removed..removed).unwrap_or_default();
-            remove_delivered(&mut transaction, kind, delivered).await?;
+            let accounts = remove_delivered(&mut transaction, kind, delivered).await?;
             transaction.commit().await?;
-            self.removed = removed;
+            self.removed = self.removed.saturating_add(accounts);
             return Ok(false);
         } else {
             self.finish(&mut transaction, kind).await?;
@@ -170,18 +172,24 @@ impl Job {
     }
 }
 
-/// Removes indexed entries that waited and are delivered, and the messages that nobody has any more.
+/// Removes indexed entries that waited and are delivered, and the messages that nobody has any more. Returns how many of
+/// the accounts have none left.
 async fn remove_delivered(
     connection: &mut AnyConnection,
     kind: Kind,
     delivered: &[(AccountId, LogPosition)],
-) -> sqlx::Result<()> {
-    const REMOVE: &str = "DELETE FROM waiting WHERE account = $1 AND position <= $2 RETURNING message";
-    let mut messages: Vec<i64> = Vec::new();
+) -> sqlx::Result<usize> {
+    let (mut messages, mut done): (Vec<i64>, usize) = (Vec::new(), 0);
     for (account, upto) in delivered {
-        let remove = sqlx::query_scalar::<_, i64>(REMOVE).bind(account.0).bind(upto.0);
-        messages.extend(remove.fetch_all(&mut *connection).await?);
+        let limit = DELIVERED_ENTRIES.saturating_sub(messages.len());
+        let removed = remove_waiting(connection, *account, *upto, limit).await?;
+        let has_more = removed.len() >= limit;
+        messages.extend(removed);
+        if has_more {
+            break;
+        }
+        done = done.saturating_add(1);
     }
     remove_unreferenced(connection, kind, &messages).await?;
-    Ok(())
+    Ok(done)
 }

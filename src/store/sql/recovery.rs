@@ -4,7 +4,7 @@
 use std::collections::HashMap;
 
 use sqlx::AnyConnection;
-use unisono_core::ids::{AccountId, SessionId};
+use unisono_core::ids::{AccountId, LogPosition, SessionId};
 use unisono_core::storage::StoreError;
 
 use super::Shared;
@@ -54,7 +54,27 @@ pub(super) async fn recover(shared: &Shared, mut extent: Extent) -> Result<(), S
         while indexer::step(shared).await.map_err(CommitError::into_store)? {}
         (extent.watermark, extent.upto) = (upto, 0);
     }
+    // The indexer removes them when it comes to it.
+    let left = shared.database.read(async |connection| delivered(connection).await).await?;
+    shared.tail_mut().left_behind(left);
     Ok(())
+}
+
+/// The accounts of which the index still has entries that were delivered. It looks at those that have entries which wait,
+/// at one entry of each.
+async fn delivered(connection: &mut AnyConnection) -> Result<Vec<(AccountId, LogPosition)>, StoreError> {
+    const DELIVERED: &str = "\
+        WITH RECURSIVE owner (account) AS ( \
+            SELECT (SELECT account FROM waiting ORDER BY account LIMIT 1) UNION ALL \
+            SELECT (SELECT account FROM waiting WHERE account > owner.account ORDER BY account LIMIT 1) \
+            FROM owner WHERE owner.account IS NOT NULL) \
+        SELECT account, delivered FROM (SELECT account, \
+            coalesce((SELECT delivered FROM mark WHERE mark.account = owner.account), 0) AS delivered, \
+            (SELECT position FROM waiting WHERE waiting.account = owner.account \
+                ORDER BY position LIMIT 1) AS first \
+            FROM owner WHERE account IS NOT NULL) AS waits WHERE first <= delivered";
+    let rows = sqlx::query_as::<_, (i64, i64)>(DELIVERED).fetch_all(connection).await.map_err(read_error)?;
+    Ok(rows.into_iter().map(|(account, upto)| (AccountId(account), LogPosition(upto))).collect())
 }
 
 async fn unindexed(

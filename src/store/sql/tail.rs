@@ -99,6 +99,11 @@ impl Tail {
         }
     }
 
+    /// Takes in what an earlier run left of delivered entries in the index.
+    pub(super) fn left_behind(&mut self, delivered: Vec<(AccountId, LogPosition)>) {
+        self.delivered.extend(delivered);
+    }
+
     /// All that is to be indexed now.
     pub(super) fn unindexed(&self) -> Unindexed {
         let mut accounts: Vec<_> = self.accounts.iter().collect();

@@ -328,6 +328,49 @@ async fn one_process_has_the_database() {
     }
 }
 
+/// How many entries wait, or did and are still there.
+async fn waiting(store: &SqlStore) -> i64 {
+    on_writer(store, "SELECT count(*) FROM waiting".to_owned()).await.unwrap()
+}
+
+#[tokio::test]
+async fn what_is_delivered_goes_in_steps_and_after_a_crash() {
+    let mut subjects = vec![Subject::sqlite().await];
+    subjects.extend(Subject::postgres().await);
+    for mut subject in subjects {
+        let names = ["alice", "bob", "carol"];
+        let mut accounts = Vec::new();
+        for name in names {
+            accounts.push(subject.account(name).await);
+        }
+        let writes = (1..=30).map(|n| {
+            let account = accounts[usize::try_from(n % 3).unwrap()];
+            message("eve", "anybody", &n.to_string()).received(account, n, Keep::UntilDelivered).write()
+        });
+        subject.write(writes).await;
+        subject.index().await;
+        let upto = LogPosition(27);
+        subject.write(accounts[..2].iter().map(|account| Write::Delivered { account: *account, upto })).await;
+        subject = subject.crash().await;
+        assert_eq!(waiting(subject.sql().unwrap()).await, 30);
+        let mut before = 30;
+        while before > 12 {
+            subject.index_some().await;
+            let left = waiting(subject.sql().unwrap()).await;
+            assert!(left < before && left + 4 >= before, "{before} to {left}");
+            assert_eq!(stored_messages(subject.sql().unwrap()).await, left);
+            before = left;
+        }
+        subject.index().await;
+        assert_eq!(waiting(subject.sql().unwrap()).await, 12);
+        for name in names {
+            subject.store().delete(&jid(name)).await.unwrap();
+        }
+        assert_eq!(waiting(subject.sql().unwrap()).await, 0);
+        assert_eq!(stored_messages(subject.sql().unwrap()).await, 0);
+    }
+}
+
 #[tokio::test]
 async fn a_newer_schema_is_refused() {
     let mut subjects = vec![Subject::sqlite().await];
