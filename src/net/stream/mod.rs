@@ -86,8 +86,7 @@ pub(crate) struct Stream<S> {
     pending: Option<Pending>,
     /// A part of the outbox that is being read from the log.
     refill: Option<BoxFuture<'static, Result<(), StoreError>>>,
-    /// The window is full: until its oldest ticket is durable, nothing is read. So it is at first, or a new stream would
-    /// be a new window while the store takes nothing.
+    /// The window is full: until its oldest ticket is durable, nothing is read.
     full: Option<BoxFuture<'static, ()>>,
     pace: Pace,
     /// Whether the session may have something to write.
@@ -161,14 +160,6 @@ impl From<io::Error> for End {
     }
 }
 
-/// What the account has done before is not durable.
-fn unsettled(held: &Held) -> Option<BoxFuture<'static, ()>> {
-    let store = Arc::clone(&held.hub.store);
-    let last = held.session.cell.lock().last_ticket();
-    (last > store.durable())
-        .then(|| -> BoxFuture<'static, ()> { Box::pin(async move { store.wait(last).await }) })
-}
-
 impl<S: AsyncRead + AsyncWrite + Unpin> Stream<S> {
     pub(crate) fn new(
         peer: Peer,
@@ -184,7 +175,6 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Stream<S> {
             jid = %held.session.jid,
             "stream is bound"
         );
-        let full = unsettled(&held);
         Self {
             peer,
             held,
@@ -196,7 +186,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Stream<S> {
             window: VecDeque::new(),
             pending: None,
             refill: None,
-            full,
+            full: None,
             pace: Pace::new(),
             due: true,
             closed: None,

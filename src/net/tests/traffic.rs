@@ -110,10 +110,11 @@ async fn a_new_stream_is_no_new_window() {
     let before = taken();
     server.store.hold();
     for _ in 0..5 {
-        let mut alice = server.device("alice", "phone").await;
-        for _ in 0..10 {
-            alice.send("<message to='alice@example.org' type='chat'><body>1</body></message>").await;
-        }
+        let mut alice = server.client().await;
+        alice.log_in("alice").await;
+        let bind = "<iq type='set' id='b'><bind xmlns='urn:ietf:params:xml:ns:xmpp-bind'/></iq>";
+        let message = "<message to='alice@example.org' type='chat'><body>1</body></message>";
+        alice.send(&(bind.to_owned() + &message.repeat(10))).await;
         sleep(Duration::from_secs(1)).await;
     }
     assert!(taken() - before <= 3, "{}", taken() - before);
