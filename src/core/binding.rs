@@ -388,6 +388,10 @@ impl Hub {
                 return Err(StanzaError::new(Condition::NotAllowed));
             }
             let (id, reason) = match account.resource(resource) {
+                // What an older connection asked for comes late: its client has given it up for the newer one.
+                Some(newer) if newer.connection_number() > Some(connection) => {
+                    return Err(StanzaError::new(Condition::Conflict));
+                }
                 Some(old) => (old.id, Some(StreamCondition::Conflict)),
                 None if account.sessions.len() < self.settings.sessions_max => return Ok(account),
                 None => {
