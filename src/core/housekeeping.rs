@@ -155,12 +155,8 @@ impl Hub {
     ///
     /// The store failed. The account may have lost a part of its log, and can be removed again.
     pub async fn remove_account(&self, cell: &Arc<Cell>) -> Result<(), StoreError> {
-        let jid = &cell.jid;
-        self.leaving().insert(jid.clone());
-        let removed = self.remove_now(cell).await;
-        self.forget(jid);
-        self.leaving().remove(jid);
-        removed
+        let _leaving = Leaving::new(self, cell);
+        self.remove_now(cell).await
     }
 
     async fn remove_now(&self, cell: &Arc<Cell>) -> Result<(), StoreError> {
@@ -185,6 +181,26 @@ impl Hub {
         let ticket = ticket.max(cell.lock().last_ticket);
         self.store.wait(ticket).await;
         self.store.delete(&cell.jid).await
+    }
+}
+
+/// An account that is being removed, until it is or somebody gave up.
+struct Leaving<'a> {
+    hub: &'a Hub,
+    cell: &'a Cell,
+}
+
+impl<'a> Leaving<'a> {
+    fn new(hub: &'a Hub, cell: &'a Cell) -> Self {
+        hub.leaving().insert(cell.jid.clone());
+        Self { hub, cell }
+    }
+}
+
+impl Drop for Leaving<'_> {
+    fn drop(&mut self) {
+        self.hub.forget(&self.cell.jid);
+        self.hub.leaving().remove(&self.cell.jid);
     }
 }
 

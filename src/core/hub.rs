@@ -247,6 +247,12 @@ impl Hub {
         Ok(Some(cell))
     }
 
+    /// The account as it is stored, for somebody who only looks: nobody else finds it, and its saved sessions stay saved.
+    pub async fn stored(&self, jid: &BareJid) -> Result<Option<Arc<Cell>>, StoreError> {
+        let data = self.store.load(jid, &self.registry.kinds).await?;
+        Ok(data.map(|data| Arc::new(Cell::new(Account::new(data, &self.registry, self.settings.clone())))))
+    }
+
     /// All accounts in memory.
     pub fn residents(&self) -> Vec<Arc<Cell>> {
         let maps = self.accounts.iter();

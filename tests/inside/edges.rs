@@ -2,7 +2,7 @@
 //! queue.
 
 use super::*;
-use unisono_core::error::StreamCondition;
+use unisono_core::error::{Condition, StreamCondition};
 use unisono_core::storage::{AccountState, LogQuery, Logs};
 
 const NOTHING: [&str; 0] = [];
@@ -354,6 +354,24 @@ async fn nobody_inherits_from_an_account_that_was_removed() {
 }
 
 #[tokio::test]
+async fn an_account_whose_removal_was_given_up_can_be_used_and_removed() {
+    let world = World::with(&["alice"]).await;
+    let alice = world.online("alice", "desk").await;
+    world.store.hold();
+    let moment = std::time::Duration::from_millis(20);
+    let name = jid("alice");
+    let binding = world.hub.bind(&name, Some("phone"), world.connection());
+    assert!(tokio::time::timeout(moment, binding).await.is_err());
+    let removing = world.hub.remove_account(&alice.session.cell);
+    let given_up = tokio::time::timeout(moment, removing).await;
+    assert!(given_up.is_err(), "it waits for what the account wrote");
+    world.store.release();
+    let phone = world.hub.bind(&jid("alice"), Some("phone"), world.connection()).await.unwrap();
+    world.hub.remove_account(&phone.cell).await.unwrap();
+    assert!(world.hub.bind(&jid("alice"), Some("phone"), world.connection()).await.is_err());
+}
+
+#[tokio::test]
 async fn what_a_device_had_when_it_resumed_is_known_after_a_crash() {
     let world = World::with(&["alice", "bob"]).await;
     let alice = world.online("alice", "desk").await;
@@ -429,4 +447,17 @@ async fn a_session_that_cannot_be_looked_for_is_not_given_up() {
     let bob = world.bind("bob", "phone").await;
     bob.send("<presence/>").await;
     assert_eq!(bob.bodies().await, NOTHING);
+}
+
+#[tokio::test]
+async fn a_late_wish_of_an_older_connection_takes_nothing_from_the_newer_one() {
+    let world = World::with(&["bob"]).await;
+    let (older, newer, newest) = (world.connection(), world.connection(), world.connection());
+    let bind = async |connection| world.hub.bind(&jid("bob"), Some("phone"), connection).await;
+    let session = bind(newer).await.unwrap();
+    let Err(error) = bind(older).await else { panic!("it is too late") };
+    assert_eq!(error.condition, Condition::Conflict);
+    assert!(world.hub.lost(&session).is_none());
+    bind(newest).await.unwrap();
+    assert_eq!(world.hub.lost(&session), Some(StreamCondition::Conflict)); // RFC 6120 §7.7.2.2
 }
