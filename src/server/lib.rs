@@ -9,6 +9,7 @@ pub mod api {
 }
 pub mod cli;
 pub mod config;
+mod housekeeping;
 mod logging;
 mod metrics;
 pub mod serve;

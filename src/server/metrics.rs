@@ -52,6 +52,10 @@ pub(crate) fn install() -> Result<PrometheusHandle, BuildError> {
         "unisono_device_cursor_lag_seconds",
         "age of the oldest message that a device with a session has not acknowledged"
     );
+    describe_gauge!(
+        "unisono_certificate_expiry_seconds",
+        "seconds until the first of the served certificates expires; below 0 when it has"
+    );
     describe_gauge!("unisono_store_failing", "1 while the store takes no commits");
     Ok(handle)
 }

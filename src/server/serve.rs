@@ -11,33 +11,28 @@ use axum::Router;
 use metrics_exporter_prometheus::PrometheusHandle;
 use tokio::net::{TcpListener, UnixListener};
 use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use unisono_core::extension::Registry;
 use unisono_core::hub::Hub;
-use unisono_core::ids::LogPosition;
 use unisono_core::jid::BareJid;
 use unisono_core::storage::Store;
 use unisono_net::tls::CertStore;
 use unisono_net::{C2s, Security};
 
 use crate::api::guard::{Token, guarded};
-use crate::api::local::{LocalAdmin, Running};
+use crate::api::local::{By, LocalAdmin, Running};
 use crate::api::router::router;
 use crate::cli::{Admin, Failure};
 use crate::config::{Config, Loaded};
+use crate::housekeeping::{self, Times};
 use crate::settings::{limits, policy, settings};
 use crate::system::{SystemClock, SystemRandom};
 use crate::{logging, metrics, tls_default};
 
 /// How long connections have to take their leave when the server stops.
 const GRACE: Duration = Duration::from_secs(10);
-/// How often it is stored what the devices have.
-const CURSORS_EVERY: Duration = Duration::from_millis(250);
-/// How often certificates are looked at.
-const CERTIFICATES_EVERY: Duration = Duration::from_secs(60);
-/// How often the archive is cleared of what is older than it should be.
-const RETENTION_EVERY: Duration = Duration::from_secs(3600);
 
 /// Runs the server until it is told to stop.
 pub fn serve(loaded: &Loaded) -> Result<(), Failure> {
@@ -68,13 +63,29 @@ async fn open_store(config: &Config) -> Result<Arc<dyn Store>, Failure> {
 }
 
 async fn run(config: &Config) -> Result<(), Failure> {
-    let signals = Signals::take().map_err(|error| Failure::failed(format!("cannot start: {error}")))?;
+    let cannot_start = |error| Failure::failed(format!("cannot start: {error}"));
+    let (signals, mut again) =
+        (Signals::take().map_err(cannot_start)?, Ending::take().map_err(cannot_start)?);
+    let told_again = async {
+        again.told().await;
+        again.told().await;
+    };
+    tokio::select! {
+        end = run_to_the_end(config, signals) => end,
+        // Whoever asks a second time does not want to wait. To the store it is a crash.
+        () = told_again => Err(Failure::failed("told to stop a second time: the sessions are not saved")),
+    }
+}
+
+async fn run_to_the_end(config: &Config, signals: Signals) -> Result<(), Failure> {
     let handle = metrics::install().map_err(|error| Failure::failed(format!("cannot count: {error}")))?;
     let certs = Arc::new(certificates(config)?);
     let hub = open_hub(config).await?;
     // A start that fails leaves the store as it was.
     let end = run_on(config, &hub, certs, handle, signals).await;
-    save(&hub).await;
+    for problem in save(&hub).await {
+        tracing::error!("{problem}; nothing was acknowledged that is missing");
+    }
     end
 }
 
@@ -104,18 +115,17 @@ async fn run_on(
     let mut listening = listen_for_clients(config, &c2s)?;
     listening.extend(others);
     let running = Running { started_at: hub.clock.now_micros(), listen: listening.clone() };
-    offer_api(LocalAdmin::running(hub.clone(), running), socket, guarded, &tasks, &stop);
-    spawn_until(&tasks, &stop, housekeeping(hub.clone(), certs, config.clone(), signals.hangup));
+    let admin = |by| Arc::new(LocalAdmin::running(hub.clone(), running.clone(), by)) as Arc<dyn Admin>;
+    offer_api(admin, socket, guarded, &tasks, &stop);
+    let keeping = housekeeping::keep(hub.clone(), certs, config.clone(), signals.hangup, Times::default());
+    spawn_until(&tasks, &stop, keeping);
     // Who comes before its account was taken up again takes it up.
     spawn_until(&tasks, &stop, take_up(hub.clone()));
     let domains: Vec<_> = hub.settings.domains.iter().map(BareJid::as_str).collect();
     tracing::info!(domains = domains.join(" "), "the server runs");
     announce_ready(&listening);
 
-    tokio::select! {
-        _ = signals.terminate.recv() => {}
-        _ = signals.interrupt.recv() => {}
-    }
+    signals.ending.told().await;
     tracing::info!("stopping");
     let left = c2s.stop(GRACE).await;
     if left > 0 {
@@ -131,18 +141,33 @@ async fn run_on(
 
 /// What the operating system tells the server. Taken first, since a signal that nobody waits for ends the process.
 struct Signals {
+    ending: Ending,
+    hangup: Signal,
+}
+
+/// What tells the server to stop.
+struct Ending {
     terminate: Signal,
     interrupt: Signal,
-    hangup: Signal,
 }
 
 impl Signals {
     fn take() -> io::Result<Self> {
-        Ok(Self {
-            terminate: signal(SignalKind::terminate())?,
-            interrupt: signal(SignalKind::interrupt())?,
-            hangup: signal(SignalKind::hangup())?,
-        })
+        Ok(Self { ending: Ending::take()?, hangup: signal(SignalKind::hangup())? })
+    }
+}
+
+impl Ending {
+    fn take() -> io::Result<Self> {
+        let (terminate, interrupt) = (SignalKind::terminate(), SignalKind::interrupt());
+        Ok(Self { terminate: signal(terminate)?, interrupt: signal(interrupt)? })
+    }
+
+    async fn told(&mut self) {
+        tokio::select! {
+            _ = self.terminate.recv() => {}
+            _ = self.interrupt.recv() => {}
+        }
     }
 }
 
@@ -170,13 +195,17 @@ async fn take_up(hub: Arc<Hub>) {
     }
 }
 
-/// Sessions are saved; a store that does not take them is not waited for for ever.
-async fn save(hub: &Hub) {
-    if tokio::time::timeout(GRACE, hub.save()).await.is_err() {
+/// Sessions are saved; a store that does not take them is not waited for for ever. What could not be done is returned.
+pub(crate) async fn save(hub: &Hub) -> Vec<String> {
+    let mut problems = Vec::new();
+    if timeout(GRACE, hub.save()).await.is_err() {
         let reason = hub.store.failing().unwrap_or_else(|| "it is too slow".to_owned());
-        tracing::error!(reason, "the store did not take the last changes; nothing of them was acknowledged");
+        problems.push(format!("the store did not take the last changes ({reason})"));
     }
-    hub.store.close().await;
+    if timeout(GRACE, hub.store.close()).await.is_err() {
+        problems.push("the store did not close in time".to_owned());
+    }
+    problems
 }
 
 fn cannot_listen(address: SocketAddr, error: &io::Error) -> Failure {
@@ -208,68 +237,6 @@ fn certificates(config: &Config) -> Result<CertStore, Failure> {
         .map_err(|error| Failure::failed(format!("cannot use the certificate: {error}")))
 }
 
-/// What has to be done from time to time.
-async fn housekeeping(hub: Arc<Hub>, certs: Arc<CertStore>, config: Config, mut hangup: Signal) {
-    let retention_days = config.archive.retention_days;
-    let mut upkeep = Upkeep { certs, config: Arc::new(config), problem: None };
-    let mut cursors = tokio::time::interval(CURSORS_EVERY);
-    let mut second = tokio::time::interval(Duration::from_secs(1));
-    let mut certificates = tokio::time::interval(CERTIFICATES_EVERY);
-    let mut retention = tokio::time::interval(RETENTION_EVERY);
-    loop {
-        tokio::select! {
-            _ = cursors.tick() => { hub.store_cursors(); }
-            _ = second.tick() => hub.sweep(),
-            _ = certificates.tick() => upkeep.look().await,
-            // Whoever replaces a certificate need not wait.
-            _ = hangup.recv() => upkeep.look().await,
-            _ = retention.tick(), if retention_days > 0 => purge(&hub, retention_days).await,
-        }
-    }
-}
-
-/// What keeps the certificates valid.
-struct Upkeep {
-    certs: Arc<CertStore>,
-    config: Arc<Config>,
-    /// Why the server's own certificate could not be renewed at the last look; told once.
-    problem: Option<String>,
-}
-
-impl Upkeep {
-    /// Makes the server's own certificate anew before it ends, and reads those that have changed.
-    async fn look(&mut self) {
-        let (certs, config) = (self.certs.clone(), self.config.clone());
-        let looking = tokio::task::spawn_blocking(move || {
-            let now = SystemTime::now();
-            let renewed = tls_default::renew(&config, now).map_err(|error| error.to_string());
-            certs.reload_if_changed(now);
-            renewed
-        });
-        // The other way to end is a panic, which the panic hook has told.
-        let Ok(renewed) = looking.await else { return };
-        match &renewed {
-            Ok(true) => tracing::info!("the self-signed certificate ended soon, made another"),
-            Err(reason) if self.problem.as_ref() != Some(reason) => {
-                tracing::error!(reason, "cannot renew the self-signed certificate");
-            }
-            Ok(false) | Err(_) => {}
-        }
-        self.problem = renewed.err();
-    }
-}
-
-/// Forgets what is older than the archive should keep.
-async fn purge(hub: &Hub, days: u32) {
-    let age = i64::from(days).saturating_mul(24 * 3600 * 1_000_000);
-    let before = LogPosition(hub.clock.now_micros().saturating_sub(age));
-    match hub.store.purge(None, before).await {
-        Ok(0) => {}
-        Ok(entries) => tracing::info!(entries, "deleted what the archive need not keep"),
-        Err(error) => tracing::error!(%error, "cannot clear the archive"),
-    }
-}
-
 /// A port for the administration API, with its token and its address.
 type AdminPort = (TcpListener, Token, SocketAddr);
 
@@ -289,17 +256,16 @@ async fn admin_port(config: &Config) -> Result<Option<AdminPort>, Failure> {
 
 /// The administration API, on the socket and where it is configured.
 fn offer_api(
-    admin: LocalAdmin,
+    admin: impl Fn(By) -> Arc<dyn Admin>,
     socket: UnixListener,
     port: Option<AdminPort>,
     tasks: &TaskTracker,
     stop: &CancellationToken,
 ) {
-    let router = router(Arc::new(admin) as Arc<dyn Admin>);
-    let on_socket: Router = router.clone();
+    let on_socket: Router = router(admin(By::Socket));
     spawn_until(tasks, stop, async move { axum::serve(socket, on_socket).await });
     if let Some((listener, token, address)) = port {
-        let router = guarded(router, token, address);
+        let router = guarded(router(admin(By::Port)), token, address);
         spawn_until(tasks, stop, async move { axum::serve(listener, router).await });
     }
 }

@@ -38,6 +38,8 @@ async fn a_certificate_of_the_servers_own_does_not_end_while_it_runs() {
     std::fs::write(server.path("data/tls/self-signed.key"), made.key_pem).unwrap();
     server.signal(Signal::HUP);
     server.logged("ended soon, made another").await;
+    let left = server.metric("unisono_certificate_expiry_seconds").await / 86_400.0;
+    assert!((30.0..500.0).contains(&left), "{left} days");
     server.trust();
     assert_ne!(
         std::fs::read_to_string(server.path("data/tls/self-signed.pem")).unwrap(),

@@ -38,6 +38,10 @@ async fn a_guesser_has_to_wait_and_locks_nobody_out() {
     server.logged("many logins to one account failed").await;
     assert!(!waits(&server, "127.0.0.2", "alice").await);
     assert!(waits(&server, "127.0.0.4", "alice").await); // from elsewhere she comes in, a little later
+    // Also while more strangers than may wait in one place try at once.
+    let strangers = ["127.0.0.10", "127.0.0.11", "127.0.0.12"].map(|from| guess(&server, from, "alice", 5));
+    let (came_in, _) = tokio::join!(waits(&server, "127.0.0.6", "alice"), join_all(strangers));
+    assert!(came_in, "she does not wait");
     assert!(!waits(&server, "127.0.0.3", "bob").await); // and so does, at once, who shares the address
 
     // He goes on, at an account that does not exist.

@@ -38,9 +38,24 @@ async fn no_secret_is_in_a_log_that_says_everything() {
     let (host, shown) = (format!("Host: {at}"), format!("Authorization: Bearer {token}"));
     let io = TcpStream::connect(at).await.unwrap();
     assert_eq!(request_with(io, "GET /v1/users", &[&host, &shown], "").await.0, 200);
+    for command in ["disable", "enable", "delete --yes"] {
+        let (word, options) = command.split_once(' ').unwrap_or((command, ""));
+        let end = server.run(&format!("user {word} bob@example.org {options}"), "").await;
+        assert!(end.status.success(), "{end:?}");
+    }
     server.stop().await;
 
     let log = server.logged("\"stream is bound\"").await;
+    let lines = || log.lines().filter_map(|line| serde_json::from_str::<serde_json::Value>(line).ok());
+    for change in ["added", "disabled", "enabled", "deleted"] {
+        let is_it = |line: &serde_json::Value| {
+            let fields = &line["fields"];
+            fields["change"] == change && fields["account"] == "bob@example.org" && fields["by"] == "socket"
+        };
+        assert_eq!(lines().filter(is_it).count(), 1, "{change}: {log}");
+    }
+    let cannot = lines().find(|line| line["fields"]["message"] == "a client cannot authenticate").unwrap();
+    assert_eq!(cannot["fields"]["account"], "bob@example.org");
     for line in log.lines() {
         let line: serde_json::Value =
             serde_json::from_str(line).unwrap_or_else(|error| panic!("{error}: {line}"));

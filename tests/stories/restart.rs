@@ -8,6 +8,17 @@ on_each_database!(
     a_client_library_of_others_goes_on_after_a_restart,
 );
 
+/// The first signal is for the sessions, the second for whoever cannot wait.
+#[tokio::test]
+async fn who_tells_a_server_twice_to_stop_does_not_wait() {
+    let mut server = Server::start(Database::Sqlite).await;
+    let _silent = server.device("alice").await; // its last words are waited for
+    server.signal(rustix::process::Signal::INT);
+    let status = server.stop().await;
+    assert_eq!(status.code(), Some(1));
+    server.logged("told to stop a second time").await;
+}
+
 async fn a_stream_is_resumed_after_a_restart_with_nothing_lost_or_doubled(database: Database) {
     let mut server = Server::start(database).await;
     let mut alice = server.managed("alice", "phone").await;

@@ -19,7 +19,7 @@ use super::types::{
     Secret, SessionInfo, SessionList, StreamManagement, USERS_MAX, UserInfo, UserPage, UserState,
     VersionInfo,
 };
-use crate::cli::{Admin, Answer};
+use crate::cli::{Admin, Answer, say};
 
 /// What to do where a name is refused.
 const CONFUSABLE: &str = "`--allow-confusable`, or `allow_confusable` in a request, lets it in";
@@ -33,17 +33,35 @@ pub struct Running {
     pub listen: Vec<String>,
 }
 
+/// Which way a request came to a running server.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum By {
+    /// The socket, whose access rights say who that may be.
+    Socket,
+    /// The port, by whoever has the token.
+    Port,
+}
+
+impl By {
+    const fn as_str(self) -> &'static str {
+        match self {
+            Self::Socket => "socket",
+            Self::Port => "port",
+        }
+    }
+}
+
 /// Administration on a hub.
 #[derive(Clone)]
 pub struct LocalAdmin {
     hub: Arc<Hub>,
-    running: Option<Running>,
+    running: Option<(Running, By)>,
 }
 
 impl LocalAdmin {
     /// On the hub of a running server.
-    pub fn running(hub: Arc<Hub>, running: Running) -> Self {
-        Self { hub, running: Some(running) }
+    pub fn running(hub: Arc<Hub>, running: Running, by: By) -> Self {
+        Self { hub, running: Some((running, by)) }
     }
 
     /// On the store of a server that does not run.
@@ -51,8 +69,34 @@ impl LocalAdmin {
         Self { hub, running: None }
     }
 
+    /// Tells the log of a change that was made. The command line tells the terminal.
+    fn note(&self, account: &BareJid, change: &'static str) {
+        if let Some((_, by)) = &self.running {
+            tracing::info!(%account, by = by.as_str(), change, "an account was administered");
+        }
+    }
+
+    /// Who asks learns what he can act on. The store's own words go to the log; where there is none, to who asks.
+    #[expect(clippy::needless_pass_by_value, reason = "the shape that `map_err` wants")]
+    fn refused(&self, error: StoreError) -> ApiError {
+        match error {
+            StoreError::NotFound => ApiError::new(ErrorCode::NotFound, "not there"),
+            StoreError::Exists | StoreError::Alike(_) => {
+                ApiError::new(ErrorCode::AlreadyExists, "there already")
+            }
+            StoreError::Unavailable(_) | StoreError::Corrupt(_) if self.running.is_none() => {
+                ApiError::new(ErrorCode::Unavailable, format!("the store cannot be used: {error}"))
+            }
+            StoreError::Unavailable(_) | StoreError::Corrupt(_) => {
+                tracing::error!(%error, "cannot use the store");
+                let text = "the store cannot be used, the log of the server says why";
+                ApiError::new(ErrorCode::Unavailable, text)
+            }
+        }
+    }
+
     async fn summary(&self, jid: &BareJid) -> Result<AccountSummary, ApiError> {
-        self.hub.store.summary(jid).await.map_err(refused)?.ok_or_else(|| unknown(jid))
+        self.hub.store.summary(jid).await.map_err(|error| self.refused(error))?.ok_or_else(|| unknown(jid))
     }
 
     /// An account is not loaded to be shown: there may be very many.
@@ -70,7 +114,11 @@ impl LocalAdmin {
     }
 
     async fn cell(&self, jid: &BareJid) -> Result<Arc<Cell>, ApiError> {
-        self.hub.account(jid).await.map_err(refused)?.ok_or_else(|| unknown(jid))
+        self.hub.account(jid).await.map_err(|error| self.refused(error))?.ok_or_else(|| unknown(jid))
+    }
+
+    async fn stored(&self, jid: &BareJid) -> Result<Arc<Cell>, ApiError> {
+        self.hub.stored(jid).await.map_err(|error| self.refused(error))?.ok_or_else(|| unknown(jid))
     }
 
     async fn credentials(&self, password: &Secret) -> Result<Vec<(String, String)>, ApiError> {
@@ -88,7 +136,7 @@ impl Admin for LocalAdmin {
     fn version(&self) -> Answer<'_, VersionInfo> {
         Box::pin(async {
             let running = self.running.as_ref();
-            let running =
+            let (running, _) =
                 running.ok_or_else(|| ApiError::new(ErrorCode::NotFound, "no server is running"))?;
             Ok(VersionInfo {
                 version: env!("CARGO_PKG_VERSION").to_owned(),
@@ -103,7 +151,8 @@ impl Admin for LocalAdmin {
         Box::pin(async move {
             let after = after.map(parse_bare).transpose()?;
             let limit = limit.map_or(USERS_MAX, |limit| limit.get().min(USERS_MAX)) as usize;
-            let page = self.hub.store.list(after.as_ref(), limit).await.map_err(refused)?;
+            let page =
+                self.hub.store.list(after.as_ref(), limit).await.map_err(|error| self.refused(error))?;
             let next = (page.len() == limit).then(|| page.last().map(|user| user.jid.to_string())).flatten();
             Ok(UserPage { users: page.iter().map(|summary| self.info(summary)).collect(), next })
         })
@@ -144,18 +193,20 @@ impl Admin for LocalAdmin {
                     let text = format!("{jid} looks like {other}, which is there already ({CONFUSABLE})");
                     ApiError::new(ErrorCode::AlreadyExists, text)
                 }
-                other => refused(other),
+                other => self.refused(other),
             })?;
+            self.note(jid, "added");
             self.user(jid).await
         })
     }
 
     fn set_password<'a>(&'a self, jid: &'a BareJid, password: &'a Secret) -> Answer<'a, ()> {
         Box::pin(async move {
-            self.summary(jid).await?;
+            let cell = self.cell(jid).await?;
             let credentials = self.credentials(password).await?;
-            self.hub.store.set_credentials(jid, &credentials).await.map_err(refused)?;
-            self.hub.password_changed(&self.cell(jid).await?);
+            self.hub.store.set_credentials(jid, &credentials).await.map_err(|error| self.refused(error))?;
+            self.hub.password_changed(&cell);
+            self.note(jid, "password changed");
             Ok(())
         })
     }
@@ -168,8 +219,9 @@ impl Admin for LocalAdmin {
                 UserState::Enabled => AccountState::Enabled,
                 UserState::Disabled => AccountState::Disabled,
             };
-            self.hub.store.set_state(jid, state).await.map_err(refused)?;
+            self.hub.store.set_state(jid, state).await.map_err(|error| self.refused(error))?;
             self.hub.state_changed(&cell, state);
+            self.note(jid, if state == AccountState::Enabled { "enabled" } else { "disabled" });
             self.user(jid).await
         })
     }
@@ -178,13 +230,16 @@ impl Admin for LocalAdmin {
         Box::pin(async move {
             self.summary(jid).await?;
             let cell = self.cell(jid).await?;
-            self.hub.remove_account(&cell).await.map_err(refused)
+            self.hub.remove_account(&cell).await.map_err(|error| self.refused(error))?;
+            self.note(jid, "deleted");
+            Ok(())
         })
     }
 
     fn sessions<'a>(&'a self, jid: Option<&'a BareJid>) -> Answer<'a, SessionList> {
         Box::pin(async move {
             let cells = match jid {
+                Some(jid) if self.running.is_none() => self.summary(jid).await.map(|_| Vec::new())?,
                 Some(jid) => vec![self.cell(jid).await?],
                 None => self.hub.residents(),
             };
@@ -214,14 +269,19 @@ impl Admin for LocalAdmin {
             if sessions == 0 {
                 return Err(ApiError::new(ErrorCode::NotFound, format!("{jid} has no session")));
             }
+            self.note(&cell.jid, "kicked");
             Ok(Kicked { sessions: u32::try_from(sessions).unwrap_or(u32::MAX) })
         })
     }
 
     fn doctor<'a>(&'a self, jid: &'a BareJid) -> Answer<'a, DoctorReport> {
         Box::pin(async move {
-            let cell = self.cell(jid).await?;
-            let (head, devices) = self.hub.doctor(&cell).await.map_err(refused)?;
+            let cell = match &self.running {
+                Some(_) => self.cell(jid).await?,
+                // To look changes nothing: saved sessions stay saved.
+                None => self.stored(jid).await?,
+            };
+            let (head, devices) = self.hub.doctor(&cell).await.map_err(|error| self.refused(error))?;
             let devices = devices.into_iter().map(|health| report(health, head.0)).collect();
             Ok(DoctorReport { jid: jid.to_string(), log_head: head.0, devices })
         })
@@ -231,8 +291,9 @@ impl Admin for LocalAdmin {
         Box::pin(async {
             if self.running.is_none() {
                 // Sessions that wait to be resumed were taken up with their accounts.
-                self.hub.save().await;
-                self.hub.store.close().await;
+                for problem in crate::serve::save(&self.hub).await {
+                    say(&format!("{problem}\n"));
+                }
             }
         })
     }
@@ -293,17 +354,4 @@ fn parse_bare(text: &str) -> Result<BareJid, ApiError> {
 
 fn unknown(jid: &BareJid) -> ApiError {
     ApiError::new(ErrorCode::NotFound, format!("there is no account {jid}"))
-}
-
-/// The store's own words go to the log; who asks learns what he can act on.
-#[expect(clippy::needless_pass_by_value, reason = "the shape that `map_err` wants")]
-fn refused(error: StoreError) -> ApiError {
-    match error {
-        StoreError::NotFound => ApiError::new(ErrorCode::NotFound, "not there"),
-        StoreError::Exists | StoreError::Alike(_) => ApiError::new(ErrorCode::AlreadyExists, "there already"),
-        StoreError::Unavailable(_) | StoreError::Corrupt(_) => {
-            tracing::error!(%error, "cannot use the store");
-            ApiError::new(ErrorCode::Unavailable, "the store cannot be used, the log of the server says why")
-        }
-    }
 }

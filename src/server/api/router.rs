@@ -1,9 +1,12 @@
 //! The administration API over HTTP (`types.rs` lists it). Who reaches the socket may do everything.
 
+use std::fmt::Display;
 use std::sync::Arc;
 
-use axum::extract::{Path, Query, State};
-use axum::http::{StatusCode, header};
+use axum::body::Bytes;
+use axum::extract::{FromRequest, FromRequestParts, Path, Query, Request, State};
+use axum::http::request::Parts;
+use axum::http::{Method, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, put};
 use axum::{Json, Router};
@@ -32,6 +35,9 @@ pub fn router(admin: Shared) -> Router {
         .route("/v1/sessions", get(sessions).delete(kick))
         .route("/v1/sync/{jid}", get(doctor))
         .fallback(|| async { Failed(ApiError::new(ErrorCode::NotFound, "there is no such path")) })
+        .method_not_allowed_fallback(|method: Method| async move {
+            Failed(ApiError::new(ErrorCode::InvalidRequest, format!("{method} is not for this path")))
+        })
         .with_state(admin)
 }
 
@@ -46,7 +52,43 @@ struct Whose {
     jid: Option<String>,
 }
 
-async fn users(State(admin): State<Shared>, Query(query): Query<Page>) -> Response {
+/// A part of a request. Where it cannot be read, the answer is an error of ours.
+struct Asked<T>(T);
+
+impl<S: Send + Sync, T: FromRequestParts<S, Rejection: Display>> FromRequestParts<S> for Asked<T> {
+    type Rejection = Failed;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Failed> {
+        T::from_request_parts(parts, state).await.map(Self).map_err(|error| unreadable(&error))
+    }
+}
+
+/// The body, with a bound.
+struct Body(Bytes);
+
+impl<S: Send + Sync> FromRequest<S> for Body {
+    type Rejection = Failed;
+
+    async fn from_request(request: Request, state: &S) -> Result<Self, Failed> {
+        Bytes::from_request(request, state).await.map(Self).map_err(|error| unreadable(&error))
+    }
+}
+
+fn unreadable(error: &impl Display) -> Failed {
+    Failed(ApiError::new(ErrorCode::InvalidRequest, format!("the request cannot be read: {error}")))
+}
+
+/// A change is made whole: a handler ends where it waits when its client goes, but not what it began here.
+async fn whole<T: Send + 'static>(
+    change: impl Future<Output = Result<T, ApiError>> + Send + 'static,
+) -> Result<T, ApiError> {
+    // The other way to end is a panic, which the panic hook has told.
+    tokio::spawn(change).await.unwrap_or_else(|_| {
+        Err(ApiError::new(ErrorCode::Internal, "the server made a mistake, its log says which"))
+    })
+}
+
+async fn users(State(admin): State<Shared>, Asked(Query(query)): Asked<Query<Page>>) -> Response {
     let result = async {
         let limit = query.limit.map(|limit| limit.parse()).transpose();
         let limit =
@@ -56,50 +98,50 @@ async fn users(State(admin): State<Shared>, Query(query): Query<Page>) -> Respon
     ok(result.await)
 }
 
-async fn add_user(State(admin): State<Shared>, body: axum::body::Bytes) -> Response {
-    let result = async {
+async fn add_user(State(admin): State<Shared>, Body(body): Body) -> Response {
+    let change = async move {
         let user: NewUser = parse(&body)?;
         admin.add_user(&bare(&user.jid)?, &user.password, user.allow_confusable).await
     };
-    match result.await {
+    match whole(change).await {
         Ok(user) => (StatusCode::CREATED, Json(user)).into_response(),
         Err(error) => Failed(error).into_response(),
     }
 }
 
-async fn user(State(admin): State<Shared>, Path(jid): Path<String>) -> Response {
+async fn user(State(admin): State<Shared>, Asked(Path(jid)): Asked<Path<String>>) -> Response {
     ok(async { admin.user(&bare(&jid)?).await }.await)
 }
 
 async fn change_user(
     State(admin): State<Shared>,
-    Path(jid): Path<String>,
-    body: axum::body::Bytes,
+    Asked(Path(jid)): Asked<Path<String>>,
+    Body(body): Body,
 ) -> Response {
-    let result = async {
+    let change = async move {
         let change: UserChange = parse(&body)?;
         admin.set_state(&bare(&jid)?, change.state).await
     };
-    ok(result.await)
+    ok(whole(change).await)
 }
 
-async fn delete_user(State(admin): State<Shared>, Path(jid): Path<String>) -> Response {
-    done(async { admin.delete_user(&bare(&jid)?).await }.await)
+async fn delete_user(State(admin): State<Shared>, Asked(Path(jid)): Asked<Path<String>>) -> Response {
+    done(whole(async move { admin.delete_user(&bare(&jid)?).await }).await)
 }
 
 async fn set_password(
     State(admin): State<Shared>,
-    Path(jid): Path<String>,
-    body: axum::body::Bytes,
+    Asked(Path(jid)): Asked<Path<String>>,
+    Body(body): Body,
 ) -> Response {
-    let result = async {
+    let change = async move {
         let new: NewPassword = parse(&body)?;
         admin.set_password(&bare(&jid)?, &new.password).await
     };
-    done(result.await)
+    done(whole(change).await)
 }
 
-async fn sessions(State(admin): State<Shared>, Query(query): Query<Whose>) -> Response {
+async fn sessions(State(admin): State<Shared>, Asked(Query(query)): Asked<Query<Whose>>) -> Response {
     let result = async {
         let jid = query.jid.as_deref().map(bare).transpose()?;
         admin.sessions(jid.as_ref()).await
@@ -107,18 +149,18 @@ async fn sessions(State(admin): State<Shared>, Query(query): Query<Whose>) -> Re
     ok(result.await)
 }
 
-async fn kick(State(admin): State<Shared>, Query(query): Query<Whose>) -> Response {
-    let result = async {
+async fn kick(State(admin): State<Shared>, Asked(Query(query)): Asked<Query<Whose>>) -> Response {
+    let change = async move {
         let jid = query
             .jid
             .ok_or_else(|| ApiError::new(ErrorCode::InvalidRequest, "the parameter jid is missing"))?;
         let jid: Jid = jid.parse().map_err(|_| not_a_jid(&jid))?;
         admin.kick(&jid).await
     };
-    ok(result.await)
+    ok(whole(change).await)
 }
 
-async fn doctor(State(admin): State<Shared>, Path(jid): Path<String>) -> Response {
+async fn doctor(State(admin): State<Shared>, Asked(Path(jid)): Asked<Path<String>>) -> Response {
     ok(async { admin.doctor(&bare(&jid)?).await }.await)
 }
 
@@ -162,3 +204,6 @@ impl IntoResponse for Failed {
         (status, no_store, Json(ErrorBody { error: self.0 })).into_response()
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -34,3 +34,4 @@ pub use exit::Exit;
 pub use failure::Failure;
 pub use output::Report;
 pub use run::run;
+pub(crate) use run::say;

@@ -4,6 +4,10 @@ mod certificates;
 mod ports;
 mod space;
 
+use std::fs;
+use std::os::unix::fs::MetadataExt;
+use std::path::Path;
+
 use clap::Args;
 use serde::Serialize;
 use serde_json::json;
@@ -18,7 +22,7 @@ use super::run::{Context, other_owner};
 use super::table::{count, table};
 use crate::api::guard::Token;
 use crate::api::types::VersionInfo;
-use crate::config::{Config, Loaded};
+use crate::config::{Config, Loaded, StoreUrl};
 
 /// Check configuration, ports, certificates, data directory and database
 #[derive(Debug, Args)]
@@ -65,6 +69,7 @@ impl Check {
         let config = &loaded.config;
         let mut findings = vec![configuration(&loaded), user(config)];
         findings.extend(files(&loaded));
+        findings.extend(loaded.file.as_deref().and_then(|file| secrecy(file, config)));
         findings.push(space::check(&config.server.data_dir));
         let (server, running) = running(config).await;
         findings.push(server);
@@ -111,6 +116,19 @@ fn files(loaded: &Loaded) -> Vec<Finding> {
             error.problems().iter().map(|problem| Finding::problem("files", problem.to_string())).collect()
         }
     }
+}
+
+/// The address of a database may hold a password.
+fn secrecy(file: &Path, config: &Config) -> Option<Finding> {
+    let StoreUrl::Postgres(url) = &config.store.url else { return None };
+    let is_open = fs::metadata(file).ok()?.mode() & 0o004 != 0;
+    let is_there = fs::read_to_string(file).ok()?.contains(url);
+    let has_password = url.contains("password=") || url.split('@').next()?.matches(':').count() > 1;
+    let shown = file.display();
+    (is_open && is_there && has_password).then(|| {
+        let detail = format!("every user may read {shown}, and it holds a password: chmod o-r {shown}");
+        Finding::warning("secrecy", detail)
+    })
 }
 
 async fn running(config: &Config) -> (Finding, Option<VersionInfo>) {
@@ -175,7 +193,37 @@ fn report(findings: &[Finding]) -> Report {
 
 #[cfg(test)]
 mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use std::os::unix::fs::PermissionsExt;
+
     use super::*;
+
+    #[test]
+    fn a_password_is_not_for_everybody() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("unisono.toml");
+        let (secret, open) = ("postgres://unisono:secret@localhost/unisono", "postgres:///unisono");
+        let other = "postgres://localhost/unisono?password=secret";
+        for (url, in_file, mode, warns) in [
+            (secret, true, 0o644, true),
+            (secret, true, 0o604, true),
+            (other, true, 0o644, true),
+            (secret, true, 0o640, false),
+            (secret, true, 0o600, false),
+            (secret, false, 0o644, false), // it comes from the environment
+            (open, true, 0o644, false),
+            ("postgres://unisono@localhost:5432/unisono", true, 0o644, false),
+        ] {
+            fs::write(&file, format!("[store]\nurl = \"{}\"\n", if in_file { url } else { "x" })).unwrap();
+            fs::set_permissions(&file, fs::Permissions::from_mode(mode)).unwrap();
+            let mut config = Config::default();
+            config.store.url = StoreUrl::Postgres(url.to_owned());
+            let found = secrecy(&file, &config);
+            assert_eq!(found.is_some(), warns, "{url} {mode:o}");
+            assert!(found.is_none_or(|found| !found.detail.contains("secret@")), "{url}");
+        }
+    }
 
     #[test]
     fn only_a_problem_fails_the_check() {
