@@ -43,7 +43,10 @@ fn purge(request: Request) -> BoxFuture<'static, Answer> {
         let cell = request.account.as_ref().ok_or(StanzaError::new(Condition::ItemNotFound))?;
         let head = cell.lock().head();
         request.hub.settled(cell).await;
-        Ok(Reply { covers: Some(head), ..Reply::empty() })
+        Ok(Reply::locked(move |account, session| {
+            account.waive(session, head);
+            Ok(Reply { covers: Some(head), ..Reply::empty() })
+        }))
     })
 }
 

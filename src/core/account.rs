@@ -289,10 +289,19 @@ impl Account {
     pub(crate) fn has_waiting_for(&self, session: SessionId) -> bool {
         let Some(session) = self.session(session) else { return false };
         let cursor = self.device(session.device).map_or(LogPosition::START, |device| device.cursor);
-        match session.catch_up {
-            CatchUp::Before(_) => self.waiting.is_some_and(|newest| newest > cursor),
+        match &session.catch_up {
+            CatchUp::Before(before) => self
+                .waiting
+                .is_some_and(|newest| newest > before.whole.map_or(cursor, |whole| whole.max(cursor))),
             CatchUp::Reading(_) => true,
             CatchUp::Paging | CatchUp::Done => false,
+        }
+    }
+
+    /// A device waives what it did not get up to here.
+    pub fn waive(&mut self, session: SessionId, upto: LogPosition) {
+        if let Some(session) = self.session_mut(session) {
+            session.waive(upto);
         }
     }
 

@@ -431,6 +431,23 @@ impl Session {
         }
     }
 
+    /// What came up to here is not sent to the device any more.
+    pub(crate) fn waive(&mut self, upto: LogPosition) {
+        match &mut self.catch_up {
+            CatchUp::Before(before) => {
+                for has in [&mut before.given, &mut before.paged, &mut before.whole] {
+                    *has = (*has).max(Some(upto));
+                }
+            }
+            CatchUp::Reading(replay) => {
+                replay.shown_after = replay.shown_after.max(Some(upto));
+                (replay.waiting_after, replay.live_after) =
+                    (replay.waiting_after.max(upto), replay.live_after.max(upto));
+            }
+            CatchUp::Paging | CatchUp::Done => {}
+        }
+    }
+
     /// All that was held goes out, in the order of its arrival.
     pub(crate) fn release(&mut self) {
         for entry in std::mem::take(&mut self.held) {

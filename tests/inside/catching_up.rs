@@ -213,6 +213,7 @@ async fn a_device_waives_what_waits() {
     let world = World::with(&["alice", "bob"]).await;
     let alice = world.online("alice", "desk").await;
     alice.say("bob@example.org", "1").await;
+    alice.send("<message to='bob@example.org' type='chat'><body>off the record</body><no-permanent-store xmlns='urn:xmpp:hints'/></message>").await;
     let bob = world.bind("bob", "phone").await;
     let purge =
         "<iq type='set' id='1'><offline xmlns='http://jabber.org/protocol/offline'><purge/></offline></iq>";
