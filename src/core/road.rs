@@ -388,10 +388,14 @@ impl Road<'_> {
     /// Sessions without presence get this entry now, or have no use for it, or get it with their catch-up.
     fn pass_over(&self, account: &mut Account, entry: &LogEntry, copies: &Copies) {
         let is_before = |session: &&Session| matches!(session.catch_up, CatchUp::Before(_));
-        let has_it = |session: &&Session| {
-            copies.iter().any(|(id, _)| *id == session.id)
-                || missed_form(&self.hub.registry, account, session, entry).is_none()
+        // Who does not want copies may be about to ask for them.
+        let has_no_use = |session: &Session| {
+            let is_own = entry.record.origin.as_ref().is_some_and(|origin| origin.device == session.device);
+            (session.wants_carbons() || is_own)
+                && missed_form(&self.hub.registry, account, session, entry).is_none()
         };
+        let has_it =
+            |session: &&Session| copies.iter().any(|(id, _)| *id == session.id) || has_no_use(session);
         let further: Vec<_> =
             account.sessions.iter().filter(is_before).filter(has_it).map(|session| session.id).collect();
         let previous = account.previous;

@@ -170,6 +170,19 @@ async fn a_copy_does_not_overtake_what_a_device_misses() {
 }
 
 #[tokio::test]
+async fn what_is_sent_while_a_device_is_about_to_ask_for_copies_reaches_it() {
+    let world = World::with(&["alice", "bob"]).await;
+    let (alice, bob) = (world.online("alice", "desk").await, world.online("bob", "phone").await);
+    let tablet = world.bind("alice", "tablet").await;
+    alice.say("bob@example.org", "1").await;
+    bob.say("alice@example.org/desk", "2").await;
+    tablet.send("<iq type='set' id='c'><enable xmlns='urn:xmpp:carbons:2'/></iq>").await;
+    alice.say("bob@example.org", "3").await;
+    tablet.send("<presence/>").await;
+    assert_eq!(tablet.bodies().await, [">1", "2", ">3"]);
+}
+
+#[tokio::test]
 async fn a_device_that_misses_nothing_gets_copies_without_presence() {
     let world = World::with(&["alice", "bob"]).await;
     let (alice, bob) = (world.online("alice", "desk").await, world.online("bob", "phone").await);
