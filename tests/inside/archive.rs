@@ -535,3 +535,20 @@ async fn who_pages_back_from_the_end_has_what_it_was_shown() {
     alice.say("bob@example.org", "6").await;
     assert_eq!((bob.bodies().await, gap(&bob).await), (vec!["6".to_owned()], Some(0)));
 }
+
+#[tokio::test]
+async fn who_looks_at_a_place_of_the_archive_was_not_shown_what_comes_before_it() {
+    let world = World::with(&["alice", "bob"]).await;
+    let alice = world.online("alice", "desk").await;
+    world.online("bob", "phone").await.away();
+    for body in ["1", "2", "3"] {
+        alice.say("bob@example.org", body).await;
+    }
+    for place in ["<max>5</max><index>2</index>", "<max>5</max><index>99</index>"] {
+        let bob = world.bind("bob", "phone").await;
+        assert!(bob.page(&[], place).await.bodies().len() < 2);
+        bob.away();
+        let (_, health) = world.hub.doctor(&bob.session.cell).await.unwrap();
+        assert_eq!(health.iter().find(|device| device.device.key == "phone").unwrap().gap, 3, "{place}");
+    }
+}

@@ -59,7 +59,7 @@ fn covered(
 ) -> Option<LogPosition> {
     let end = shown.entries.last().map_or(head, |last| last.position.max(head));
     let cursor = cursor_of(origin);
-    let is_whole = shown.is_complete && query.begins_by(cursor);
+    let is_whole = shown.is_complete && query.begins_by(cursor) && query.index.is_none_or(|index| index == 0);
     if !query.from_end {
         return (is_whole && query.reaches_end()).then_some(end);
     }
