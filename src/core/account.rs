@@ -290,9 +290,7 @@ impl Account {
         let Some(session) = self.session(session) else { return false };
         let cursor = self.device(session.device).map_or(LogPosition::START, |device| device.cursor);
         match &session.catch_up {
-            CatchUp::Before(before) => self
-                .waiting
-                .is_some_and(|newest| newest > before.whole.map_or(cursor, |whole| whole.max(cursor))),
+            CatchUp::Before(before) => self.waiting > before.whole.max(Some(cursor)),
             CatchUp::Reading(_) => true,
             CatchUp::Paging | CatchUp::Done => false,
         }

@@ -106,19 +106,15 @@ impl Entry {
         }
     }
 
-    /// The same stanza in its smaller form.
-    fn compact(mut self) -> Self {
-        if let Item::Stanza { element, to } = &self.item
-            && let tree = weight(element)
-            && tree > TREE_BYTES_MAX
-        {
-            let mut text = Vec::new();
-            write_to(element, to.as_ref(), &mut text);
-            if let Some(text) = String::from_utf8(text).ok().filter(|text| text.len() < tree / 2) {
-                self.item = Item::Text(text.into());
-            }
+    /// The stanza as text, where that is a smaller form of what takes so many bytes.
+    fn compacted(&self, bytes: usize) -> Option<Item> {
+        let Item::Stanza { element, to } = &self.item else { return None };
+        if bytes <= TREE_BYTES_MAX {
+            return None;
         }
-        self
+        let mut text = Vec::new();
+        write_to(element, to.as_ref(), &mut text);
+        String::from_utf8(text).ok().filter(|text| text.len() < bytes / 2).map(|text| Item::Text(text.into()))
     }
 }
 
@@ -139,17 +135,24 @@ fn content_bytes(record: &MessageRecord) -> usize {
 #[derive(Debug)]
 struct Queued {
     entry: Entry,
+    /// What it takes, but for what the log can give back.
+    bytes: usize,
     /// What its content takes that the log has as well, once that was seen.
     content: usize,
 }
 
 impl Queued {
-    fn new(entry: Entry) -> Self {
+    fn new(mut entry: Entry) -> Self {
+        let mut bytes = entry.bytes();
+        if let Some(item) = entry.compacted(bytes) {
+            entry.item = item;
+            bytes = entry.bytes();
+        }
         let content = match &entry.item {
             Item::Logged { record: Some(record), .. } => content_bytes(record),
             Item::Logged { record: None, .. } | Item::Stanza { .. } | Item::Text(_) => 0,
         };
-        Self { entry, content }
+        Self { entry, bytes, content }
     }
 
     /// The content that is held here and could be let go, in bytes.
@@ -223,7 +226,7 @@ impl Outbox {
     /// Appends an entry and returns the number that XEP-0198 gives it.
     pub fn push(&mut self, entry: Entry) -> u32 {
         let number = self.next_number();
-        let mut queued = Queued::new(entry.compact());
+        let mut queued = Queued::new(entry);
         let waiting = self.entries.len().saturating_sub(self.written);
         let fresh_max = match waiting {
             0 => usize::MAX,
@@ -233,7 +236,7 @@ impl Outbox {
         if self.fresh.saturating_add(queued.fresh()) > fresh_max {
             queued.forget_content();
         }
-        self.bytes = self.bytes.saturating_add(queued.entry.bytes());
+        self.bytes = self.bytes.saturating_add(queued.bytes);
         self.fresh = self.fresh.saturating_add(queued.fresh());
         self.entries.push_back(queued);
         number
@@ -323,7 +326,7 @@ impl Outbox {
         self.fresh = self.fresh.saturating_add(filled);
         for index in lost.into_iter().rev() {
             let lost = self.entries.remove(index);
-            self.bytes = self.bytes.saturating_sub(lost.map_or(0, |lost| lost.entry.bytes()));
+            self.bytes = self.bytes.saturating_sub(lost.map_or(0, |lost| lost.bytes));
         }
     }
 
@@ -391,7 +394,7 @@ impl Outbox {
 
     fn pop_front(&mut self) -> Option<Entry> {
         let queued = self.entries.pop_front()?;
-        self.bytes = self.bytes.saturating_sub(queued.entry.bytes());
+        self.bytes = self.bytes.saturating_sub(queued.bytes);
         self.fresh = self.fresh.saturating_sub(queued.fresh());
         if self.entries.is_empty() {
             // An idle device keeps no buffer.
