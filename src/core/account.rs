@@ -18,7 +18,7 @@ use crate::ids::{AccountId, DeviceId, LogPosition, SessionId, Ticket};
 use crate::jid::BareJid;
 use crate::repetition::{MEANT, Recent};
 use crate::roster::RosterItem;
-use crate::session::{CatchUp, Session};
+use crate::session::{ArchiveUse, CatchUp, Session};
 use crate::storage::{AccountData, AccountState, Commit, DeviceRecord, Wake, Write};
 use crate::subscription::SubscriptionState;
 
@@ -207,6 +207,11 @@ impl Account {
         self.sessions.iter().find(|session| session.jid.resource() == resource)
     }
 
+    /// The same, unless it is about to end: nothing reaches it any more then.
+    pub(crate) fn reachable(&self, resource: &str) -> Option<&Session> {
+        self.resource(resource).filter(|session| session.closing.is_none())
+    }
+
     /// The durable records of the account's devices.
     pub fn devices(&self) -> &[DeviceRecord] {
         &self.devices
@@ -308,7 +313,8 @@ impl Account {
     /// that pages the archive has its order from there, and one of negative priority has no catch-up to wait for.
     pub(crate) fn owes(&self, session: &Session) -> bool {
         let CatchUp::Before(before) = &session.catch_up else { return false };
-        let pages_archive = self.device(session.device).is_some_and(|device| device.pages_archive);
+        let pages_archive = session.archive_use == ArchiveUse::Asked
+            || self.device(session.device).is_some_and(|device| device.pages_archive);
         !pages_archive && !session.is_available() && before.whole < Some(self.head)
     }
 

@@ -451,7 +451,7 @@ impl Hub {
 
     /// What reached nobody and no log has is answered, so that who sent it does not wait for ever (XEP-0198 §4).
     fn bounce(&self, session: &Session) {
-        for entry in session.outbox.entries().chain(&session.held) {
+        for entry in session.unlogged() {
             let Some(element) = entry.element() else { continue };
             let kind = element.attr("type").unwrap_or_default();
             let condition = match element.name() {

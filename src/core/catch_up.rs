@@ -53,12 +53,12 @@ impl Hub {
         };
         let Some(session) = account.session_mut(id) else { return };
         let CatchUp::Before(before) = &mut session.catch_up else { return };
-        let Before { early, given, paged, .. } = std::mem::take(before);
+        let Before { early, given, paged, live_after, .. } = std::mem::take(before);
         let waiting_after = given.unwrap_or(cursor);
         let shown_after = if pages_archive { paged } else { paged.max(Some(waiting_after)) };
         let read = shown_after.map_or(waiting_after, |shown| shown.min(waiting_after));
-        let (live_after, stretches) = (head, Vec::new());
-        let (tried, behind) = (None, Vec::new());
+        let live_after = live_after.unwrap_or(head);
+        let (tried, behind, stretches) = (None, Vec::new(), Vec::new());
         let replay = Replay { shown_after, waiting_after, live_after, early, read, tried, stretches, behind };
         let is_due = read < head;
         session.catch_up = if is_due { CatchUp::Reading(Box::new(replay)) } else { CatchUp::Done };
@@ -111,8 +111,11 @@ impl Hub {
         let is_over = page.complete && head == Some(account.head);
         self.queue_stretch(&mut account, origin, entries, read_to);
         if let Some(session) = account.session_mut(origin.id) {
-            let behind = session.read_up_to(read_to, is_over, page.complete.then_some(durable));
-            session.queue_missed(behind, &self.registry.filter);
+            session.read_up_to(read_to, page.complete.then_some(durable));
+            if is_over {
+                session.queue_behind(&self.registry.filter);
+                session.caught_up();
+            }
         }
         self.wake_when_settled(&mut account, Ticket::NONE);
         account.session(origin.id).into_iter().for_each(Session::wake);
@@ -173,26 +176,21 @@ impl Session {
         Some(write_stretches(&replay.stretches))
     }
 
-    /// The log was read up to a position. Returns what waited for the end of it, when that is reached.
-    fn read_up_to(
-        &mut self,
-        position: Option<LogPosition>,
-        is_over: bool,
-        tried: Option<Ticket>,
-    ) -> Vec<Entry> {
-        let CatchUp::Reading(replay) = &mut self.catch_up else { return Vec::new() };
+    /// The log was read up to a position.
+    fn read_up_to(&mut self, position: Option<LogPosition>, tried: Option<Ticket>) {
+        let CatchUp::Reading(replay) = &mut self.catch_up else { return };
         replay.read = replay.read.max(position.unwrap_or(replay.read));
         replay.tried = tried.or(replay.tried);
-        if !is_over {
-            return Vec::new();
-        }
-        let behind = std::mem::take(&mut replay.behind);
+    }
+
+    /// The log was read to its end.
+    fn caught_up(&mut self) {
+        let CatchUp::Reading(replay) = &self.catch_up else { return };
         let pages = replay.shown_after.is_none();
         self.catch_up = if pages { CatchUp::Paging } else { CatchUp::Done };
         if pages && self.archive_use == ArchiveUse::Unknown {
             self.archive_use = ArchiveUse::Expected;
         }
-        behind
     }
 }
 

@@ -66,8 +66,11 @@ impl Hub {
     /// The server stops: connections have ended, sessions that can be resumed are saved, everything is durable.
     pub async fn save(&self) {
         let mut last = self.store_cursors();
-        for cell in self.residents() {
-            self.end_what_fell_behind(&cell);
+        let residents = self.residents();
+        for cell in &residents {
+            self.end_what_fell_behind(cell);
+        }
+        for cell in residents {
             let mut account = cell.lock();
             let resumable = account.sessions.iter().filter(|session| session.is_resumable());
             let writes = resumable

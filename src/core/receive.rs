@@ -309,9 +309,9 @@ impl Hub {
         if other.is_some() {
             self.admits(&stanza, recipient, Side::Recipient)?;
         }
-        let found = to.resource().and_then(|resource| recipient.resource(resource));
+        let found = to.resource().and_then(|resource| recipient.reachable(resource));
         let unavailable = || Refusal::Error(Box::new(StanzaError::new(Condition::ServiceUnavailable)));
-        let session = found.filter(|session| session.closing.is_none()).ok_or_else(unavailable)?;
+        let session = found.ok_or_else(unavailable)?;
         let asks = matches!(iq.kind, IqType::Get | IqType::Set);
         let is_seen = recipient.is_seen_by(&origin.cell.jid)
             || [Jid::from(origin.jid.clone()), Jid::from(origin.cell.jid.clone())]

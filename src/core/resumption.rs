@@ -107,6 +107,9 @@ impl Hub {
         if std::mem::replace(&mut management.journaled, ours) != ours {
             let ticket =
                 self.commit(&mut account, vec![Write::SessionHandled { session: id, handled: ours }]);
+            if let Some(session) = account.session_mut(id) {
+                session.last_ticket = session.last_ticket.max(ticket);
+            }
             return TakenUp::Waits(ticket);
         }
         if session.last_ticket > self.store.durable() {
@@ -114,12 +117,11 @@ impl Hub {
         }
         // A count above what was sent means that this is not the client we spoke with.
         let Ok(covers) = session.outbox.acknowledge(handled) else { return TakenUp::Wrong(ours) };
-        let device = session.device;
-        self.move_cursor(&mut account, device, covers);
-        let stored = account.store_moved(|commit| self.store.submit(commit));
-        if stored > self.store.durable() {
+        if covers.is_some() {
+            let device = session.device;
+            self.move_cursor(&mut account, device, covers);
             // The client is not going to tell its count again, whatever happens to the server.
-            return TakenUp::Waits(stored);
+            return TakenUp::Waits(account.store_moved(|commit| self.store.submit(commit)));
         }
         let Some(session) = account.session_mut(id) else { return TakenUp::Nothing };
         // A connection that is still there is a dead one, or another client's: it has to go.

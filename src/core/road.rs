@@ -130,7 +130,8 @@ impl Hub {
             ..sent.clone()
         };
         let owner = (sender.id, sender.jid.clone());
-        let shown = sender.sessions.iter().filter(|session| session.id != origin && !sender.owes(session));
+        let shown = sender.sessions.iter().filter(|session| session.id != origin);
+        let shown = shown.filter(|session| sent.sent.is_none() || !sender.owes(session));
         let shown: Vec<_> = shown.map(|session| session.id).collect();
         for id in shown {
             let Some(session) = sender.session_mut(id) else { continue };
@@ -275,7 +276,8 @@ impl Road<'_> {
     fn reflected(&self, sender: &Account, keep: Keep) -> Copies {
         // A handler looks at the message as it will be recorded; where it stands in the log is not its matter.
         let record = self.record(sender, None, None, 0);
-        let others = sender.sessions.iter().filter(|session| session.id != self.origin.id);
+        let others = sender.sessions.iter();
+        let others = others.filter(|session| session.id != self.origin.id && session.closing.is_none());
         let others = others.filter(|session| keep == Keep::Nothing || !sender.owes(session));
         others
             .filter_map(|session| {
@@ -287,9 +289,9 @@ impl Road<'_> {
     /// Stage `deliver`: the devices that the message is addressed to (RFC 6121 §8.5), and copies for the rest.
     fn delivered(&mut self, account: &Account, keep: Keep) -> Copies {
         let record = self.record(account, None, None, 0);
-        let resource = record.to.resource().filter(|resource| account.resource(resource).is_some());
+        let resource = record.to.resource().filter(|resource| account.reachable(resource).is_some());
         let mut copies = Copies::new();
-        for session in &account.sessions {
+        for session in account.sessions.iter().filter(|session| session.closing.is_none()) {
             if is_addressed(&record, resource, session) {
                 copies.push((session.id, Form::Original));
             } else if session.id != self.origin.id && (keep == Keep::Nothing || !account.owes(session)) {
@@ -492,7 +494,8 @@ fn place(account: &mut Account, keep: Keep, copies: &Copies, now: i64) -> Option
 /// RFC 6121 §8.5.3.2.1: only chat messages find another resource when theirs is gone.
 fn is_for_nobody(message: &Message, account: &Account) -> bool {
     let resource = message.header.to.as_ref().and_then(Jid::resource);
-    message.kind != MessageType::Chat && resource.is_some_and(|resource| account.resource(resource).is_none())
+    message.kind != MessageType::Chat
+        && resource.is_some_and(|resource| account.reachable(resource).is_none())
 }
 
 /// The queue entry for a recorded message.

@@ -85,6 +85,8 @@ pub(crate) struct Before {
     pub(crate) given: Option<LogPosition>,
     /// It was shown the archive up to here.
     pub(crate) paged: Option<LogPosition>,
+    /// It was there before: what was recorded after this is due in any case, even if it pages the rest.
+    pub(crate) live_after: Option<LogPosition>,
     /// All of the log up to here is there, or on its way. Without one, something was left to the device to fetch.
     pub(crate) whole: Option<LogPosition>,
 }
@@ -347,12 +349,36 @@ impl Session {
             }
         }
         if let CatchUp::Reading(replay) = &mut self.catch_up
-            && !is_full(&replay.behind, self.bytes_max)
             && is_from_another(&entry, &self.jid)
         {
-            return replay.behind.push(entry);
+            replay.behind.push(entry);
+            if is_full(&replay.behind, self.bytes_max) {
+                self.queue_behind(filters);
+            }
+            return;
         }
         self.append(entry, filters);
+    }
+
+    /// What was to come behind the catch-up comes now.
+    pub(crate) fn queue_behind(&mut self, filters: &[Filter]) {
+        let CatchUp::Reading(replay) = &mut self.catch_up else { return };
+        let behind = std::mem::take(&mut replay.behind);
+        self.queue_missed(behind, filters);
+    }
+
+    /// Stanzas that no log has, and that the client may not have either.
+    pub(crate) fn unlogged(&self) -> impl Iterator<Item = &Entry> {
+        let entries = self.outbox.entries().chain(&self.held).chain(self.behind());
+        entries.filter(|entry| !matches!(entry.item, Item::Logged { .. }))
+    }
+
+    /// What comes behind the catch-up that is being read.
+    pub(crate) fn behind(&self) -> &[Entry] {
+        match &self.catch_up {
+            CatchUp::Reading(replay) => &replay.behind,
+            CatchUp::Before(_) | CatchUp::Paging | CatchUp::Done => &[],
+        }
     }
 
     /// A stretch of what was missed.
@@ -363,8 +389,9 @@ impl Session {
     }
 
     fn append(&mut self, entry: Entry, filters: &[Filter]) {
-        if self.closing.is_some() && self.outbox.bytes() > self.bytes_max {
-            // The session is about to end. What it is not given stays in the log, behind the cursor.
+        if self.closing.is_some() && !is_from_another(&entry, &self.jid) {
+            // The session is about to end. What it is not given stays in the log, behind the cursor; what somebody
+            // waits for an answer to is answered then.
             return;
         }
         if self.inactive && !matches!(entry.item, Item::Logged { .. }) {
@@ -391,21 +418,20 @@ impl Session {
 
     /// The device takes its presence away: what comes from now on, it misses.
     pub(crate) fn stop_following(&mut self, head: LogPosition, filters: &[Filter]) {
-        if let CatchUp::Reading(replay) = &mut self.catch_up {
-            let behind = std::mem::take(&mut replay.behind);
-            self.queue_missed(behind, filters);
-        }
+        self.queue_behind(filters);
         self.catch_up = CatchUp::Before(match std::mem::replace(&mut self.catch_up, CatchUp::Done) {
             CatchUp::Before(before) => before,
-            CatchUp::Paging => Before { given: Some(head), ..Before::default() },
+            CatchUp::Paging => Before { given: Some(head), live_after: Some(head), ..Before::default() },
             CatchUp::Reading(replay) => Before {
                 given: Some(replay.read.max(replay.waiting_after)),
-                paged: Some(replay.shown_after.unwrap_or(replay.live_after).max(replay.read)),
+                paged: replay.shown_after.map(|shown| shown.max(replay.read)),
+                live_after: Some(replay.live_after.max(replay.read)),
                 whole: replay.shown_after.map(|_| replay.read),
                 early: replay.early,
             },
             CatchUp::Done => {
-                Before { given: Some(head), paged: Some(head), whole: Some(head), early: Vec::new() }
+                let all = Some(head);
+                Before { given: all, paged: all, live_after: all, whole: all, early: Vec::new() }
             }
         });
     }
@@ -438,6 +464,7 @@ impl Session {
                 for has in [&mut before.given, &mut before.paged, &mut before.whole] {
                     *has = (*has).max(Some(upto));
                 }
+                before.live_after = before.live_after.map(|live_after| live_after.max(upto));
             }
             CatchUp::Reading(replay) => {
                 replay.shown_after = replay.shown_after.max(Some(upto));

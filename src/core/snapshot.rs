@@ -21,11 +21,8 @@ const NS: &str = "unisono:session:1";
 /// Saves a session.
 pub(crate) fn write(session: &Session) -> String {
     let flag = |set: bool| set.then_some("true");
-    let behind = match &session.catch_up {
-        CatchUp::Reading(replay) => replay.behind.as_slice(),
-        CatchUp::Before(_) | CatchUp::Paging | CatchUp::Done => &[],
-    };
-    let entries = session.outbox.entries().chain(&session.held).chain(behind).map(write_entry);
+    let entries = session.outbox.entries().chain(&session.held).map(|entry| write_entry(entry).build());
+    let behind = session.behind().iter().map(|entry| write_entry(entry).attr("behind", "true").build());
     let directed =
         session.directed.iter().map(|jid| Element::builder("directed", NS).attr("jid", jid.as_str()).build());
     let presence =
@@ -42,6 +39,7 @@ pub(crate) fn write(session: &Session) -> String {
         .child_opt(presence)
         .children(directed)
         .children(entries)
+        .children(behind)
         .build()
         .to_string_in(&CLIENT_SCOPE)
 }
@@ -56,6 +54,7 @@ fn write_catch_up(catch_up: &CatchUp) -> Element {
         CatchUp::Before(before) => state("before")
             .attr_opt("given", position(before.given))
             .attr_opt("paged", position(before.paged))
+            .attr_opt("live-after", position(before.live_after))
             .attr_opt("whole", position(before.whole))
             .attr_opt("early", early(&before.early))
             .build(),
@@ -78,7 +77,8 @@ fn read_catch_up(saved: &Element) -> Option<CatchUp> {
         "paging" => CatchUp::Paging,
         "before" => {
             let (given, paged, whole) = (position("given"), position("paged"), position("whole"));
-            CatchUp::Before(Before { early: early(), given, paged, whole })
+            let live_after = position("live-after");
+            CatchUp::Before(Before { early: early(), given, paged, live_after, whole })
         }
         "reading" => CatchUp::Reading(Box::new(Replay {
             shown_after: position("shown-after"),
@@ -102,7 +102,7 @@ fn split<T: FromStr>(text: Option<&str>) -> impl Iterator<Item = T> {
     text.unwrap_or_default().split(' ').filter_map(|word| word.parse().ok())
 }
 
-fn write_entry(entry: &Entry) -> Element {
+fn write_entry(entry: &Entry) -> ElementBuilder {
     let covers = entry.covers.map(|position| position.0.to_string());
     let builder = Element::builder("entry", NS).attr_opt("covers", covers.as_deref());
     match &entry.item {
@@ -111,18 +111,18 @@ fn write_entry(entry: &Entry) -> Element {
                 Form::Original => None,
                 Form::Wrapped(wrapping) => Some(wrapping.name),
             };
-            builder.attr("position", position.0.to_string()).attr_opt("form", form).build()
+            builder.attr("position", position.0.to_string()).attr_opt("form", form)
         }
         Item::Stanza { element, to } => {
             let element = match to {
                 Some(to) => element.to_builder().attr("to", to.as_str()).build(),
                 None => element.clone(),
             };
-            builder.child(element).build()
+            builder.child(element)
         }
         Item::Text(text) => match Element::parse_fragment(text, &CLIENT_SCOPE, &OUR_LIMITS) {
-            Ok(nodes) => nodes.into_iter().fold(builder, ElementBuilder::node).build(),
-            Err(_) => builder.build(),
+            Ok(nodes) => nodes.into_iter().fold(builder, ElementBuilder::node),
+            Err(_) => builder,
         },
     }
 }
@@ -165,8 +165,14 @@ pub(crate) fn read(
     session.catch_up = read_catch_up(saved.child("catch-up", NS)?)?;
     // Without one of them the others would have wrong numbers.
     let entries = saved.children().filter(|child| child.is("entry", NS));
-    let entries: Option<Vec<_>> = entries.map(|entry| read_entry(entry, registry)).collect();
-    session.outbox = Outbox::restore(number("acknowledged")?, entries?);
+    let (behind, queued): (Vec<_>, Vec<_>) = entries.partition(|entry| entry.attr("behind") == Some("true"));
+    let read_all = |entries: Vec<&Element>| -> Option<Vec<_>> {
+        entries.into_iter().map(|entry| read_entry(entry, registry)).collect()
+    };
+    session.outbox = Outbox::restore(number("acknowledged")?, read_all(queued)?);
+    if let CatchUp::Reading(replay) = &mut session.catch_up {
+        replay.behind = read_all(behind)?;
+    }
     Some(session)
 }
 
@@ -212,9 +218,11 @@ mod tests {
         "<session xmlns='unisono:session:1' acknowledged='4294967295' resume-for='60'>\
          <catch-up state='before' given='3' paged='5' early='6 7'/></session>",
         "<session xmlns='unisono:session:1' acknowledged='0' resume-for='60'>\
-         <catch-up state='before' given='3' whole='3'/></session>",
+         <catch-up state='before' given='3' live-after='3' whole='3'/></session>",
         "<session xmlns='unisono:session:1' acknowledged='2' resume-for='60'><catch-up state='reading' \
-         shown-after='3' waiting-after='2' live-after='9' read='5' early='4'>3 4 5</catch-up></session>",
+         shown-after='3' waiting-after='2' live-after='9' read='5' early='4'>3 4 5</catch-up>\
+         <entry><presence xmlns='jabber:client' to='a@b.org/phone'/></entry>\
+         <entry behind='true'><message xmlns='jabber:client' to='a@b.org/phone'/></entry></session>",
     ];
 
     fn read_back(text: &str) -> Option<Session> {

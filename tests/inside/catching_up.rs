@@ -336,6 +336,76 @@ async fn a_device_that_steps_back_while_its_log_is_read_misses_nothing() {
     bob.send("<presence type='unavailable'/>").await;
     bob.send("<presence/>").await;
     assert_eq!(bob.bodies().await, ["2"], "what came before its presence it pages");
+    alice.say("bob@example.org", "3").await;
+    bob.send("<presence type='unavailable'/>").await;
+    alice.say("bob@example.org", "4").await;
+    bob.send("<presence/>").await;
+    assert_eq!(bob.bodies().await, ["3", "4"]);
+    bob.away();
+    let (_, health) = world.hub.doctor(&bob.session.cell).await.unwrap();
+    assert_eq!(health[0].gap, 4, "it did not page what was left to it");
+}
+
+#[tokio::test]
+async fn a_device_that_began_to_page_has_no_copies_held_back() {
+    let world = World::with(&["alice", "bob"]).await;
+    let alice = world.online("alice", "desk").await;
+    let tablet = world.bind("alice", "tablet").await;
+    alice.say("bob@example.org", "1").await;
+    tablet.send("<iq type='set' id='c'><enable xmlns='urn:xmpp:carbons:2'/></iq>").await;
+    tablet.take().await;
+    assert_eq!(tablet.page(&[], "<max>1</max>").await.bodies(), ["1"]);
+    alice.say("bob@example.org", "2").await;
+    assert_eq!(tablet.bodies().await, [">2"], "no page brings it");
+}
+
+#[tokio::test]
+async fn what_no_log_has_keeps_its_order_however_much_it_is() {
+    let world = World::with(&["alice", "bob"]).await;
+    let alice = world.online("alice", "desk").await;
+    alice.say("bob@example.org", "before").await;
+    let bob = world.bind("bob", "phone").await;
+    bob.send("<presence/>").await;
+    let all: Vec<_> = (0..450).map(|number| number.to_string()).collect();
+    for body in &all {
+        alice.send(&format!("<message to='bob@example.org' type='chat'><body>{body}</body><no-store xmlns='urn:xmpp:hints'/></message>")).await;
+    }
+    let mut bodies = bob.bodies().await;
+    bodies.retain(|body| body != "before");
+    assert_eq!(bodies, all);
+}
+
+#[tokio::test]
+async fn what_no_log_has_comes_after_what_was_sent_before_it_over_a_restart() {
+    let world = World::with(&["alice", "bob"]).await;
+    let alice = world.online("alice", "desk").await;
+    for number in 0..120 {
+        alice.say("bob@example.org", &number.to_string()).await;
+    }
+    let bob = world.bind("bob", "phone").await;
+    let enabled = bob.nonza("<enable xmlns='urn:xmpp:sm:3' resume='true'/>").await;
+    let previous = enabled.write.first().unwrap().attr("id").unwrap().to_owned();
+    bob.send("<presence/>").await;
+    bob.hub.read_on(&bob.session).await.unwrap();
+    alice.send("<message to='bob@example.org' type='chat'><body>gone</body><no-store xmlns='urn:xmpp:hints'/></message>").await;
+    bob.lose_connection();
+    let world = world.restart().await;
+    let (_, bob) = world.resume("bob", &previous, 0).await;
+    assert_eq!(bob.unwrap().bodies().await[119..], ["119", "gone"]);
+}
+
+#[tokio::test]
+async fn what_was_to_come_behind_a_catch_up_comes_back_when_its_session_ends() {
+    let world = World::with(&["alice", "bob"]).await;
+    let alice = world.online("alice", "desk").await;
+    alice.say("bob@example.org", "before").await;
+    let bob = world.bind("bob", "phone").await;
+    bob.send("<presence/>").await;
+    alice.send("<message to='bob@example.org' type='chat' id='m'><body>gone</body><no-store xmlns='urn:xmpp:hints'/></message>").await;
+    bob.away();
+    let taken = alice.take().await;
+    let error = taken.iter().find(|element| element.name() == "message").unwrap();
+    assert_eq!((error.attr("type"), error.attr("id")), (Some("error"), Some("m")));
 }
 
 #[tokio::test]

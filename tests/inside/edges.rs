@@ -311,6 +311,10 @@ async fn a_flood_ends_a_session_that_nobody_reads() {
             .await;
     }
     assert_eq!(bob.session.cell.lock().sessions().count(), 1);
+    // It is about to end, so it is not there any more for what has to reach somebody.
+    alice.take().await;
+    alice.send("<message to='bob@example.org' type='chat' id='m'><body>hush</body><no-store xmlns='urn:xmpp:hints'/></message>").await;
+    assert_eq!(alice.take().await.iter().find_map(|element| element.attr("type")), Some("error"));
     world.pass(Duration::from_secs(1));
     assert_eq!(bob.session.cell.lock().sessions().count(), 0);
 }

@@ -14,12 +14,19 @@ pub(super) fn check(case: &Case<'_>, violations: &mut Vec<Violation>) {
                 is_up = false;
                 for state in &mut states {
                     state.connection.has_cause = true;
-                    state.session.was_killed |= *event == Event::ServerKilled;
+                    let is_killed = *event == Event::ServerKilled;
+                    state.connection.was_killed |= is_killed;
+                    state.session.was_killed |= is_killed;
                 }
             }
             Event::ServerStarted => is_up = true,
             Event::SettleBegan => {}
-            Event::StoreFailed => states.iter_mut().for_each(|state| state.connection.store_failed = true),
+            Event::StoreFailed => {
+                for state in &mut states {
+                    state.connection.store_failed = true;
+                    state.session.store_failed = true;
+                }
+            }
             Event::NetworkLost(device) => {
                 if let Some(Connection { has_cause, is_lost, .. }) =
                     states.get_mut(device.0).map(|state| &mut state.connection)
@@ -51,6 +58,8 @@ struct Connection {
     is_lost: bool,
     /// The server could not read its store since it was made, and may say so.
     store_failed: bool,
+    /// The server that it was made to was killed. What that one had sent may still be under way.
+    was_killed: bool,
 }
 
 #[derive(Default)]
@@ -59,6 +68,8 @@ struct Session {
     was_killed: bool,
     /// A message of it was acknowledged.
     is_acknowledged: bool,
+    /// The server could not read its store since it began. A resumed stream may still bring what it said of it.
+    store_failed: bool,
 }
 
 impl State {
@@ -82,11 +93,14 @@ impl State {
         match fact {
             Fact::Connected => {
                 connection.has_cause = !is_up || connection.is_lost;
-                connection.store_failed = false;
+                (connection.store_failed, connection.was_killed) = (false, !is_up);
             }
             Fact::Ended(_) => connection.is_lost = false,
-            Fact::Bound => *session = Session { was_killed: !is_up, is_acknowledged: false },
-            Fact::Resumed => session.was_killed = !is_up,
+            Fact::Bound => {
+                let (was_killed, store_failed) = (connection.was_killed, connection.store_failed);
+                *session = Session { was_killed, store_failed, is_acknowledged: false };
+            }
+            Fact::Resumed => session.was_killed = connection.was_killed,
             Fact::Acknowledged { .. } => session.is_acknowledged = true,
             Fact::NotResumed { handled } => {
                 if !session.was_killed {
@@ -105,7 +119,9 @@ impl State {
                 tell(Rule::WrongCount, text);
             }
             Fact::Stuck { what } => tell(Rule::Stuck, format!("{who}: {what}")),
-            Fact::Failed { what } if !connection.store_failed => tell(Rule::Odd, format!("{who}: {what}")),
+            Fact::Failed { what } if !connection.store_failed && !session.store_failed => {
+                tell(Rule::Odd, format!("{who}: {what}"));
+            }
             Fact::Odd { what } => tell(Rule::Odd, format!("{who}: {what}")),
             _ => {}
         }
