@@ -19,7 +19,7 @@ use crate::presence::News;
 use crate::record::MessageRecord;
 use crate::session::{AnswerDue, ArchiveUse, CatchUp, Link, Management, Session};
 use crate::stanza::{IqType, NS_CLIENT, Stanza};
-use crate::storage::{DeviceRecord, SessionRecord, Write};
+use crate::storage::{DeviceRecord, SessionRecord, StoreError, Write};
 
 /// Resource binding (RFC 6120 §7). The network layer answers it; what comes after that comes here.
 pub const NS_BIND: &str = "urn:ietf:params:xml:ns:xmpp-bind";
@@ -326,8 +326,31 @@ impl Hub {
         }
     }
 
+    /// What a device sent cannot be taken, for the store cannot be read. It is not counted, so that the device sends it
+    /// again, and as nothing that comes after it may be counted either, the connection ends.
+    pub(crate) fn cannot_take(self: &Arc<Self>, session: &SessionRef, error: &StoreError) {
+        tracing::error!(jid = %session.jid, %error, "cannot take what a device sends, its connection ends");
+        let waker = {
+            let account = session.cell.lock();
+            if !account.is_live(session) {
+                return;
+            }
+            account.session(session.id).and_then(Session::waker)
+        };
+        self.give_reason(session.connection, StreamCondition::InternalServerError);
+        self.let_go(session);
+        if let Some(waker) = waker {
+            waker.wake();
+        }
+    }
+
     /// The connection broke. A resumable session waits for another one.
     pub fn detach(self: &Arc<Self>, session: &SessionRef) {
+        self.let_go(session);
+        self.reason(session.connection); // Nobody is going to ask.
+    }
+
+    fn let_go(self: &Arc<Self>, session: &SessionRef) {
         let mut account = session.cell.lock();
         let Some(found) = account.session_mut(session.id) else { return };
         if found.connection_number() != Some(session.connection) {

@@ -391,10 +391,9 @@ impl Hub {
         self.reasons.lock().unwrap_or_else(PoisonError::into_inner).insert(connection, reason);
     }
 
-    /// Why a connection has no session any more.
-    pub(crate) fn reason(&self, connection: u64) -> StreamCondition {
-        let mut reasons = self.reasons.lock().unwrap_or_else(PoisonError::into_inner);
-        reasons.remove(&connection).unwrap_or(StreamCondition::Reset)
+    /// Why a connection has no session any more, if it was said. It is said once.
+    pub(crate) fn reason(&self, connection: u64) -> Option<StreamCondition> {
+        self.reasons.lock().unwrap_or_else(PoisonError::into_inner).remove(&connection)
     }
 
     pub(crate) fn detached_list(&self) -> MutexGuard<'_, Vec<(Duration, Arc<Cell>, SessionId)>> {

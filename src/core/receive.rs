@@ -96,7 +96,10 @@ impl Hub {
                 Ok(Some(cell)) => Recipient::Account(cell),
                 // RFC 6121 §8.5.1: an account that does not exist looks like one that takes nothing.
                 Ok(None) => Recipient::Nobody(Condition::ServiceUnavailable),
-                Err(error) => Recipient::Nobody(StanzaError::from(error).condition),
+                Err(error) => {
+                    hub.cannot_take(&origin, &error);
+                    return Ticket::NONE;
+                }
             };
             hub.send_message(&origin, message, &recipient)
         }))

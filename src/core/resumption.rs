@@ -42,6 +42,8 @@ enum TakenUp {
     Waits(Ticket),
     /// The client counts what was never sent.
     Wrong(u32),
+    /// A newer connection has it: the client has given this one up.
+    Late,
     /// No such session in memory.
     Nothing,
 }
@@ -78,6 +80,7 @@ impl Hub {
                 TakenUp::Session(session, ours) => return Ok(Resumed { session, handled: ours }),
                 TakenUp::Waits(ticket) => self.store.wait(ticket).await,
                 TakenUp::Wrong(ours) => return Err(NotResumed::Over(Some(ours))),
+                TakenUp::Late => return Err(NotResumed::Over(None)),
                 TakenUp::Nothing => {
                     return Err(NotResumed::Over(self.account_for(&cell, id, handled).await?));
                 }
@@ -91,6 +94,9 @@ impl Hub {
             return TakenUp::Nothing;
         }
         let Some(session) = account.session_mut(id) else { return TakenUp::Nothing };
+        if session.connection_number() > Some(connection.number) {
+            return TakenUp::Late;
+        }
         if let Some(reason) = session.closing.clone() {
             // Not all was queued for it any more: only a new session begins where its device is.
             drop(account);

@@ -84,11 +84,12 @@ impl Hub {
     }
 
     fn is_gone(&self, account: &Account, session: &SessionRef) -> Option<StreamCondition> {
-        let Some(found) = account.session(session.id) else { return Some(self.reason(session.connection)) };
-        if found.connection_number() != Some(session.connection) {
-            return Some(StreamCondition::Conflict);
-        }
-        found.closing.clone()
+        let otherwise = match account.session(session.id) {
+            None => StreamCondition::Reset,
+            Some(found) if found.connection_number() != Some(session.connection) => StreamCondition::Conflict,
+            Some(found) => return found.closing.clone(),
+        };
+        Some(self.reason(session.connection).unwrap_or(otherwise))
     }
 
     /// Asks a device that counts stanzas for an acknowledgement, as a sign of life (XEP-0198 §4).

@@ -320,6 +320,42 @@ async fn a_flood_ends_a_session_that_nobody_reads() {
 }
 
 #[tokio::test]
+async fn what_cannot_be_taken_is_not_counted_and_may_be_sent_again() {
+    let mut world = World::with(&["alice", "bob"]).await;
+    let (alice, _) = world.managed("alice", "phone").await;
+    world.hub.close(&alice.session, true);
+    world = world.crash().await; // bob is not in memory
+    let (alice, id) = world.managed("alice", "phone").await;
+    alice.say("alice@example.org", "0").await;
+    world.store.fail_reads(true);
+    alice.say("bob@example.org", "1").await;
+    alice.say("alice@example.org", "2").await;
+    let drained = world.hub.drain(&alice.session, &mut Vec::new(), usize::MAX);
+    assert!(matches!(drained, Drained::Gone(StreamCondition::InternalServerError)), "{drained:?}");
+    world.store.fail_reads(false);
+    let (reply, alice) = world.resume("alice", &id, 0).await;
+    assert_eq!(reply.write.first().unwrap().attr("h"), Some("1"));
+    let alice = alice.unwrap();
+    alice.say("bob@example.org", "1").await;
+    let bob = world.online("bob", "phone").await;
+    alice.say("bob@example.org", "2").await;
+    assert_eq!(bob.bodies().await, ["2"]);
+    assert_eq!(bob.page(&[], "").await.bodies(), ["1", "2"]);
+    assert!(alice.take().await.iter().all(|element| element.attr("type") != Some("error")));
+}
+
+#[tokio::test]
+async fn an_older_connection_takes_no_session_from_a_newer_one() {
+    let world = World::with(&["alice"]).await;
+    let (old, id) = world.managed("alice", "phone").await;
+    old.lose_connection();
+    let late = world.connection();
+    let (_, new) = world.resume("alice", &id, 0).await;
+    assert!(world.hub.resume(&jid("alice"), &id, 0, late).await.is_err());
+    assert!(matches!(world.hub.drain(&new.unwrap().session, &mut Vec::new(), usize::MAX), Drained::Idle(_)));
+}
+
+#[tokio::test]
 async fn a_login_that_is_under_way_learns_that_the_account_is_closed() {
     let world = World::with(&["bob"]).await;
     let connection = world.connection();

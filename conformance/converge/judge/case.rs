@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 use super::super::cast::{Cast, DeviceNo, Part, UserNo};
 use super::super::content::Content;
 use super::super::device::Accounts;
-use super::super::history::{End, Event, Fact, History, Sight, Way};
+use super::super::history::{End, Event, Fact, History, Sight, Way, brief};
 use super::verdict::{Rule, Violation};
 
 /// The index of an event: what happened before has a smaller one.
@@ -147,13 +147,6 @@ impl<'a> Case<'a> {
         people.position(|account| account.local == local).map(UserNo)
     }
 
-    /// It came back, because the server could not read its store when it came.
-    pub(super) fn could_not_be_taken(&self, letter: &Letter<'_>) -> bool {
-        let since = self.events.get(letter.first_sent..).unwrap_or_default();
-        letter.refused.is_some_and(|xml| xml.contains("internal-server-error"))
-            && since.contains(&Event::StoreFailed)
-    }
-
     fn read_letters(&mut self) {
         for (moment, device, fact) in self.facts() {
             match fact {
@@ -275,17 +268,21 @@ impl<'a> Case<'a> {
                 Fact::Sent { id: other, .. } if other == id && is_sent => format!("sends {id} again"),
                 Fact::Sent { id: other, xml, .. } if other == id => {
                     is_sent = true;
-                    format!("sends {xml}")
+                    format!("sends {}", brief(xml))
                 }
                 Fact::Acknowledged { id: other } if other == id => format!("has {id} acknowledged"),
-                Fact::Refused { id: other, xml } if other == id => format!("gets it back: {xml}"),
+                Fact::Refused { id: other, xml } if other == id => format!("gets it back: {}", brief(xml)),
                 Fact::Saw(sight) if sight.id == id => {
                     let way = match sight.way {
                         Way::Live(form) => format!("live ({form:?})"),
                         Way::Archive => "in the archive".to_owned(),
                     };
                     let stanza_id = sight.stanza_id.as_deref().unwrap_or("none");
-                    let xml = if whose == Some(device) { format!(": {}", sight.xml) } else { String::new() };
+                    let xml = if whose == Some(device) {
+                        format!(": {}", brief(&sight.xml))
+                    } else {
+                        String::new()
+                    };
                     format!("sees {id} {way}, stanza-id {stanza_id}{xml}")
                 }
                 _ => continue,

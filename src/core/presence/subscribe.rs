@@ -39,7 +39,10 @@ impl Hub {
         Receipt::Later(Box::pin(async move {
             match hub.account(&contact).await {
                 Ok(cell) => hub.subscribe_now(&origin, kind, &contact, cell.as_ref(), &presence),
-                Err(error) => hub.refuse_presence(&origin, &presence, Refusal::Error(Box::new(error.into()))),
+                Err(error) => {
+                    hub.cannot_take(&origin, &error);
+                    Ticket::NONE
+                }
             }
         }))
     }
