@@ -10,7 +10,7 @@ use super::cast::{Cast, DeviceNo, Part};
 use super::content::Content;
 use super::device::{Accounts, Device};
 use super::history::{Event, Recorder};
-use super::operation::{Act, MessageNo, Step};
+use super::operation::{Act, MessageNo, Presence, Step};
 use super::performer::{Alarm, Command, Performer, State};
 use super::plan::Plan;
 use super::world::World;
@@ -145,6 +145,7 @@ impl<W: World> Stage<W> {
             Step::Ask { by } => self.tell(by, Command::Ask),
             Step::LookAway { by } => self.tell(by, Command::Look(false)),
             Step::Look { by } => self.tell(by, Command::Look(true)),
+            Step::Show { by, presence } => self.tell(by, Command::Show(presence)),
             Step::Lose { by, how } => {
                 self.recorder.add(Event::NetworkLost(by));
                 self.set_lost(by, true);
@@ -253,6 +254,7 @@ impl<W: World> Stage<W> {
             self.world.delay(*device, Duration::ZERO);
             self.tell(*device, Command::ComeBack);
             self.tell(*device, Command::Look(true));
+            self.tell(*device, Command::Show(Presence::Available));
         }
         self.settle_all().await?;
         for device in &all {
@@ -281,8 +283,9 @@ impl<W: World> Stage<W> {
 /// What a message of a plan says.
 fn content_of(act: Act, number: MessageNo, writer: &str) -> Content {
     match act {
-        Act::Text { asks_receipt } => {
-            Content::Text { body: format!("{}, written by {writer}", number.id()), asks_receipt }
+        Act::Text { asks_receipt, filler } => {
+            let body = format!("{}, written by {writer}{}", number.id(), ".".repeat(filler));
+            Content::Text { body, asks_receipt }
         }
         Act::Correct(of) => {
             Content::Correction { of: of.id(), body: format!("{} corrects {}", number.id(), of.id()) }

@@ -171,6 +171,15 @@ impl Recorder {
     }
 }
 
+/// What is long is not told whole.
+pub(super) fn brief(text: &str) -> String {
+    const MAX: usize = 600;
+    match text.char_indices().nth(MAX) {
+        Some((at, _)) => format!("{} … ({} bytes)", text.get(..at).unwrap_or_default(), text.len()),
+        None => text.to_owned(),
+    }
+}
+
 impl Event {
     /// The event in words.
     pub fn say(&self, cast: &Cast) -> String {
@@ -189,12 +198,13 @@ impl Event {
 impl Fact {
     fn say(&self) -> String {
         match self {
-            Self::Sent { id, xml, .. } => format!("sends {id}: {xml}"),
+            Self::Sent { id, xml, .. } => format!("sends {id}: {}", brief(xml)),
             Self::Acknowledged { id } => format!("has {id} acknowledged"),
             Self::Refused { id, .. } => format!("gets {id} back"),
             Self::Saw(sight) => {
                 let stanza_id = sight.stanza_id.as_deref().unwrap_or("none");
-                format!("sees {} ({:?}), id {stanza_id}: {:?}", sight.id, sight.way, sight.content)
+                let content = format!("{:?}", sight.content);
+                format!("sees {} ({:?}), id {stanza_id}: {}", sight.id, sight.way, brief(&content))
             }
             Self::Connected => "has a connection".to_owned(),
             Self::Bound => "begins a session".to_owned(),

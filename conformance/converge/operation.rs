@@ -17,7 +17,11 @@ impl MessageNo {
 /// What somebody writes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Act {
-    Text { asks_receipt: bool },
+    /// `filler`: bytes that make it as long as what some people paste.
+    Text {
+        asks_receipt: bool,
+        filler: usize,
+    },
     Correct(MessageNo),
     Retract(MessageNo),
     React(MessageNo, Emoji),
@@ -40,6 +44,15 @@ impl Emoji {
             Self::Heart => vec!["❤".to_owned()],
         }
     }
+}
+
+/// What a device with a stream says of itself.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Presence {
+    Available,
+    /// It is there, and what is for nobody in particular is not for it (RFC 6121 §8.5.2.1.1).
+    Negative,
+    Unavailable,
 }
 
 /// How a connection is lost.
@@ -100,6 +113,11 @@ pub enum Step {
     Look {
         by: DeviceNo,
     },
+    /// The device says on the stream that it has whether it is there (RFC 6121 §4).
+    Show {
+        by: DeviceNo,
+        presence: Presence,
+    },
     Lose {
         by: DeviceNo,
         how: Loss,
@@ -152,6 +170,7 @@ impl Step {
             | Self::Ask { by }
             | Self::LookAway { by }
             | Self::Look { by }
+            | Self::Show { by, .. }
             | Self::Lose { by, .. }
             | Self::Delay { by, .. }
             | Self::Die { by }
@@ -178,6 +197,7 @@ impl Step {
             Self::Ask { .. } => format!("{who} asks for an acknowledgement"),
             Self::LookAway { .. } => format!("{who} becomes inactive"),
             Self::Look { .. } => format!("{who} becomes active"),
+            Self::Show { presence, .. } => format!("{who} says that it is {}", presence.say()),
             Self::Lose { how, .. } => format!("{who} loses its network: {}", how.say()),
             Self::Delay { time, .. } => format!("{who} has a slow network: {time:?}"),
             Self::Die { .. } => format!("{who} is killed"),
@@ -199,13 +219,26 @@ impl Act {
     fn say(self, number: MessageNo) -> String {
         let id = number.id();
         match self {
-            Self::Text { asks_receipt: false } => format!("writes {id}"),
-            Self::Text { asks_receipt: true } => format!("writes {id} and asks for a receipt"),
+            Self::Text { asks_receipt, filler } => {
+                let asks = if asks_receipt { " and asks for a receipt" } else { "" };
+                let long = if filler > 0 { format!(", {filler} bytes longer") } else { String::new() };
+                format!("writes {id}{long}{asks}")
+            }
             Self::Correct(of) => format!("corrects {} with {id}", of.id()),
             Self::Retract(of) => format!("retracts {} with {id}", of.id()),
             Self::React(to, Emoji::None) => format!("takes its reactions to {} back with {id}", to.id()),
             Self::React(to, emoji) => format!("reacts {} to {} with {id}", emoji.all().concat(), to.id()),
             Self::Mark(upto) => format!("marks {} as displayed with {id}", upto.id()),
+        }
+    }
+}
+
+impl Presence {
+    fn say(self) -> &'static str {
+        match self {
+            Self::Available => "available",
+            Self::Negative => "there, with a negative priority",
+            Self::Unavailable => "unavailable",
         }
     }
 }

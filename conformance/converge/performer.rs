@@ -11,7 +11,7 @@ use super::cast::{DeviceNo, UserNo};
 use super::content::{Content, Id};
 use super::device::{Device, Output};
 use super::history::{Event, Fact, Recorder, Way};
-use super::operation::Trigger;
+use super::operation::{Presence, Trigger};
 use super::world::{Link, World};
 use crate::xml::{Document, Reader};
 
@@ -28,6 +28,7 @@ pub(super) enum Command {
     },
     Ask,
     Look(bool),
+    Show(Presence),
     Die,
     Leave,
     Return {
@@ -175,6 +176,7 @@ impl<W: World> Performer<W> {
             Command::Compose { to } => self.device.compose(to),
             Command::Ask => self.device.ask(),
             Command::Look(looks) => self.device.look(looks),
+            Command::Show(presence) => self.device.show(presence),
             Command::Die => self.device.die(),
             Command::Leave => self.device.leave(),
             Command::NetworkLost => self.state.is_lost = true,

@@ -4,7 +4,7 @@ use std::fmt;
 use std::time::Duration;
 
 use super::cast::{Cast, DeviceNo, Kind, UserNo};
-use super::operation::{Act, Emoji, Loss, MessageNo, Step, Trigger};
+use super::operation::{Act, Emoji, Loss, MessageNo, Presence, Step, Trigger};
 use super::random::Random;
 
 /// How large a run is, and what may happen in it.
@@ -232,7 +232,8 @@ impl Author {
 
     fn operate(&mut self) {
         let done = match self.random.below(100) {
-            0..42 => self.write_texts(),
+            0..38 => self.write_texts(),
+            38..42 => self.step_aside(),
             42..49 => self.refer(|text, by| text.from == by, Act::Correct),
             49..53 => self.refer(|text, by| text.from == by, Act::Retract),
             53..61 => {
@@ -281,9 +282,10 @@ impl Author {
 
     fn write_text(&mut self, by: DeviceNo, to: UserNo) {
         let asks_receipt = self.random.percent(30);
+        let filler = if self.random.percent(6) { self.random.between(2_000, 40_000) } else { 0 };
         let number = self.number();
         self.texts.push(Text { number, from: self.user_of(by), to });
-        self.step(Step::Write { by, to, number, act: Act::Text { asks_receipt } });
+        self.step(Step::Write { by, to, number, act: Act::Text { asks_receipt, filler } });
     }
 
     /// A message about an earlier text.
@@ -314,6 +316,16 @@ impl Author {
         *asleep = !*asleep;
         let step = if *asleep { Step::LookAway { by } } else { Step::Look { by } };
         self.step(step);
+        true
+    }
+
+    /// A device that catches up with what it misses is not there for a while, though it has a stream.
+    fn step_aside(&mut self) -> bool {
+        let may = |kind: Kind, place| kind != Kind::Carbons && place == Place::Online;
+        let Some(by) = self.find(may) else { return false };
+        let presence = if self.random.percent(60) { Presence::Unavailable } else { Presence::Negative };
+        self.step(Step::Show { by, presence });
+        self.after(6, Step::Show { by, presence: Presence::Available });
         true
     }
 
@@ -468,7 +480,13 @@ mod tests {
         assert!(happens(&|step| matches!(step, Step::Write { act: Act::Mark(_), .. })));
         assert!(happens(&|step| matches!(step, Step::Die { .. })));
         assert!(happens(&|step| matches!(step, Step::Leave { .. })));
+        assert!(happens(&|step| matches!(step, Step::Write { act: Act::Text { filler: 2_000.., .. }, .. })));
         assert!(happens(&|step| matches!(step, Step::LookAway { .. })));
+        for presence in [Presence::Available, Presence::Negative, Presence::Unavailable] {
+            let shows =
+                |step: &Step| matches!(step, Step::Show { presence: other, .. } if *other == presence);
+            assert!(happens(&shows), "{presence:?}");
+        }
         assert!(happens(&|step| matches!(step, Step::Return { afresh: true, .. })));
         assert!(happens(&|step| matches!(step, Step::Arm { trigger: Trigger::Seen, .. })));
         assert!(happens(&|step| matches!(step, Step::Arm { trigger: Trigger::Acknowledged, .. })));

@@ -74,8 +74,11 @@ impl Device {
         true
     }
 
-    /// An id came live: what is behind it is not missed, unless a page is being read.
+    /// An id came live: what is behind it is not missed, unless a page is being read, or the device was not there.
     pub(super) fn follow(&mut self, stanza_id: &str) {
+        if self.is_aside {
+            return;
+        }
         match &mut self.paging {
             Some(paging) => paging.live.push(stanza_id.to_owned()),
             None => self.last_id = Some(stanza_id.to_owned()),
@@ -138,6 +141,9 @@ impl Device {
             self.last_id = Some(newest);
         }
         self.learn(Fact::CaughtUp);
+        if std::mem::take(&mut self.pages_again) {
+            self.start_paging();
+        }
         self.advance();
     }
 }

@@ -105,6 +105,10 @@ pub struct Device {
     features: Option<Element>,
     management: Option<Management>,
     paging: Option<Paging>,
+    /// It has said that it is not there, or not for everything: what passes it, it catches up with.
+    is_aside: bool,
+    /// It pages once more, for it was not there when it began.
+    pages_again: bool,
     /// The request whose answer says that the device counts as there.
     arrival: Option<Id>,
     is_established: bool,
@@ -129,6 +133,8 @@ impl Device {
             features: None,
             management: None,
             paging: None,
+            is_aside: false,
+            pages_again: false,
             arrival: None,
             is_established: false,
             settling: Settling::No,

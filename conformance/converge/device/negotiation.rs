@@ -5,6 +5,7 @@ use base64::engine::general_purpose::STANDARD as BASE64;
 
 use super::super::cast::Kind;
 use super::super::history::Fact;
+use super::super::operation::Presence;
 use super::{Device, Stage};
 use crate::client::{NS_BIND, NS_SASL, NS_SM};
 use crate::xml::{Element, NS_CLIENT, NS_STREAM, escape};
@@ -130,6 +131,7 @@ impl Device {
             let id = self.next_request("carbons");
             self.send_stanza(None, format!("<iq type='set' id='{id}'><enable xmlns='{NS_CARBONS}'/></iq>"));
         }
+        (self.is_aside, self.pages_again) = (false, false);
         if self.kind().is_available() {
             self.send_stanza(None, "<presence/>".to_owned());
         }
@@ -162,6 +164,34 @@ impl Device {
         if self.stage == Stage::Online && self.kind() == Kind::Csi && self.offers(NS_CSI, "csi") {
             let name = if looks { "active" } else { "inactive" };
             self.send(format!("<{name} xmlns='{NS_CSI}'/>"));
+        }
+    }
+}
+
+impl Device {
+    /// The device is there, or it is not, or not for everything. Who pages does so when it is there again.
+    pub fn show(&mut self, presence: Presence) {
+        let comes_back = presence == Presence::Available;
+        if self.stage != Stage::Online || (comes_back && !self.is_aside) {
+            return;
+        }
+        self.is_aside = !comes_back;
+        self.send_stanza(None, presence.stanza().to_owned());
+        if comes_back && self.kind().pages() {
+            self.pages_again = self.paging.is_some();
+            if !self.pages_again {
+                self.start_paging();
+            }
+        }
+    }
+}
+
+impl Presence {
+    fn stanza(self) -> &'static str {
+        match self {
+            Self::Available => "<presence/>",
+            Self::Negative => "<presence><priority>-1</priority></presence>",
+            Self::Unavailable => "<presence type='unavailable'/>",
         }
     }
 }

@@ -51,6 +51,7 @@ struct State {
 }
 
 #[derive(Default)]
+#[expect(clippy::struct_excessive_bools, reason = "what happened to a connection, each by itself")]
 struct Connection {
     /// Something happened since it was made that may end it.
     has_cause: bool,

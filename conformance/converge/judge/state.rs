@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 
 use super::super::cast::UserNo;
 use super::super::content::Content;
-use super::super::history::Way;
+use super::super::history::{Way, brief};
 use super::case::{Case, Letter, Log, View};
 use super::verdict::{Rule, Violation};
 
@@ -182,6 +182,6 @@ fn say(shown: Option<&Shown>) -> String {
     match shown {
         None => "nothing".to_owned(),
         Some(Shown::Retracted) => "retracted".to_owned(),
-        Some(Shown::Text(text)) => format!("{text:?}"),
+        Some(Shown::Text(text)) => brief(&format!("{text:?}")),
     }
 }

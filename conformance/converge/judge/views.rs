@@ -8,6 +8,9 @@
 //! | legacy | what its account received: live and as offline messages | what was on its way when a connection broke |
 //! | carbons | what its account sent and received while it was there | all that happened between two of its sessions |
 //!
+//! Of these, all but carbons may say that they are not there, while their stream goes on. What passes them then is no
+//! hole: it comes when they are there again, or is paged.
+//!
 //! A hole of the last two lies in the log behind what one session saw last, and what was sent after the next one had
 //! begun cannot lie in it. That of a legacy device lies before what the next one saw first, too: its offline messages
 //! have no holes, while carbons has no right to any of them.

@@ -139,6 +139,8 @@ impl Core {
             self.conflict(old);
         }
         self.stages.insert(number, Stage::Bound(id));
+        // The client is told that its count was heard, so it is not to be forgotten.
+        self.store();
         self.send(number, answer);
     }
 
