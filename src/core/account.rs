@@ -310,12 +310,17 @@ impl Account {
 
     /// Whether a session has still to get what came before the next entry, by the catch-up that its first presence
     /// begins. A copy that went ahead of it would be out of order (promise P1), so it comes with the catch-up. A device
-    /// that pages the archive has its order from there, and one of negative priority has no catch-up to wait for.
+    /// that pages the archive has its order from there, up to where it was there before; one of negative priority has
+    /// no catch-up to wait for.
     pub(crate) fn owes(&self, session: &Session) -> bool {
         let CatchUp::Before(before) = &session.catch_up else { return false };
         let pages_archive = session.archive_use == ArchiveUse::Asked
             || self.device(session.device).is_some_and(|device| device.pages_archive);
-        !pages_archive && !session.is_available() && before.whole < Some(self.head)
+        let has_all = match before.live_after {
+            live_after if pages_archive => live_after.is_none_or(|live_after| live_after >= self.head),
+            _ => before.whole >= Some(self.head),
+        };
+        !has_all && !session.is_available()
     }
 
     /// Where a device starts that was never seen: behind everything that some device has already.

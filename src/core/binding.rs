@@ -175,6 +175,7 @@ impl Hub {
             Some(before) => found.shown_back.filter(|(first, _)| *first == before)?.1,
         };
         found.shown_back = Some((first, end));
+        found.pages_back(end);
         Some(end)
     }
 
@@ -455,7 +456,7 @@ impl Hub {
         }
         session.wake();
         self.announce_leave(cell, &leave);
-        self.bounce(&session);
+        self.bounce(cell, &session);
     }
 
     /// A device that was served and never asked for its archive does not page it any more: another client has its
@@ -473,10 +474,15 @@ impl Hub {
     }
 
     /// What reached nobody and no log has is answered, so that who sent it does not wait for ever (XEP-0198 §4).
-    fn bounce(&self, session: &Session) {
+    fn bounce(&self, cell: &Cell, session: &Session) {
+        let has_others = cell.lock().sessions().any(Session::is_for_all);
         for entry in session.unlogged() {
             let Some(element) = entry.element() else { continue };
             let kind = element.attr("type").unwrap_or_default();
+            let is_named = element.attr("to").is_some_and(|to| to.contains('/'));
+            if has_others && !is_named {
+                continue;
+            }
             let condition = match element.name() {
                 "iq" if matches!(kind, "get" | "set") => Condition::RecipientUnavailable,
                 "message"

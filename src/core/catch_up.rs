@@ -14,7 +14,7 @@ use crate::hub::{Hub, SessionRef};
 use crate::ids::{AccountId, LogPosition, SessionId, Ticket};
 use crate::outbox::{Entry, Form, Item};
 use crate::record::{Direction, Keep};
-use crate::session::{ArchiveUse, Before, CatchUp, Replay, Session};
+use crate::session::{Before, CatchUp, Replay, Session};
 use crate::storage::{LogEntry, LogQuery, StoreError, Write};
 
 /// Entries of one stretch of a catch-up.
@@ -53,15 +53,20 @@ impl Hub {
         };
         let Some(session) = account.session_mut(id) else { return };
         let CatchUp::Before(before) = &mut session.catch_up else { return };
-        let Before { early, given, paged, live_after, .. } = std::mem::take(before);
+        let Before { early, given, paged, live_after, whole } = std::mem::take(before);
         let waiting_after = given.unwrap_or(cursor);
         let shown_after = if pages_archive { paged } else { paged.max(Some(waiting_after)) };
         let read = shown_after.map_or(waiting_after, |shown| shown.min(waiting_after));
         let live_after = live_after.unwrap_or(head);
-        let (tried, behind, stretches) = (None, Vec::new(), Vec::new());
-        let replay = Replay { shown_after, waiting_after, live_after, early, read, tried, stretches, behind };
-        let is_due = read < head;
-        session.catch_up = if is_due { CatchUp::Reading(Box::new(replay)) } else { CatchUp::Done };
+        let (tried, behind, newest) = (None, Vec::new(), head);
+        let replay = Replay { shown_after, waiting_after, live_after, early, read, tried, newest, behind };
+        if read < head {
+            session.catch_up = CatchUp::Reading(Box::new(replay));
+        } else if replay.shown_after.is_none() && whole < Some(head) {
+            session.leave_to_page();
+        } else {
+            session.catch_up = CatchUp::Done;
+        }
         session.wake();
     }
 
@@ -109,17 +114,38 @@ impl Hub {
         let last = page.entries.last().map(|entry| entry.position);
         let read_to = if page.complete { last.max(head) } else { last };
         let is_over = page.complete && head == Some(account.head);
-        self.queue_stretch(&mut account, origin, entries, read_to);
+        self.queue_read(&mut account, origin, entries, read_to);
         if let Some(session) = account.session_mut(origin.id) {
             session.read_up_to(read_to, page.complete.then_some(durable));
             if is_over {
-                session.queue_behind(&self.registry.filter);
+                session.queue_behind(None, &self.registry.filter);
                 session.caught_up();
             }
         }
         self.wake_when_settled(&mut account, Ticket::NONE);
         account.session(origin.id).into_iter().for_each(Session::wake);
         Ok(())
+    }
+
+    /// Queues what was read up to a position, and in its place what belongs behind parts of it.
+    fn queue_read(
+        &self,
+        account: &mut Account,
+        origin: &SessionRef,
+        mut entries: Vec<Entry>,
+        read_to: Option<LogPosition>,
+    ) {
+        while let Some(session) = account.session_mut(origin.id)
+            && let Some((place, _)) = session.behind().first().filter(|(place, _)| Some(*place) <= read_to)
+        {
+            let place = *place;
+            let later = entries.split_off(entries.partition_point(|entry| entry.position() <= Some(place)));
+            self.queue_stretch(account, origin, std::mem::replace(&mut entries, later), Some(place));
+            if let Some(session) = account.session_mut(origin.id) {
+                session.queue_behind(Some(place), &self.registry.filter);
+            }
+        }
+        self.queue_stretch(account, origin, entries, read_to);
     }
 
     /// Queues a stretch behind the commit that keeps its numbers.
@@ -160,20 +186,17 @@ impl Session {
     /// The numbers that the entries of a stretch are about to get, as text, with those of earlier stretches that the
     /// client may not have.
     fn number_stretch(&mut self, entries: &[Entry]) -> Option<String> {
-        if !self.is_managed() {
+        // What is left to page lies before it, so that to have it tells nothing.
+        if !self.is_managed() || entries.iter().all(|entry| entry.covers.is_none()) {
             return None;
         }
         self.release();
         let first = self.next_number();
         let acknowledged = self.outbox.acknowledged();
-        let CatchUp::Reading(replay) = &mut self.catch_up else { return None };
-        replay.stretches.retain(|(first, positions)| !has_whole(acknowledged, *first, positions.len()));
-        let logged = entries.iter().filter_map(|entry| match entry.item {
-            Item::Logged { position, .. } => Some(position),
-            Item::Stanza { .. } | Item::Text(_) => None,
-        });
-        replay.stretches.push((first, logged.collect()));
-        Some(write_stretches(&replay.stretches))
+        let stretches = &mut self.management.as_mut()?.stretches;
+        stretches.retain(|(first, positions)| !has_whole(acknowledged, *first, positions.len()));
+        stretches.push((first, entries.iter().filter_map(Entry::position).collect()));
+        Some(write_stretches(stretches))
     }
 
     /// The log was read up to a position.
@@ -186,11 +209,7 @@ impl Session {
     /// The log was read to its end.
     fn caught_up(&mut self) {
         let CatchUp::Reading(replay) = &self.catch_up else { return };
-        let pages = replay.shown_after.is_none();
-        self.catch_up = if pages { CatchUp::Paging } else { CatchUp::Done };
-        if pages && self.archive_use == ArchiveUse::Unknown {
-            self.archive_use = ArchiveUse::Expected;
-        }
+        if replay.shown_after.is_none() { self.leave_to_page() } else { self.catch_up = CatchUp::Done }
     }
 }
 
@@ -228,39 +247,31 @@ pub(crate) fn numbers_write(account: AccountId, session: SessionId, value: Optio
     Write::Document { account, kind, key, value }
 }
 
-/// How far a client had its catch-up, by its own count.
-#[derive(Debug, PartialEq, Eq)]
-pub(crate) enum CaughtUp {
-    /// There was none, or it was received to its end, which is here.
-    To(Option<LogPosition>),
-    /// Only this much of it was received: what was recorded later does not count.
-    Partly(Option<LogPosition>),
-}
-
-/// Reads what [`Session::number_stretch`] wrote, with a client's count.
-fn caught_up(text: &str, handled: u32) -> CaughtUp {
+/// Reads what [`Session::number_stretch`] wrote, with a client's count: how far it has what its catch-ups brought.
+fn caught_up(text: &str, handled: u32) -> Option<LogPosition> {
     let mut upto = None;
     for (first, positions) in read_stretches(text) {
-        let received = received(handled, first);
+        let received = received(handled, first).min(positions.len());
         let last = received.checked_sub(1).and_then(|last| positions.get(last).copied());
+        upto = last.or(upto);
         if received < positions.len() {
-            return CaughtUp::Partly(last.or(upto));
+            break;
         }
-        upto = positions.last().copied().or(upto);
     }
-    CaughtUp::To(upto)
+    upto
 }
 
 impl Hub {
-    /// How far a client of an earlier run had its catch-up.
+    /// How far a client of an earlier run has what its catch-ups brought, by its own count. What was queued as it was
+    /// recorded has its numbers in the log.
     pub(crate) async fn caught_up(
         &self,
         account: AccountId,
         session: SessionId,
         handled: u32,
-    ) -> Result<CaughtUp, StoreError> {
+    ) -> Result<Option<LogPosition>, StoreError> {
         let numbers = self.store.document(account, NUMBERS, &session.to_string()).await?;
-        Ok(numbers.map_or(CaughtUp::To(None), |text| caught_up(&text, handled)))
+        Ok(numbers.and_then(|text| caught_up(&text, handled)))
     }
 }
 
@@ -282,12 +293,16 @@ pub(crate) fn missed_form(
         Direction::Sent => first(&registry.reflect),
         Direction::Received => {
             let resource = record.to.resource();
+            let is_own = record.origin.as_ref().is_some_and(|origin| origin.device == session.device);
+            if is_own && resource.is_some_and(|resource| resource != session.jid().resource()) {
+                return None; // to another device of the account
+            }
             if resource.is_none_or(|resource| resource == session.jid().resource()) {
                 return Some(Form::Original);
             }
             // It was meant for another device. If that one is there or has it, this one gets a copy if it wants
             // copies.
-            let is_there = resource.is_some_and(|resource| account.resource(resource).is_some());
+            let is_there = resource.is_some_and(|resource| account.reachable(resource).is_some());
             let others = account.devices().iter().filter(|device| device.id != session.device);
             let is_with_another =
                 is_there || others.map(|device| device.cursor).max().is_some_and(|at| at >= entry.position);
@@ -304,21 +319,21 @@ mod tests {
     fn a_count_tells_how_far_a_catch_up_came() {
         let at = |position| Some(LogPosition(position));
         for (text, handled, want) in [
-            ("3 10 20 30", 0, CaughtUp::Partly(None)),
-            ("3 10 20 30", 2, CaughtUp::Partly(None)),
-            ("3 10 20 30", 3, CaughtUp::Partly(at(10))),
-            ("3 10 20 30", 4, CaughtUp::Partly(at(20))),
-            ("3 10 20 30", 5, CaughtUp::To(at(30))),
-            ("3 10 20 30", 99, CaughtUp::To(at(30))),
-            ("3 10 20\n7 30 40", 3, CaughtUp::Partly(at(10))),
-            ("3 10 20\n7 30 40", 4, CaughtUp::Partly(at(20))),
-            ("3 10 20\n7 30 40", 6, CaughtUp::Partly(at(20))),
-            ("3 10 20\n7 30 40", 7, CaughtUp::Partly(at(30))),
-            ("3 10 20\n7 30 40", 8, CaughtUp::To(at(40))),
-            ("4294967295 10 20", 4_294_967_295, CaughtUp::Partly(at(10))),
-            ("4294967295 10 20", 0, CaughtUp::To(at(20))),
-            ("", 5, CaughtUp::To(None)),
-            ("x 10", 5, CaughtUp::To(None)),
+            ("3 10 20 30", 0, None),
+            ("3 10 20 30", 2, None),
+            ("3 10 20 30", 3, at(10)),
+            ("3 10 20 30", 4, at(20)),
+            ("3 10 20 30", 5, at(30)),
+            ("3 10 20 30", 99, at(30)),
+            ("3 10 20\n7 30 40", 3, at(10)),
+            ("3 10 20\n7 30 40", 4, at(20)),
+            ("3 10 20\n7 30 40", 6, at(20)),
+            ("3 10 20\n7 30 40", 7, at(30)),
+            ("3 10 20\n7 30 40", 8, at(40)),
+            ("4294967295 10 20", 4_294_967_295, at(10)),
+            ("4294967295 10 20", 0, at(20)),
+            ("", 5, None),
+            ("x 10", 5, None),
         ] {
             assert_eq!(caught_up(text, handled), want, "{text} {handled}");
         }

@@ -97,6 +97,14 @@ impl Entry {
         content.saturating_add(size_of::<Queued>())
     }
 
+    /// Where it stands in the log.
+    pub(crate) fn position(&self) -> Option<LogPosition> {
+        match self.item {
+            Item::Logged { position, .. } => Some(position),
+            Item::Stanza { .. } | Item::Text(_) => None,
+        }
+    }
+
     /// The stanza, where the log does not have it.
     pub(crate) fn element(&self) -> Option<Element> {
         match &self.item {

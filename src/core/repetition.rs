@@ -1,6 +1,6 @@
 //! What a client sends again, because it never saw an acknowledgement (promise P3).
 
-use std::collections::{HashSet, VecDeque};
+use std::collections::{HashMap, VecDeque};
 
 use compact_str::CompactString;
 
@@ -26,9 +26,20 @@ impl Recent {
     pub(crate) fn of_earlier_runs(fingerprints: Vec<(SessionId, i64)>, document: Option<&str>) -> Self {
         let listed =
             document.unwrap_or_default().split(' ').filter_map(|text| u64::from_str_radix(text, 16).ok());
-        let listed: HashSet<i64> = listed.map(u64::cast_signed).collect();
-        let (meant, left): (Vec<_>, Vec<_>) =
-            fingerprints.into_iter().partition(|(_, fingerprint)| listed.contains(fingerprint));
+        let mut times: HashMap<i64, usize> = HashMap::new();
+        for fingerprint in listed.map(u64::cast_signed) {
+            let times = times.entry(fingerprint).or_default();
+            *times = times.saturating_add(1);
+        }
+        // The oldest are the ones that are listed: what was said again since may have to be told from a repetition.
+        let is_listed = |(_, fingerprint): &(SessionId, i64)| match times.get_mut(fingerprint) {
+            Some(times @ 1..) => {
+                *times = times.saturating_sub(1);
+                true
+            }
+            Some(0) | None => false,
+        };
+        let (meant, left): (Vec<_>, Vec<_>) = fingerprints.into_iter().partition(is_listed);
         // No connection of this run has the number 0.
         let (fingerprints, origins) =
             left.into_iter().map(|(session, fingerprint)| (fingerprint, (session, 0))).unzip();
@@ -36,8 +47,14 @@ impl Recent {
     }
 
     /// Whether a message with this fingerprint came by another connection. On one connection nothing is repeated, so
-    /// equal messages are meant.
-    pub(crate) fn repeats(&self, fingerprint: i64, connection: u64) -> bool {
+    /// equal messages are meant. So they are where `is_there` knows that other connection: who has it lost nothing, and
+    /// only counts its ids as this one does.
+    pub(crate) fn repeats(
+        &self,
+        fingerprint: i64,
+        connection: u64,
+        is_there: impl Fn(SessionId, u64) -> bool,
+    ) -> bool {
         // Hardly ever: the quick look at all of them comes first.
         fingerprint != 0
             && self.fingerprints.contains(&fingerprint)
@@ -45,7 +62,8 @@ impl Recent {
                 .fingerprints
                 .iter()
                 .zip(&self.origins)
-                .any(|(known, (_, by))| *known == fingerprint && *by != connection)
+                .filter(|(known, (_, by))| **known == fingerprint && *by != connection)
+                .any(|(known, (session, by))| has_origin_id(*known) || !is_there(*session, *by))
     }
 
     /// A message was taken that may be sent again.
@@ -105,6 +123,7 @@ mod tests {
     const TWO: SessionId = SessionId(2);
     const PLAIN: [i64; 2] = [2, -4];
     const WITH_ORIGIN_ID: i64 = 7;
+    const GONE: fn(SessionId, u64) -> bool = |_, _| false;
 
     #[test]
     fn a_repetition_comes_by_another_connection() {
@@ -114,7 +133,11 @@ mod tests {
         for (fingerprint, connection, repeats) in
             [(PLAIN[0], 1, false), (PLAIN[0], 2, true), (PLAIN[1], 2, false), (0, 2, false), (10, 1, true)]
         {
-            assert_eq!(recent.repeats(fingerprint, connection), repeats, "{fingerprint} by {connection}");
+            assert_eq!(
+                recent.repeats(fingerprint, connection, GONE),
+                repeats,
+                "{fingerprint} by {connection}"
+            );
         }
     }
 
@@ -125,9 +148,9 @@ mod tests {
         recent.add(WITH_ORIGIN_ID, ONE, 3);
         recent.add(PLAIN[1], TWO, 2);
         assert!(recent.closed(ACCOUNT, ONE).is_some());
-        assert!(!recent.repeats(PLAIN[0], 4));
-        assert!(recent.repeats(WITH_ORIGIN_ID, 4));
-        assert!(recent.repeats(PLAIN[1], 4));
+        assert!(!recent.repeats(PLAIN[0], 4, GONE));
+        assert!(recent.repeats(WITH_ORIGIN_ID, 4, GONE));
+        assert!(recent.repeats(PLAIN[1], 4, GONE));
         assert!(recent.closed(ACCOUNT, ONE).is_none(), "there is nothing new to write down");
     }
 
@@ -135,13 +158,13 @@ mod tests {
     fn a_session_that_outlived_the_server_is_closed_with_what_it_sent_before() {
         let earlier = vec![(ONE, PLAIN[0]), (ONE, WITH_ORIGIN_ID), (TWO, PLAIN[1]), (SessionId(0), 10)];
         let mut recent = Recent::of_earlier_runs(earlier, None);
-        assert!(recent.repeats(PLAIN[0], 1), "it was resumed, and did not see its acknowledgement");
+        assert!(recent.repeats(PLAIN[0], 1, GONE), "it was resumed, and did not see its acknowledgement");
         recent.add(12, ONE, 1);
         assert!(recent.closed(ACCOUNT, ONE).is_some());
         for (fingerprint, repeats) in
             [(PLAIN[0], false), (12, false), (WITH_ORIGIN_ID, true), (PLAIN[1], true), (10, true)]
         {
-            assert_eq!(recent.repeats(fingerprint, 2), repeats, "{fingerprint}");
+            assert_eq!(recent.repeats(fingerprint, 2, GONE), repeats, "{fingerprint}");
         }
     }
 
@@ -152,9 +175,22 @@ mod tests {
         recent.add(PLAIN[1], ONE, 1);
         let Some(Write::Document { value: Some(text), .. }) = recent.closed(ACCOUNT, ONE) else { panic!() };
         let recent = Recent::of_earlier_runs(vec![(ONE, PLAIN[0]), (TWO, 10)], Some(&text));
-        assert!(!recent.repeats(PLAIN[0], 4));
-        assert!(recent.repeats(10, 4));
+        assert!(!recent.repeats(PLAIN[0], 4, GONE));
+        assert!(recent.repeats(10, 4, GONE));
         assert_eq!(recent.meant, [PLAIN[0]], "the other is older than the store knows");
+        // It was said again since, and that is no part of what was meant.
+        let twice = Recent::of_earlier_runs(vec![(ONE, PLAIN[0]), (TWO, PLAIN[0])], Some(&text));
+        assert!(twice.repeats(PLAIN[0], 4, GONE));
+    }
+
+    #[test]
+    fn who_is_still_there_repeats_nothing() {
+        let mut recent = Recent::default();
+        recent.add(PLAIN[0], ONE, 1);
+        recent.add(WITH_ORIGIN_ID, ONE, 1);
+        let is_there = |session, connection| (session, connection) == (ONE, 1);
+        assert!(!recent.repeats(PLAIN[0], 2, is_there), "two devices count their ids");
+        assert!(recent.repeats(WITH_ORIGIN_ID, 2, is_there));
     }
 
     #[test]
@@ -172,8 +208,8 @@ mod tests {
         for number in 1..=size.saturating_add(1) {
             recent.add(number, ONE, 1);
         }
-        assert!(!recent.repeats(1, 2));
-        assert!(recent.repeats(2, 2));
+        assert!(!recent.repeats(1, 2, GONE));
+        assert!(recent.repeats(2, 2, GONE));
         assert_eq!(recent.origins.len(), RECENT_FINGERPRINTS);
     }
 }

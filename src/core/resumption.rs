@@ -5,7 +5,6 @@ use std::sync::atomic::Ordering;
 
 use crate::account::Cell;
 use crate::binding::link;
-use crate::catch_up::CaughtUp;
 use crate::hub::{Connection, Hub, SessionRef};
 use crate::ids::{SessionId, Ticket};
 use crate::jid::BareJid;
@@ -164,12 +163,8 @@ impl Hub {
         let Some((_, record)) = found.filter(|(owner, _)| *owner == cell.jid) else { return Ok(None) };
         let cursor = cell.lock().device(record.device).map(|device| device.cursor);
         let Some(cursor) = cursor else { return Ok(None) };
-        let received = match self.caught_up(cell.id, id, handled).await? {
-            CaughtUp::Partly(received) => received,
-            CaughtUp::To(caught_up) => {
-                self.store.received_by(cell.id, id, handled, cursor).await?.max(caught_up)
-            }
-        };
+        let caught_up = self.caught_up(cell.id, id, handled).await?;
+        let received = self.store.received_by(cell.id, id, handled, cursor).await?.max(caught_up);
         let stored = {
             let mut account = cell.lock();
             self.move_cursor(&mut account, record.device, received);

@@ -170,7 +170,7 @@ impl Road<'_> {
     fn between_accounts(&mut self, sender: &mut Account, mut other: Option<&mut Account>) -> Ticket {
         let sent_keep = self.keep(sender, Side::Sender);
         let fingerprint = self.fingerprint(sent_keep);
-        if sender.recent.repeats(fingerprint, self.origin.connection) {
+        if self.repeats(sender, fingerprint) {
             return self.repetition(sender);
         }
         if other.as_deref().is_some_and(|account| account.is_gone) {
@@ -232,7 +232,7 @@ impl Road<'_> {
         }
         let keep = self.keep(account, Side::Recipient);
         let fingerprint = self.fingerprint(keep);
-        if account.recent.repeats(fingerprint, self.origin.connection) {
+        if self.repeats(account, fingerprint) {
             return self.repetition(account);
         }
         account.recent.add(fingerprint, self.origin.id, self.origin.connection);
@@ -244,6 +244,14 @@ impl Road<'_> {
         let ticket = self.submit(writes, account, None);
         self.queue(account, &record, &delivered, Direction::Received, ticket);
         ticket
+    }
+
+    /// Whether this was taken before, by a connection that is no more.
+    fn repeats(&self, sender: &Account, fingerprint: i64) -> bool {
+        let is_there = |session, connection| {
+            sender.session(session).and_then(Session::connection_number) == Some(connection)
+        };
+        sender.recent.repeats(fingerprint, self.origin.connection, is_there)
     }
 
     /// A client that never saw its acknowledgement sent again. Its first sending may not be durable yet.
@@ -518,8 +526,8 @@ fn is_addressed(record: &MessageRecord, resource: Option<&str>, session: &Sessio
     }
     let named = record.to.resource().is_some();
     match record.kind {
-        MessageType::Chat | MessageType::Normal => session.is_available() && session.priority >= 0,
-        MessageType::Headline => !named && session.is_available() && session.priority >= 0,
+        MessageType::Chat | MessageType::Normal => session.is_for_all(),
+        MessageType::Headline => !named && session.is_for_all(),
         MessageType::Groupchat | MessageType::Error => false,
     }
 }

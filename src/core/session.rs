@@ -53,6 +53,9 @@ pub(crate) struct Management {
     pub(crate) asked: Option<Duration>,
     /// We have none since.
     pub(crate) is_asked: bool,
+    /// What was queued by catch-ups and may not be there: the number of the first entry of each stretch, and all
+    /// positions.
+    pub(crate) stretches: Vec<(u32, Vec<LogPosition>)>,
 }
 
 /// An answer to a device that asked what was handled.
@@ -106,10 +109,11 @@ pub(crate) struct Replay {
     pub(crate) read: LogPosition,
     /// When this was durable, there was nothing more to read.
     pub(crate) tried: Option<Ticket>,
-    /// The stretches of the catch-up that were queued: the XEP-0198 number of the first entry, and all positions.
-    pub(crate) stretches: Vec<(u32, Vec<LogPosition>)>,
-    /// What others sent meanwhile that no log has: it comes after what they sent before (RFC 6120 §10.1).
-    pub(crate) behind: Vec<Entry>,
+    /// The last that was recorded for the device meanwhile, or what there was before.
+    pub(crate) newest: LogPosition,
+    /// What others sent meanwhile that no log has: it comes after what they sent before (RFC 6120 §10.1), which ends at
+    /// this position.
+    pub(crate) behind: Vec<(LogPosition, Entry)>,
 }
 
 /// What a device did with its archive in this session.
@@ -196,6 +200,11 @@ impl Session {
     /// Whether the device sent available presence.
     pub fn is_available(&self) -> bool {
         self.presence.is_some()
+    }
+
+    /// Whether what is for nobody in particular is for this one, too (RFC 6121 §8.5.2.1.1).
+    pub(crate) fn is_for_all(&self) -> bool {
+        self.is_available() && self.priority >= 0 && self.closing.is_none()
     }
 
     /// The last available presence.
@@ -343,38 +352,44 @@ impl Session {
                     entry.covers = entry.covers.filter(|_| before.whole == Some(*position));
                 }
                 CatchUp::Paging => entry.covers = None,
-                // It is in the log, which is being read.
-                CatchUp::Reading(_) => return,
+                CatchUp::Reading(replay) => {
+                    // It is in the log, which is being read.
+                    replay.newest = replay.newest.max(*position);
+                    return;
+                }
                 CatchUp::Done => {}
             }
         }
         if let CatchUp::Reading(replay) = &mut self.catch_up
             && is_from_another(&entry, &self.jid)
         {
-            replay.behind.push(entry);
-            if is_full(&replay.behind, self.bytes_max) {
-                self.queue_behind(filters);
+            replay.behind.push((replay.newest, entry));
+            if is_full(replay.behind.iter().map(|(_, entry)| entry), self.bytes_max) {
+                self.queue_behind(None, filters);
             }
             return;
         }
         self.append(entry, filters);
     }
 
-    /// What was to come behind the catch-up comes now.
-    pub(crate) fn queue_behind(&mut self, filters: &[Filter]) {
+    /// What was to come behind the catch-up comes now: what is due when all is there up to this position, or all.
+    pub(crate) fn queue_behind(&mut self, upto: Option<LogPosition>, filters: &[Filter]) {
         let CatchUp::Reading(replay) = &mut self.catch_up else { return };
-        let behind = std::mem::take(&mut replay.behind);
-        self.queue_missed(behind, filters);
+        let due =
+            upto.map_or(replay.behind.len(), |upto| replay.behind.partition_point(|(at, _)| *at <= upto));
+        let due: Vec<_> = replay.behind.drain(..due).map(|(_, entry)| entry).collect();
+        self.queue_missed(due, filters);
     }
 
     /// Stanzas that no log has, and that the client may not have either.
     pub(crate) fn unlogged(&self) -> impl Iterator<Item = &Entry> {
-        let entries = self.outbox.entries().chain(&self.held).chain(self.behind());
+        let behind = self.behind().iter().map(|(_, entry)| entry);
+        let entries = self.outbox.entries().chain(&self.held).chain(behind);
         entries.filter(|entry| !matches!(entry.item, Item::Logged { .. }))
     }
 
     /// What comes behind the catch-up that is being read.
-    pub(crate) fn behind(&self) -> &[Entry] {
+    pub(crate) fn behind(&self) -> &[(LogPosition, Entry)] {
         match &self.catch_up {
             CatchUp::Reading(replay) => &replay.behind,
             CatchUp::Before(_) | CatchUp::Paging | CatchUp::Done => &[],
@@ -418,7 +433,7 @@ impl Session {
 
     /// The device takes its presence away: what comes from now on, it misses.
     pub(crate) fn stop_following(&mut self, head: LogPosition, filters: &[Filter]) {
-        self.queue_behind(filters);
+        self.queue_behind(None, filters);
         self.catch_up = CatchUp::Before(match std::mem::replace(&mut self.catch_up, CatchUp::Done) {
             CatchUp::Before(before) => before,
             CatchUp::Paging => Before { given: Some(head), live_after: Some(head), ..Before::default() },
@@ -449,11 +464,27 @@ impl Session {
         match &mut self.catch_up {
             CatchUp::Before(before) => {
                 before.paged = before.paged.max(Some(upto));
+                before.live_after = before.live_after.map(|live_after| live_after.max(upto));
                 before.whole = before.whole.max(Some(upto).filter(|_| is_all));
             }
             CatchUp::Reading(replay) => replay.shown_after = replay.shown_after.max(Some(upto)),
             CatchUp::Paging => self.catch_up = CatchUp::Done,
             CatchUp::Done => {}
+        }
+    }
+
+    /// The device is shown the archive from its end on, which is here: what is recorded from now on is on no page.
+    pub(crate) fn pages_back(&mut self, end: LogPosition) {
+        if let CatchUp::Before(before) = &mut self.catch_up {
+            before.live_after = before.live_after.max(Some(end));
+        }
+    }
+
+    /// Everything that it missed is left to the device to page.
+    pub(crate) fn leave_to_page(&mut self) {
+        self.catch_up = CatchUp::Paging;
+        if self.archive_use == ArchiveUse::Unknown {
+            self.archive_use = ArchiveUse::Expected;
         }
     }
 
@@ -497,23 +528,38 @@ impl Before {
     /// The device is sent the next entry of the log, or has no use for it. If it has all that came before as well, it
     /// is one further.
     pub(crate) fn has_next(&mut self, previous: LogPosition, position: LogPosition) {
-        for upto in [&mut self.given, &mut self.paged, &mut self.whole] {
+        for upto in [&mut self.given, &mut self.paged, &mut self.live_after, &mut self.whole] {
             *upto = upto.map(|upto| if upto == previous { position } else { upto });
         }
     }
 
     fn has_early(&mut self, position: LogPosition) {
         if self.early.len() >= EARLY_MAX {
-            self.early.drain(..EARLY_MAX / 2);
+            self.forget_early();
         }
         self.early.push(position);
+    }
+
+    /// Where nothing is missing, one position says as much as all. Else the oldest may come again.
+    fn forget_early(&mut self) {
+        if self.whole >= self.early.last().copied() {
+            for upto in [&mut self.given, &mut self.paged, &mut self.live_after] {
+                *upto = (*upto).max(self.whole);
+            }
+            self.early.clear();
+        } else {
+            self.early.drain(..EARLY_MAX / 2);
+        }
     }
 }
 
 /// Whether no more stanzas are kept back than these. `bytes_max` is what the queue may take.
-fn is_full(entries: &[Entry], bytes_max: usize) -> bool {
-    let bytes = entries.iter().map(Entry::bytes).fold(0, usize::saturating_add);
-    entries.len() >= HELD_MAX || bytes > bytes_max / 4
+fn is_full<'a>(entries: impl IntoIterator<Item = &'a Entry>, bytes_max: usize) -> bool {
+    let add = |(count, bytes): (usize, usize), entry: &Entry| {
+        (count.saturating_add(1), bytes.saturating_add(entry.bytes()))
+    };
+    let (count, bytes) = entries.into_iter().fold((0, 0), add);
+    count >= HELD_MAX || bytes > bytes_max / 4
 }
 
 /// Whether an entry is a message or a request of somebody else.

@@ -22,12 +22,15 @@ const NS: &str = "unisono:session:1";
 pub(crate) fn write(session: &Session) -> String {
     let flag = |set: bool| set.then_some("true");
     let entries = session.outbox.entries().chain(&session.held).map(|entry| write_entry(entry).build());
-    let behind = session.behind().iter().map(|entry| write_entry(entry).attr("behind", "true").build());
+    let behind = session.behind().iter();
+    let behind = behind.map(|(place, entry)| write_entry(entry).attr("behind", place.0.to_string()).build());
     let directed =
         session.directed.iter().map(|jid| Element::builder("directed", NS).attr("jid", jid.as_str()).build());
     let presence =
         session.presence.as_ref().map(|presence| crate::presence::presence_element(presence, None));
     let resume_for = session.management.as_ref().map_or(0, |management| management.resume_for.as_secs());
+    let stretches = session.management.as_ref().map(|management| write_stretches(&management.stretches));
+    let stretches = stretches.unwrap_or_default();
     Element::builder("session", NS)
         .attr("acknowledged", session.outbox.acknowledged().to_string())
         .attr("resume-for", resume_for.to_string())
@@ -35,7 +38,7 @@ pub(crate) fn write(session: &Session) -> String {
         .attr_opt("carbons", flag(session.wants_carbons()))
         .attr_opt("follows", Some(session.follows.join(" ")).filter(|all| !all.is_empty()))
         .attr_opt("questions", Some(join(&session.questions)).filter(|all| !all.is_empty()))
-        .child(write_catch_up(&session.catch_up))
+        .child(write_catch_up(&session.catch_up).text(stretches).build())
         .child_opt(presence)
         .children(directed)
         .children(entries)
@@ -44,28 +47,26 @@ pub(crate) fn write(session: &Session) -> String {
         .to_string_in(&CLIENT_SCOPE)
 }
 
-fn write_catch_up(catch_up: &CatchUp) -> Element {
+fn write_catch_up(catch_up: &CatchUp) -> ElementBuilder {
     let state = |name: &str| Element::builder("catch-up", NS).attr("state", name);
     let position = |at: Option<LogPosition>| at.map(|at| at.0.to_string());
     let early = |all: &[LogPosition]| Some(join(all)).filter(|all| !all.is_empty());
     match catch_up {
-        CatchUp::Done => state("done").build(),
-        CatchUp::Paging => state("paging").build(),
+        CatchUp::Done => state("done"),
+        CatchUp::Paging => state("paging"),
         CatchUp::Before(before) => state("before")
             .attr_opt("given", position(before.given))
             .attr_opt("paged", position(before.paged))
             .attr_opt("live-after", position(before.live_after))
             .attr_opt("whole", position(before.whole))
-            .attr_opt("early", early(&before.early))
-            .build(),
+            .attr_opt("early", early(&before.early)),
         CatchUp::Reading(replay) => state("reading")
             .attr_opt("shown-after", position(replay.shown_after))
             .attr("waiting-after", replay.waiting_after.0.to_string())
             .attr("live-after", replay.live_after.0.to_string())
             .attr("read", replay.read.0.to_string())
-            .attr_opt("early", early(&replay.early))
-            .text(write_stretches(&replay.stretches))
-            .build(),
+            .attr("newest", replay.newest.0.to_string())
+            .attr_opt("early", early(&replay.early)),
     }
 }
 
@@ -86,8 +87,8 @@ fn read_catch_up(saved: &Element) -> Option<CatchUp> {
             live_after: position("live-after")?,
             early: early(),
             read: position("read")?,
+            newest: position("newest").or(position("live-after"))?,
             tried: None,
-            stretches: read_stretches(&saved.text()),
             behind: Vec::new(),
         })),
         _ => return None,
@@ -144,11 +145,13 @@ pub(crate) fn read(
     session.set_carbons(flag("carbons"));
     let follows = saved.attr("follows").unwrap_or_default().split(' ');
     session.follows = follows.filter_map(|ns| registry.known_namespace(ns)).collect();
+    let saved_catch_up = saved.child("catch-up", NS)?;
     let number = |name| saved.attr(name).and_then(|text| text.parse::<u32>().ok());
     session.management = Some(Box::new(Management {
         resume_for: Duration::from_secs(u64::from(number("resume-for")?)),
         handled: record.handled,
         journaled: record.handled,
+        stretches: read_stretches(&saved_catch_up.text()),
         ..Management::default()
     }));
     let directed = saved.children().filter(|child| child.is("directed", NS));
@@ -162,16 +165,18 @@ pub(crate) fn read(
         session.presence = Some(std::sync::Arc::new(presence));
     }
     session.questions = split(saved.attr("questions")).collect();
-    session.catch_up = read_catch_up(saved.child("catch-up", NS)?)?;
+    session.catch_up = read_catch_up(saved_catch_up)?;
     // Without one of them the others would have wrong numbers.
     let entries = saved.children().filter(|child| child.is("entry", NS));
-    let (behind, queued): (Vec<_>, Vec<_>) = entries.partition(|entry| entry.attr("behind") == Some("true"));
-    let read_all = |entries: Vec<&Element>| -> Option<Vec<_>> {
-        entries.into_iter().map(|entry| read_entry(entry, registry)).collect()
-    };
-    session.outbox = Outbox::restore(number("acknowledged")?, read_all(queued)?);
+    let (behind, queued): (Vec<_>, Vec<_>) = entries.partition(|entry| entry.attr("behind").is_some());
+    let queued: Option<Vec<_>> = queued.into_iter().map(|entry| read_entry(entry, registry)).collect();
+    session.outbox = Outbox::restore(number("acknowledged")?, queued?);
     if let CatchUp::Reading(replay) = &mut session.catch_up {
-        replay.behind = read_all(behind)?;
+        let placed = behind.into_iter().map(|entry| {
+            let place = LogPosition(entry.attr("behind")?.parse().ok()?);
+            Some((place, read_entry(entry, registry)?))
+        });
+        replay.behind = placed.collect::<Option<_>>()?;
     }
     Some(session)
 }
@@ -211,7 +216,7 @@ mod tests {
     /// As the first version wrote them. They stay: who upgrades takes his sessions along.
     const SAVED: [&str; 5] = [
         "<session xmlns='unisono:session:1' acknowledged='7' resume-for='300' interested='true' carbons='true' \
-         questions='5 6'><catch-up state='done'/><presence xmlns='jabber:client' from='a@b.org/phone'>\
+         questions='5 6'><catch-up state='done'>2 10 11</catch-up><presence xmlns='jabber:client' from='a@b.org/phone'>\
          <priority>3</priority></presence><directed jid='c@d.org/x'/><entry covers='12' position='12'/>\
          <entry><message xmlns='jabber:client' to='a@b.org/phone'><body>1 &lt; 2</body></message></entry></session>",
         "<session xmlns='unisono:session:1' acknowledged='0' resume-for='300'><catch-up state='paging'/></session>",
@@ -220,9 +225,9 @@ mod tests {
         "<session xmlns='unisono:session:1' acknowledged='0' resume-for='60'>\
          <catch-up state='before' given='3' live-after='3' whole='3'/></session>",
         "<session xmlns='unisono:session:1' acknowledged='2' resume-for='60'><catch-up state='reading' \
-         shown-after='3' waiting-after='2' live-after='9' read='5' early='4'>3 4 5</catch-up>\
+         shown-after='3' waiting-after='2' live-after='9' read='5' newest='9' early='4'>3 4 5</catch-up>\
          <entry><presence xmlns='jabber:client' to='a@b.org/phone'/></entry>\
-         <entry behind='true'><message xmlns='jabber:client' to='a@b.org/phone'/></entry></session>",
+         <entry behind='8'><message xmlns='jabber:client' to='a@b.org/phone'/></entry></session>",
     ];
 
     fn read_back(text: &str) -> Option<Session> {

@@ -38,7 +38,7 @@ impl Page {
         self.results.iter().map(|(body, _)| body.as_str()).collect()
     }
 
-    fn id(&self, body: &str) -> &str {
+    pub(super) fn id(&self, body: &str) -> &str {
         &self.results.iter().find(|(known, _)| known == body).unwrap().1
     }
 

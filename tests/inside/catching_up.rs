@@ -332,18 +332,161 @@ async fn a_device_that_steps_back_while_its_log_is_read_misses_nothing() {
     alice.say("bob@example.org", "1").await;
     let bob = world.bind("bob", "phone").await;
     bob.send("<presence/>").await;
+    bob.send("<iq type='set' id='c'><enable xmlns='urn:xmpp:carbons:2'/></iq>").await;
     alice.say("bob@example.org", "2").await; // live, but the log is still being read
     bob.send("<presence type='unavailable'/>").await;
+    alice.say("bob@example.org", "2a").await; // a copy that has to wait for what came before it
+    assert_eq!(bob.bodies().await, [""; 0]);
     bob.send("<presence/>").await;
-    assert_eq!(bob.bodies().await, ["2"], "what came before its presence it pages");
+    assert_eq!(bob.bodies().await, ["2", "2a"], "what came before its presence it pages");
     alice.say("bob@example.org", "3").await;
     bob.send("<presence type='unavailable'/>").await;
     alice.say("bob@example.org", "4").await;
-    bob.send("<presence/>").await;
     assert_eq!(bob.bodies().await, ["3", "4"]);
+    bob.send("<presence/>").await;
+    assert_eq!(bob.bodies().await, [""; 0]);
     bob.away();
     let (_, health) = world.hub.doctor(&bob.session.cell).await.unwrap();
-    assert_eq!(health[0].gap, 4, "it did not page what was left to it");
+    assert_eq!(health[0].gap, 5, "it did not page what was left to it");
+}
+
+#[tokio::test]
+async fn what_was_left_to_page_is_not_had_because_nothing_came_since() {
+    for aside in ["<presence type='unavailable'/>", "<presence><priority>-1</priority></presence>"] {
+        let world = World::with(&["alice", "bob"]).await;
+        let alice = world.online("alice", "desk").await;
+        let bob = world.online("bob", "phone").await;
+        assert!(bob.page(&[], "").await.is_complete());
+        bob.away();
+        alice.say("bob@example.org", "1").await;
+        let bob = world.bind("bob", "phone").await;
+        bob.send("<presence/>").await;
+        bob.take().await;
+        for presence in [aside, "<presence/>"] {
+            bob.send(presence).await;
+            assert_eq!(bob.bodies().await, [""; 0]);
+        }
+        bob.away();
+        let (_, health) = world.hub.doctor(&bob.session.cell).await.unwrap();
+        assert_eq!(health[0].gap, 1, "{aside}");
+    }
+}
+
+#[tokio::test]
+async fn who_pages_while_it_is_not_there_is_not_sent_it_again() {
+    let world = World::with(&["alice", "bob"]).await;
+    let alice = world.online("alice", "desk").await;
+    let bob = world.bind("bob", "phone").await;
+    bob.send("<presence/>").await;
+    assert!(bob.page(&[], "").await.is_complete());
+    bob.send("<presence type='unavailable'/>").await;
+    alice.say("bob@example.org", "1").await;
+    assert_eq!(bob.page(&[], "").await.bodies(), ["1"]);
+    bob.send("<presence/>").await;
+    assert_eq!(bob.bodies().await, [""; 0]);
+}
+
+#[tokio::test]
+async fn who_begins_to_page_back_before_its_presence_is_sent_what_comes_then() {
+    let world = World::with(&["alice", "bob"]).await;
+    let alice = world.online("alice", "desk").await;
+    world.online("bob", "phone").await.away();
+    for body in ["1", "2", "3"] {
+        alice.say("bob@example.org", body).await;
+    }
+    let bob = world.bind("bob", "phone").await;
+    let last = bob.page(&[], "<before/><max>2</max>").await;
+    assert_eq!(last.bodies(), ["2", "3"]);
+    alice.say("bob@example.org", "4").await;
+    bob.send("<presence/>").await;
+    assert_eq!(bob.bodies().await, ["4"]);
+    let before = format!("<before>{}</before><max>2</max>", last.id("2"));
+    assert_eq!(bob.page(&[], &before).await.bodies(), ["1"]);
+    bob.away();
+    let (_, health) = world.hub.doctor(&bob.session.cell).await.unwrap();
+    assert_eq!(health[0].gap, 0);
+}
+
+#[tokio::test]
+async fn what_waited_and_came_tells_nothing_of_what_was_left_to_page() {
+    let world = World::with(&["alice", "bob"]).await;
+    let alice = world.online("alice", "desk").await;
+    let bob = world.online("bob", "phone").await;
+    assert!(bob.page(&[], "").await.is_complete());
+    bob.away();
+    alice.say("bob@example.org", "1").await;
+    alice.send("<message to='bob@example.org' type='chat'><body>off the record</body><no-permanent-store xmlns='urn:xmpp:hints'/></message>").await;
+    let bob = world.bind("bob", "phone").await;
+    let enabled = bob.nonza("<enable xmlns='urn:xmpp:sm:3' resume='true'/>").await;
+    let previous = enabled.write.first().unwrap().attr("id").unwrap().to_owned();
+    bob.send("<presence/>").await;
+    let taken: Vec<_> = bob.take().await;
+    let stanzas = taken.iter().filter(|element| !matches!(element.name(), "a" | "r")).count();
+    let world = world.crash().await;
+    let (_, resumed) = world.resume("bob", &previous, u32::try_from(stanzas).unwrap()).await;
+    assert!(resumed.is_none());
+    let cell = world.hub.account(&jid("bob")).await.unwrap().unwrap();
+    let (_, health) = world.hub.doctor(&cell).await.unwrap();
+    let phone = health.iter().find(|device| device.device.key == "phone").unwrap();
+    assert!(phone.gap > 0, "the first is not there");
+}
+
+#[tokio::test]
+async fn a_count_tells_of_all_that_was_sent_before_a_catch_up_and_in_earlier_ones() {
+    let world = World::with(&["alice", "bob"]).await;
+    let alice = world.online("alice", "desk").await;
+    world.online("bob", "phone").await.away();
+    alice.say("bob@example.org", "1").await;
+    let bob = world.bind("bob", "phone").await;
+    let enabled = bob.nonza("<enable xmlns='urn:xmpp:sm:3' resume='true'/>").await;
+    let previous = enabled.write.first().unwrap().attr("id").unwrap().to_owned();
+    bob.send("<presence/>").await;
+    let mut handled = 0;
+    for body in ["2", "3"] {
+        handled += bob.take().await.iter().filter(|element| !matches!(element.name(), "a" | "r")).count();
+        bob.send("<presence type='unavailable'/>").await;
+        alice.say("bob@example.org", body).await;
+        bob.send("<presence/>").await;
+    }
+    assert_eq!(bob.bodies().await, ["3"]); // of which its count does not tell
+    let world = world.crash().await;
+    world.resume("bob", &previous, u32::try_from(handled).unwrap()).await;
+    let bob = world.bind("bob", "phone").await;
+    bob.send("<presence/>").await;
+    assert_eq!(bob.bodies().await, ["3"]);
+}
+
+#[tokio::test]
+async fn what_no_log_has_keeps_its_place_among_what_is_caught_up_with() {
+    let world = World::with(&["alice", "bob"]).await;
+    let alice = world.online("alice", "desk").await;
+    world.online("bob", "phone").await.away();
+    alice.say("bob@example.org", "0").await;
+    let bob = world.bind("bob", "phone").await;
+    bob.send("<presence/>").await;
+    let unlogged = |body: &str| {
+        format!(
+            "<message to='bob@example.org' type='chat'><body>{body}</body><no-store xmlns='urn:xmpp:hints'/></message>"
+        )
+    };
+    alice.say("bob@example.org", "1").await;
+    alice.send(&unlogged("2")).await;
+    alice.send(&unlogged("3")).await;
+    alice.say("bob@example.org", "4").await;
+    alice.send(&unlogged("5")).await;
+    assert_eq!(bob.bodies().await, ["0", "1", "2", "3", "4", "5"]);
+}
+
+#[tokio::test]
+async fn a_device_is_not_sent_what_it_sent_to_another_of_its_account() {
+    let world = World::with(&["alice"]).await;
+    let desk = world.online("alice", "desk").await;
+    let phone = world.bind("alice", "phone").await;
+    phone.send("<iq type='set' id='c'><enable xmlns='urn:xmpp:carbons:2'/></iq>").await;
+    phone.say("alice@example.org/desk", "1").await;
+    assert_eq!(desk.bodies().await, ["1"]);
+    phone.send("<presence/>").await;
+    assert_eq!(phone.bodies().await, [""; 0]); // XEP-0280 §8
 }
 
 #[tokio::test]

@@ -297,6 +297,33 @@ async fn what_no_log_has_comes_back_when_its_session_ends() {
 }
 
 #[tokio::test]
+async fn what_somebody_has_does_not_come_back_when_another_session_ends() {
+    let world = World::with(&["alice", "bob"]).await;
+    let alice = world.online("alice", "desk").await;
+    let laptop = world.online("bob", "laptop").await;
+    let (phone, _) = world.managed("bob", "phone").await;
+    phone.lose_connection();
+    alice.send("<message to='bob@example.org' type='chat' id='m'><body>hush</body><no-store xmlns='urn:xmpp:hints'/></message>").await;
+    assert_eq!(laptop.bodies().await, ["hush"]);
+    world.pass(Duration::from_secs(601));
+    assert!(alice.take().await.iter().all(|element| element.attr("type") != Some("error")));
+}
+
+#[tokio::test]
+async fn two_devices_that_count_their_ids_are_both_heard() {
+    let world = World::with(&["alice", "bob"]).await;
+    let (desk, phone) = (world.online("alice", "desk").await, world.online("alice", "phone").await);
+    let bob = world.online("bob", "phone").await;
+    desk.say("bob@example.org", "1").await;
+    phone.say("bob@example.org", "1").await;
+    assert_eq!(bob.bodies().await, ["1", "1"]);
+    desk.lose_connection();
+    let desk = world.online("alice", "desk").await;
+    desk.say("bob@example.org", "1").await;
+    assert_eq!(bob.bodies().await, [""; 0]);
+}
+
+#[tokio::test]
 async fn a_flood_ends_a_session_that_nobody_reads() {
     let world = World::with(&["alice", "bob"]).await;
     let alice = world.online("alice", "desk").await;
