@@ -237,5 +237,8 @@ mod tests {
         let root = Root::of_this_checkout().unwrap();
         let rules: Rules = toml::from_str(&root.read(RULES).unwrap()).unwrap();
         assert!(rules.allows("a", "MIT OR Apache-2.0"));
+        assert!(rules.allows("webpki-roots", "CDLA-Permissive-2.0"));
+        assert!(!rules.allows("a", "CDLA-Permissive-2.0"));
+        assert!(!rules.allows("webpki-roots", "GPL-3.0"));
     }
 }

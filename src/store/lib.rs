@@ -17,7 +17,7 @@ use std::sync::Arc;
 use unisono_core::storage::{Store, StoreError};
 
 pub use memory::MemoryStore;
-pub use sql::{Look, SqlStore, look};
+pub use sql::{Look, PostgresUrl, SqlStore, SslMode, look};
 
 /// Opens a store: `sqlite:PATH` (created if it is not there), `postgres://…` or `memory:`. The databases need
 /// a tokio runtime, on which their writer runs from then on.

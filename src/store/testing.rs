@@ -13,6 +13,8 @@
 
 use std::fs;
 use std::io::Write as _;
+#[cfg(test)]
+use std::net::TcpListener;
 use std::os::unix::fs::{PermissionsExt as _, chown};
 use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
@@ -27,6 +29,9 @@ use sqlx::{AssertSqlSafe, Connection as _, PgConnection};
 /// The variable that names a server.
 pub const VARIABLE: &str = "UNISONO_TEST_POSTGRES";
 const START_TIMEOUT: Duration = Duration::from_secs(30);
+/// What a server with TLS has in its folder.
+const CERTIFICATE: &str = "server.pem";
+const KEY: &str = "server.key";
 
 /// A new, empty database, as a URL for [`open`](crate::open). `None`, and a line on the standard error, if
 /// there is no server to be had. A database on a server that we were given is left there.
@@ -50,9 +55,29 @@ pub(crate) struct OwnServer {
 
 #[cfg(test)]
 impl OwnServer {
-    /// `None` if there is no server installed.
+    /// `None`, and a line on the standard error, if there is no server installed.
     pub(crate) fn start() -> Option<Self> {
-        let (url, child) = start(&binaries()?, "-own").expect("the installed PostgreSQL starts");
+        Self::start_as("-own", None, &[])
+    }
+
+    /// The same with a port of 127.0.0.1. It speaks TLS there if it has a certificate and its key, as PEM. The URL is
+    /// `postgres://HOST:PORT/NAME` without any parameter, and its host can be replaced.
+    pub(crate) fn with_port(name: &str, certificate: Option<[&str; 2]>) -> Option<Self> {
+        let port = TcpListener::bind("127.0.0.1:0").and_then(|taken| taken.local_addr());
+        let port = port.expect("there is a free port").port();
+        let files = certificate.map(|[chain, key]| [(CERTIFICATE, chain), (KEY, key)]);
+        let mut server = Self::start_as(name, Some(port), files.as_ref().map_or(&[], |files| files))?;
+        server.url = format!("postgres://postgres@localhost:{port}/postgres");
+        Some(server)
+    }
+
+    fn start_as(name: &str, port: Option<u16>, files: &[(&str, &str)]) -> Option<Self> {
+        let Some(binaries) = binaries() else {
+            let news = "no PostgreSQL is installed; a test that needs a server of its own does nothing";
+            let _ = writeln!(std::io::stderr(), "{news}");
+            return None;
+        };
+        let (url, child) = start(&binaries, name, port, files).expect("the installed PostgreSQL starts");
         Some(Self { url, child })
     }
 
@@ -110,7 +135,7 @@ fn server() -> Option<&'static str> {
     let server = SERVER.get_or_init(|| {
         let named = std::env::var(VARIABLE).ok().map(|url| (url, None));
         let server = named.or_else(|| {
-            let (url, child) = start(&binaries()?, "").expect("the installed PostgreSQL starts");
+            let (url, child) = start(&binaries()?, "", None, &[]).expect("the installed PostgreSQL starts");
             Some((url, Some(child)))
         });
         let news = match &server {
@@ -147,34 +172,62 @@ fn binaries() -> Option<PathBuf> {
     })
 }
 
-/// Starts a server. A shell watches over it: when this process ends, its standard input ends, and it stops
+/// Starts a server, with a port of 127.0.0.1 if one is given, and with files in its folder: TLS, if those are
+/// [`CERTIFICATE`] and [`KEY`]. A shell watches over it: when this process ends, its standard input ends, and it stops
 /// the server and removes the folder.
-fn start(binaries: &Path, name: &str) -> std::io::Result<(String, Child)> {
+fn start(
+    binaries: &Path,
+    name: &str,
+    port: Option<u16>,
+    files: &[(&str, &str)],
+) -> std::io::Result<(String, Child)> {
     const WATCH: &str = r#"
-        "$1/initdb" -D "$2/data" -U postgres -A trust -E UTF8 --locale=C --no-sync >"$2/log" 2>&1 || exit 1
-        "$1/postgres" -D "$2/data" -k "$2" -c listen_addresses= -c fsync=off -c full_page_writes=off \
-            -c max_connections=300 >>"$2/log" 2>&1 </dev/null &
+        binaries=$1 folder=$2
+        shift 2
+        "$binaries/initdb" -D "$folder/data" -U postgres -A trust -E UTF8 --locale=C --no-sync \
+            >"$folder/log" 2>&1 || exit 1
+        "$binaries/postgres" -D "$folder/data" -k "$folder" -c fsync=off -c full_page_writes=off \
+            -c max_connections=300 "$@" >>"$folder/log" 2>&1 </dev/null &
         server=$!
         trap '' INT TERM HUP
         cat >/dev/null
         kill -QUIT $server
         kill -CONT $server
         wait $server
-        rm -rf "$2"
+        rm -rf "$folder"
     "#;
+    let addresses = if port.is_some() { "127.0.0.1" } else { "" };
+    let port = port.unwrap_or(5432).to_string();
+    let mut settings = vec![format!("listen_addresses={addresses}"), format!("port={port}")];
+    if files.iter().any(|(name, _)| *name == CERTIFICATE) {
+        let (certificate, key) =
+            (format!("ssl_cert_file=../{CERTIFICATE}"), format!("ssl_key_file=../{KEY}"));
+        settings.extend(["ssl=on".to_owned(), certificate, key]);
+    }
     let folder = std::env::temp_dir().join(format!("unisono-postgres-{}{name}", id()));
     fs::create_dir(&folder)?;
     fs::set_permissions(&folder, fs::Permissions::from_mode(0o700))?;
     let mut command = Command::new("/bin/sh");
     command.args(["-c", WATCH, "sh"]).arg(binaries).arg(&folder).current_dir("/").process_group(0);
+    command.args(settings.iter().flat_map(|setting| ["-c", setting]));
     command.stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::null());
+    let mut owned = vec![folder.clone()];
+    for (name, text) in files {
+        let file = folder.join(name);
+        fs::write(&file, text)?;
+        fs::set_permissions(&file, fs::Permissions::from_mode(0o600))?;
+        owned.push(file);
+    }
     // PostgreSQL refuses to run as root.
     if let Some((user, group)) = other_user() {
-        chown(&folder, Some(user), Some(group))?;
+        for path in &owned {
+            chown(path, Some(user), Some(group))?;
+        }
         command.uid(user).gid(group);
     }
     let mut child = command.spawn()?;
-    let is_ready = || Command::new(binaries.join("pg_isready")).arg("-q").arg("-h").arg(&folder).status();
+    let is_ready =
+        || Command::new(binaries.join("pg_isready")).args(["-q", "-p", &port, "-h"]).arg(&folder).status();
     let until = Instant::now() + START_TIMEOUT;
     while !is_ready()?.success() {
         let has_ended = child.try_wait()?.is_some();

@@ -3,13 +3,15 @@
 use sqlx::error::DatabaseError;
 use unisono_core::storage::StoreError;
 
+use super::tls;
+
 /// The error that a reader sees. The text is for the log and may quote the database.
 pub(super) fn read_error(error: sqlx::Error) -> StoreError {
     match error {
         sqlx::Error::ColumnDecode { .. } | sqlx::Error::Decode(_) | sqlx::Error::RowNotFound => {
             StoreError::Corrupt(error.to_string())
         }
-        error => StoreError::Unavailable(error.to_string()),
+        error => StoreError::Unavailable(tls::told(&error).unwrap_or_else(|| error.to_string())),
     }
 }
 

@@ -20,6 +20,7 @@ mod migrations;
 mod names;
 mod page;
 mod plan;
+mod postgres_url;
 mod purge;
 mod queue;
 mod recovery;
@@ -29,6 +30,7 @@ mod sessions;
 mod tail;
 #[cfg(test)]
 mod tests;
+mod tls;
 mod writer;
 
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
@@ -48,6 +50,7 @@ use tail::Tail;
 use writer::Writer;
 
 pub use look::{Look, look};
+pub use postgres_url::{PostgresUrl, SslMode};
 
 /// A store on SQLite or PostgreSQL. Dropped without [`SqlStore::close`] it ends like a crash: what is not
 /// durable is gone.
