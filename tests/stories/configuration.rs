@@ -24,6 +24,10 @@ async fn a_wrong_configuration_is_told_with_its_line() {
         ("[server\n", vec!["unisono.toml:1"]),
         ("[listen]\nstarttls = [\"here\"]\n", vec!["unisono.toml:2", "listen.starttls"]),
         ("[metrics]\nlisten = \"192.0.2.1:9\"\n", vec!["unisono.toml:2", "metrics.listen"]),
+        (
+            "[store]\nurl = \"postgres://192.0.2.1/unisono?sslmode=disable\"\n",
+            vec!["unisono.toml:2", "store.url", "sslmode=disable", "sslmode=verify-full"],
+        ),
     ] {
         let end = start(text).await;
         let error = String::from_utf8(end.stderr).unwrap();

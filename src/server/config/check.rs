@@ -25,6 +25,7 @@ const BYTES_PER_SECOND_MIN: Size = STANZA_BYTES_MIN;
 pub(crate) fn problems(config: &Config, places: &Places) -> Vec<Problem> {
     let mut checks = Checks { places, problems: Vec::new() };
     checks.domains(config);
+    checks.store(config);
     checks.listeners(config);
     checks.certificates(config);
     checks.limits(config);
@@ -49,6 +50,11 @@ impl Checks<'_> {
         let domains = &config.server.domains;
         self.require(!domains.is_empty(), "server.domains", || "at least one domain is needed".to_owned());
         self.unique(domains, "server.domains");
+    }
+
+    fn store(&mut self, config: &Config) {
+        let problem = config.store.url.problem();
+        self.require(problem.is_none(), "store.url", || problem.unwrap_or_default());
     }
 
     fn listeners(&mut self, config: &Config) {

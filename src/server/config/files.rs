@@ -20,6 +20,11 @@ pub(crate) fn problems(config: &Config, places: &Places) -> Vec<Problem> {
             }
         }
     }
+    for file in config.store.url.files() {
+        if let Err(message) = readable(&file) {
+            problems.push(places.problem("store.url", &message));
+        }
+    }
     if let Err(message) = writable_directory(&config.server.data_dir) {
         problems.push(places.problem("server.data_dir", &message));
     }

@@ -50,6 +50,10 @@ section! {
     Store {
         /// "sqlite:FILE" (a relative file is in data_dir) or "postgres://USER:PASSWORD@HOST/DATABASE".
         /// A file that holds a password should be readable for the server alone.
+        /// A HOST that is another machine is spoken to with TLS alone, and has to show a certificate for HOST by a
+        /// public authority of the list that this program is built with; the list of this machine does not count.
+        /// "?sslrootcert=/PATH/ca.pem" at the end of the URL trusts an authority of your own too. With
+        /// "?sslmode=require" any certificate will do. "disable", "allow" and "prefer" are for this machine alone.
         url: StoreUrl = StoreUrl::Sqlite("unisono.db".into());
     }
 }

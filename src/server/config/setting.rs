@@ -218,11 +218,11 @@ impl Text for StoreUrl {
     const MAY_SHOW: bool = false; // a password may stand in it
 
     fn parse(text: &str, _: &Path) -> Result<Self, String> {
-        StoreUrl::new(text).map_err(str::to_owned)
+        StoreUrl::new(text)
     }
 
     fn text(&self) -> String {
-        self.expose()
+        self.written()
     }
 }
 

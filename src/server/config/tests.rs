@@ -64,7 +64,7 @@ fn every_kind_of_value_is_read() {
     let domains: Vec<_> = config.server.domains.iter().map(Domain::as_str).collect();
     assert_eq!(domains, ["example.org", "chat.example.org"]);
     assert_eq!(config.server.data_dir, Path::new("/etc/x/data"));
-    assert_eq!(config.store.url.expose(), "postgres://unisono@db/unisono");
+    assert_eq!(config.store.url.expose(), "postgres://unisono@db/unisono?sslmode=verify-full");
     assert_eq!(config.listen.starttls.len(), 2);
     assert_eq!(config.listen.direct_tls, []);
     assert_eq!(config.limits.stanza_bytes, Size::kib(64));
@@ -168,6 +168,17 @@ fn each_mistake_is_named_with_its_line() {
             "[store]\nurl = \"mysql://me:geheim@db/x\"",
             "unisono.toml:2: store.url: the value is not \"sqlite:FILE\" or \
              \"postgres://USER@HOST/DATABASE\"",
+        ),
+        (
+            "[store]\nurl = \"postgres://me:geheim@db/x?sslmode=of\"",
+            "unisono.toml:2: store.url: the value is not \"sqlite:FILE\" or \
+             \"postgres://USER@HOST/DATABASE\": unknown value \"of\" for `ssl_mode`",
+        ),
+        (
+            "[store]\nurl = \"postgres://me:geheim@db/x?sslmode=prefer\"",
+            "unisono.toml:2: store.url: sslmode=prefer lets passwords and messages go to another machine in the \
+             clear; write sslmode=verify-full, with sslrootcert=/PATH for an authority of your own, or use a Unix \
+             socket or localhost",
         ),
         (
             "[login]\nmechanisms = [\"SCRAM-SHA-256-PLUS\"]",
@@ -349,13 +360,15 @@ fn files_that_the_configuration_names_are_looked_at() {
     let file = folder.path().join("unisono.toml");
     std::fs::write(folder.path().join("plain"), "").unwrap();
     let text = "[server]\ndata_dir = \"plain/data\"\n\
-                [[tls.certificate]]\ncert = \"plain\"\nkey = \"none\"\n";
+                [[tls.certificate]]\ncert = \"plain\"\nkey = \"none\"\n\
+                [store]\nurl = \"postgres://db/d?sslrootcert=/none/ca.pem\"\n";
     std::fs::write(&file, text).unwrap();
     let error = load(Some(&file), &[]).unwrap().check_files().unwrap_err().to_string();
     let (file, folder) = (file.display(), folder.path().display());
     let want = format!(
         "{file}:2: server.data_dir: {folder}/plain is not a directory\n\
-         {file}:5: tls.certificate.key: there is no file {folder}/none"
+         {file}:5: tls.certificate.key: there is no file {folder}/none\n\
+         {file}:7: store.url: there is no file /none/ca.pem"
     );
     assert_eq!(error, want);
 }
