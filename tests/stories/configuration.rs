@@ -3,8 +3,15 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::process::Output;
+use std::time::Duration;
+
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::TcpListener;
+use tokio::time::timeout;
 
 use crate::harness::{Database, Server, command, output};
+
+const PATIENCE: Duration = Duration::from_secs(60);
 
 /// Runs the server with a configuration that is wrong.
 async fn start(text: &str) -> Output {
@@ -56,6 +63,38 @@ async fn a_configuration_that_does_not_fit_the_machine_stops_the_start() {
         assert!(!end.status.success(), "{text}");
         let line = error.lines().find(|line| line.starts_with("error: "));
         assert!(line.is_some_and(|line| line.contains(want)), "{text}: {error}");
+    }
+}
+
+/// A name of this machine that is not `localhost` is taken for another machine.
+#[tokio::test]
+async fn a_database_server_on_another_machine_that_offers_no_tls_is_told_nothing() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("postgres://me:geheim@127.1:{}/unisono", listener.local_addr().unwrap().port());
+    let folder = tempfile::tempdir().unwrap();
+    let text = format!(
+        "[store]\nurl = \"{url}\"\n[metrics]\nlisten = \"off\"\n\
+         [listen]\nstarttls = [\"127.0.0.1:0\"]\ndirect_tls = []\n"
+    );
+    std::fs::write(folder.path().join("unisono.toml"), text).unwrap();
+    for words in [&["serve"][..], &["check"], &["user", "list"]] {
+        let mut command = command(folder.path());
+        command.args(words);
+        let database = async {
+            let (mut stream, _) = listener.accept().await.unwrap();
+            let mut request = [0; 8];
+            stream.read_exact(&mut request).await.unwrap();
+            stream.write_all(b"N").await.unwrap(); // no TLS here: go on as you are
+            let more = stream.read(&mut [0; 64]).await.unwrap();
+            (request, more)
+        };
+        let both = async { tokio::join!(output(command, ""), database) };
+        let (end, (request, more)) = timeout(PATIENCE, both).await.expect("the database is asked");
+        let said = [end.stdout, end.stderr].map(|said| String::from_utf8(said).unwrap()).concat();
+        assert!(!end.status.success(), "{words:?}: {said}");
+        assert!(said.contains("the database server offers no TLS"), "{words:?}: {said}");
+        // SSLRequest of PostgreSQL's protocol, and not a byte behind the answer.
+        assert_eq!((request, more), ([0, 0, 0, 8, 4, 210, 22, 47], 0), "{words:?}");
     }
 }
 

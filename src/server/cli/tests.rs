@@ -313,6 +313,8 @@ fn a_file_with_a_password_is_for_its_owner_alone() {
     let report = place.run(&init).unwrap();
     assert_eq!(mode(), 0o600);
     assert!(!report.text.contains("geheim"), "{}", report.text);
+    let written = fs::read_to_string(&file).unwrap();
+    assert!(written.contains("\nurl = \"postgres://me:geheim@db/unisono\"\n"), "{written}");
     // Also where the file was there, open to all.
     fs::set_permissions(&file, fs::Permissions::from_mode(0o644)).unwrap();
     place.run(&init).unwrap();
