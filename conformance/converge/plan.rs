@@ -323,7 +323,9 @@ impl Author {
     fn step_aside(&mut self) -> bool {
         let may = |kind: Kind, place| kind != Kind::Carbons && place == Place::Online;
         let Some(by) = self.find(may) else { return false };
-        let presence = if self.random.percent(60) { Presence::Unavailable } else { Presence::Negative };
+        // Copies reach a negative priority at once, and may overtake what waits for a better one.
+        let may_be_negative = !self.part_kind(by).has_carbons() && self.random.percent(50);
+        let presence = if may_be_negative { Presence::Negative } else { Presence::Unavailable };
         self.step(Step::Show { by, presence });
         self.after(6, Step::Show { by, presence: Presence::Available });
         true
