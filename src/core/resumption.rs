@@ -1,9 +1,9 @@
 //! A broken session goes on with another connection, or its client learns what became of it (XEP-0198 §5).
 
-use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::sync::{Arc, MutexGuard};
 
-use crate::account::Cell;
+use crate::account::{Account, Cell};
 use crate::binding::link;
 use crate::hub::{Connection, Hub, SessionRef};
 use crate::ids::{SessionId, Ticket};
@@ -74,8 +74,9 @@ impl Hub {
             Some((id, whose)) if whose == cell.id.0 => SessionId(id),
             Some(_) | None => return Err(NotResumed::Over(None)),
         };
+        let mut is_counted = false;
         loop {
-            match self.take_up(&cell, id, handled, connection.clone()) {
+            match self.take_up(&cell, id, handled, &mut is_counted, connection.clone()) {
                 TakenUp::Session(session, ours) => return Ok(Resumed { session, handled: ours }),
                 TakenUp::Waits(ticket) => self.store.wait(ticket).await,
                 TakenUp::Wrong(ours) => return Err(NotResumed::Over(Some(ours))),
@@ -87,7 +88,15 @@ impl Hub {
         }
     }
 
-    fn take_up(&self, cell: &Arc<Cell>, id: SessionId, handled: u32, connection: Connection) -> TakenUp {
+    /// One try. `is_counted`: in an earlier one, the client's count was heard and stored.
+    fn take_up(
+        &self,
+        cell: &Arc<Cell>,
+        id: SessionId,
+        handled: u32,
+        is_counted: &mut bool,
+        connection: Connection,
+    ) -> TakenUp {
         let mut account = cell.lock();
         if !account.admits_login(connection.number) {
             return TakenUp::Nothing;
@@ -122,12 +131,25 @@ impl Hub {
         }
         // A count above what was sent means that this is not the client we spoke with.
         let Ok(covers) = session.outbox.acknowledge(handled) else { return TakenUp::Wrong(ours) };
-        if covers.is_some() {
+        if !std::mem::replace(is_counted, true) {
             let device = session.device;
             self.move_cursor(&mut account, device, covers);
-            // The client is not going to tell its count again, whatever happens to the server.
+            // The client is not going to tell its count again, whatever happens to the server. It may have told it on
+            // the connection that broke, too.
             return TakenUp::Waits(account.store_moved(|commit| self.store.submit(commit)));
         }
+        self.hand_over(cell, account, id, connection, ours)
+    }
+
+    /// Gives the session to another connection.
+    fn hand_over(
+        &self,
+        cell: &Arc<Cell>,
+        mut account: MutexGuard<'_, Account>,
+        id: SessionId,
+        connection: Connection,
+        ours: u32,
+    ) -> TakenUp {
         let Some(session) = account.session_mut(id) else { return TakenUp::Nothing };
         // A connection that is still there is a dead one, or another client's: it has to go.
         session.wake();

@@ -457,6 +457,22 @@ async fn what_a_device_had_when_it_resumed_is_known_after_a_crash() {
 }
 
 #[tokio::test]
+async fn a_session_is_not_resumed_before_the_count_that_was_told_on_its_last_connection_is_stored() {
+    let world = World::with(&["alice", "bob"]).await;
+    let alice = world.online("alice", "desk").await;
+    let (phone, id) = world.managed("bob", "phone").await;
+    alice.say("bob@example.org", "1").await;
+    assert_eq!(phone.bodies().await, ["1"]);
+    world.store.hold();
+    phone.acknowledge(1).await;
+    phone.lose_connection();
+    let moment = Duration::from_millis(20);
+    assert!(tokio::time::timeout(moment, world.resume("bob", &id, 1)).await.is_err());
+    world.store.release();
+    assert!(world.resume("bob", &id, 1).await.1.is_some());
+}
+
+#[tokio::test]
 async fn a_count_that_came_too_late_is_known_after_the_next_crash() {
     let world = World::with(&["alice", "bob"]).await;
     let alice = world.online("alice", "desk").await;
