@@ -66,6 +66,7 @@ pub(super) struct Seen<'a> {
 /// A session of a device, over all its connections.
 #[derive(Debug, Default)]
 pub(super) struct Session {
+    pub(super) began: Moment,
     pub(super) established: Option<Moment>,
     /// It was taken up again then.
     pub(super) resumed: Vec<Moment>,
@@ -304,7 +305,7 @@ impl<'a> View<'a> {
             Fact::Connected => self.is_bound = false,
             Fact::Bound => {
                 self.is_bound = true;
-                self.sessions.push(Session::default());
+                self.sessions.push(Session { began: moment, ..Session::default() });
             }
             Fact::CaughtUp => self.caught_up.push(moment),
             Fact::Saw(sight) => {

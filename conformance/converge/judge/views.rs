@@ -75,8 +75,8 @@ impl Reaches {
     /// Whether a device of this kind may have missed what stands at this position.
     fn is_excused(&self, kind: Kind, view: &View<'_>, letter: &Letter<'_>, position: usize) -> bool {
         // Who pages reads what was there before it, nobody else is owed that.
-        let first = view.sessions.first().and_then(|session| session.established);
-        if !kind.pages() && first.is_some_and(|established| letter.first_sent < established) {
+        let first = view.sessions.first().map(|session| session.established.unwrap_or(session.began));
+        if !kind.pages() && first.is_some_and(|first| letter.first_sent < first) {
             return true;
         }
         if !matches!(kind, Kind::Carbons | Kind::Legacy) {
