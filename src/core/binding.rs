@@ -327,22 +327,28 @@ impl Hub {
         }
     }
 
-    /// What a device sent cannot be taken, for the store cannot be read. It is not counted, so that the device sends it
-    /// again, and as nothing that comes after it may be counted either, the connection ends.
-    pub(crate) fn cannot_take(self: &Arc<Self>, session: &SessionRef, error: &StoreError) {
-        tracing::error!(jid = %session.jid, %error, "cannot take what a device sends, its connection ends");
+    /// What a device sent cannot be taken, for the store cannot be read. If the device counts stanzas and time may help,
+    /// this one is not counted, so that it comes again; and as nothing that comes after it may be counted either, the
+    /// connection ends. Else the sender is told.
+    pub(crate) fn cannot_take(
+        self: &Arc<Self>,
+        session: &SessionRef,
+        error: StoreError,
+    ) -> Result<Ticket, StanzaError> {
         let waker = {
             let account = session.cell.lock();
             if !account.is_live(session) {
-                return;
+                return Ok(Ticket::NONE);
             }
-            account.session(session.id).and_then(Session::waker)
+            account.session(session.id).filter(|found| found.is_managed()).and_then(Session::waker)
         };
+        let waker = waker.filter(|_| matches!(error, StoreError::Unavailable(_)));
+        let Some(waker) = waker else { return Err(error.into()) };
+        tracing::error!(jid = %session.jid, %error, "cannot take what a device sends, its connection ends");
         self.give_reason(session.connection, StreamCondition::InternalServerError);
         self.let_go(session);
-        if let Some(waker) = waker {
-            waker.wake();
-        }
+        waker.wake();
+        Ok(Ticket::NONE)
     }
 
     /// The connection broke. A resumable session waits for another one.
@@ -456,7 +462,7 @@ impl Hub {
         }
         session.wake();
         self.announce_leave(cell, &leave);
-        self.bounce(cell, &session);
+        self.bounce(&session);
     }
 
     /// A device that was served and never asked for its archive does not page it any more: another client has its
@@ -474,15 +480,10 @@ impl Hub {
     }
 
     /// What reached nobody and no log has is answered, so that who sent it does not wait for ever (XEP-0198 §4).
-    fn bounce(&self, cell: &Cell, session: &Session) {
-        let has_others = cell.lock().sessions().any(Session::is_for_all);
-        for entry in session.unlogged() {
+    fn bounce(&self, session: &Session) {
+        for entry in session.unlogged().filter(|entry| !entry.shared) {
             let Some(element) = entry.element() else { continue };
             let kind = element.attr("type").unwrap_or_default();
-            let is_named = element.attr("to").is_some_and(|to| to.contains('/'));
-            if has_others && !is_named {
-                continue;
-            }
             let condition = match element.name() {
                 "iq" if matches!(kind, "get" | "set") => Condition::RecipientUnavailable,
                 "message"

@@ -108,7 +108,7 @@ impl Hub {
                 let form = missed_form(&self.registry, &account, session, entry)?;
                 let LogEntry { position, record, .. } = entry.clone();
                 let item = Item::Logged { position, record: Some(record), form, late: true };
-                Some(Entry { item, ticket: Ticket::NONE, covers: covers(position) })
+                Some(Entry { covers: covers(position), ..Entry::new(item, Ticket::NONE) })
             })
             .collect();
         let last = page.entries.last().map(|entry| entry.position);
@@ -187,7 +187,7 @@ impl Session {
     /// client may not have.
     fn number_stretch(&mut self, entries: &[Entry]) -> Option<String> {
         // What is left to page lies before it, so that to have it tells nothing.
-        if !self.is_managed() || entries.iter().all(|entry| entry.covers.is_none()) {
+        if !self.is_managed() || entries.iter().any(|entry| entry.covers.is_none()) {
             return None;
         }
         self.release();
@@ -195,7 +195,7 @@ impl Session {
         let acknowledged = self.outbox.acknowledged();
         let stretches = &mut self.management.as_mut()?.stretches;
         stretches.retain(|(first, positions)| !has_whole(acknowledged, *first, positions.len()));
-        stretches.push((first, entries.iter().filter_map(Entry::position).collect()));
+        stretches.push((first, entries.iter().filter_map(|entry| entry.covers).collect()));
         Some(write_stretches(stretches))
     }
 

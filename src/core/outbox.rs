@@ -79,12 +79,19 @@ pub struct Entry {
     pub ticket: Ticket,
     /// When the device acknowledges this entry, it has all of the log up to here.
     pub covers: Option<LogPosition>,
+    /// Others were given it as well: if this device is not, nobody has to be told.
+    pub shared: bool,
 }
 
 impl Entry {
     /// A stanza that waits for nothing.
     pub fn stanza(element: Element) -> Self {
-        Self { item: Item::Stanza { element, to: None }, ticket: Ticket::NONE, covers: None }
+        Self::new(Item::Stanza { element, to: None }, Ticket::NONE)
+    }
+
+    /// One that waits for a commit.
+    pub fn new(item: Item, ticket: Ticket) -> Self {
+        Self { item, ticket, covers: None, shared: false }
     }
 
     /// About what the entry takes in memory, but for what the log can give back.
@@ -423,9 +430,16 @@ mod tests {
     )]
     use super::*;
 
+    /// An entry that holds no content.
+    fn emptied(n: i64) -> Entry {
+        let position = LogPosition(n);
+        let item = Item::Logged { position, record: None, form: Form::Original, late: false };
+        Entry { covers: Some(position), ..Entry::new(item, Ticket::NONE) }
+    }
+
     fn entry(ticket: u64, covers: i64) -> Entry {
         let item = Item::Text(format!("<message id='{covers}'/>").into());
-        Entry { item, ticket: Ticket(ticket), covers: Some(LogPosition(covers)) }
+        Entry { covers: Some(LogPosition(covers)), ..Entry::new(item, Ticket(ticket)) }
     }
 
     fn write_all(outbox: &mut Outbox, durable: u64) -> usize {
@@ -508,12 +522,7 @@ mod tests {
 
     #[test]
     fn content_that_the_log_has_is_asked_for_again() {
-        let at = |n| Entry {
-            item: Item::Logged { position: LogPosition(n), record: None, form: Form::Original, late: false },
-            ticket: Ticket::NONE,
-            covers: Some(LogPosition(n)),
-        };
-        let mut outbox = Outbox::restore(0, vec![at(1), at(2)]);
+        let mut outbox = Outbox::restore(0, vec![emptied(1), emptied(2)]);
         outbox.rewind();
         let Next::Read(asked) = outbox.next(Ticket(0)) else { panic!("wants to read") };
         assert_eq!(asked, [LogPosition(1), LogPosition(2)]);
@@ -533,12 +542,7 @@ mod tests {
 
     #[test]
     fn bytes_are_right_through_refills_and_acknowledgements() {
-        let at = |n| Entry {
-            item: Item::Logged { position: LogPosition(n), record: None, form: Form::Original, late: false },
-            ticket: Ticket::NONE,
-            covers: Some(LogPosition(n)),
-        };
-        let mut outbox = Outbox::restore(0, (1..=3).map(at).collect());
+        let mut outbox = Outbox::restore(0, (1..=3).map(emptied).collect());
         outbox.rewind();
         let before = outbox.bytes();
         let Next::Read(asked) = outbox.next(Ticket(0)) else { panic!("wants to read") };

@@ -96,10 +96,10 @@ impl Hub {
                 Ok(Some(cell)) => Recipient::Account(cell),
                 // RFC 6121 §8.5.1: an account that does not exist looks like one that takes nothing.
                 Ok(None) => Recipient::Nobody(Condition::ServiceUnavailable),
-                Err(error) => {
-                    hub.cannot_take(&origin, &error);
-                    return Ticket::NONE;
-                }
+                Err(error) => match hub.cannot_take(&origin, error) {
+                    Ok(ticket) => return ticket,
+                    Err(error) => Recipient::Nobody(error.condition),
+                },
             };
             hub.send_message(&origin, message, &recipient)
         }))
@@ -228,7 +228,7 @@ impl Hub {
         let keeps_cursor = account.has_waiting_for(origin.id);
         if let Some(session) = account.session_mut(origin.id) {
             for item in before {
-                session.queue(Entry { item, ticket, covers: None }, &self.registry.filter);
+                session.queue(Entry::new(item, ticket), &self.registry.filter);
             }
             if let Some(upto) = covers {
                 session.paged_archive(upto, !keeps_cursor);
@@ -236,7 +236,7 @@ impl Hub {
             let covers = covers.filter(|_| !keeps_cursor);
             session.queue(Entry { ticket, covers, ..Entry::stanza(result) }, &self.registry.filter);
             for item in after {
-                session.queue(Entry { item, ticket, covers: None }, &self.registry.filter);
+                session.queue(Entry::new(item, ticket), &self.registry.filter);
             }
         }
         self.wake_when_settled(&mut account, ticket);

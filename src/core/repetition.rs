@@ -47,8 +47,8 @@ impl Recent {
     }
 
     /// Whether a message with this fingerprint came by another connection. On one connection nothing is repeated, so
-    /// equal messages are meant. So they are where `is_there` knows that other connection: who has it lost nothing, and
-    /// only counts its ids as this one does.
+    /// equal messages are meant. So they are where `is_there` knows the other session and its connection: that client
+    /// knows what arrived, and this one only counts its ids as that one does.
     pub(crate) fn repeats(
         &self,
         fingerprint: i64,

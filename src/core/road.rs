@@ -246,10 +246,11 @@ impl Road<'_> {
         ticket
     }
 
-    /// Whether this was taken before, by a connection that is no more.
+    /// Whether this was taken before, from a device that is no more there, or lost its connection since.
     fn repeats(&self, sender: &Account, fingerprint: i64) -> bool {
         let is_there = |session, connection| {
-            sender.session(session).and_then(Session::connection_number) == Some(connection)
+            let current = sender.session(session).and_then(Session::connection_number);
+            current.is_some_and(|current| session != self.origin.id || current == connection)
         };
         sender.recent.repeats(fingerprint, self.origin.connection, is_there)
     }
@@ -383,11 +384,12 @@ impl Road<'_> {
             self.pass_over(account, &entry, copies);
         }
         let owner = (account.id, account.jid.clone());
+        let shared = copies.iter().filter(|(_, form)| *form == Form::Original).count() > 1;
         for (id, form) in copies {
             let Some(session) = account.session_mut(*id) else { continue };
             let entry = match position {
                 Some(position) => logged(record, position, *form, ticket, session),
-                None if *form == Form::Original => Entry { ticket, ..Entry::stanza(self.element()) },
+                None if *form == Form::Original => Entry { ticket, shared, ..Entry::stanza(self.element()) },
                 None => Entry { ticket, ..Entry::stanza(self.hub.live_copy(record, *form, &owner, session)) },
             };
             session.queue(entry, &self.hub.registry.filter);
@@ -515,7 +517,7 @@ pub(crate) fn logged(
     session: &Session,
 ) -> Entry {
     let item = Item::Logged { position, record: Some(record.clone()), form, late: !session.is_connected() };
-    Entry { item, ticket, covers: Some(position) }
+    Entry { covers: Some(position), ..Entry::new(item, ticket) }
 }
 
 /// RFC 6121 §8.5: whether a session is one that the message is meant for. `resource` is the one it names, if

@@ -242,7 +242,7 @@ impl Hub {
         for session in account.sessions.iter_mut().filter(|session| session.interested) {
             let to = Some(session.jid.clone());
             let item = crate::outbox::Item::Stanza { element: element.clone(), to };
-            session.queue(Entry { item, ticket, covers: None }, &self.registry.filter);
+            session.queue(Entry::new(item, ticket), &self.registry.filter);
         }
         self.wake_if_durable(account, ticket);
         ticket
@@ -253,7 +253,7 @@ impl Hub {
         let iq = iq.to_builder().attr("id", format!("push-{}", self.draw_id())).build();
         for session in account.sessions.iter_mut().filter(|session| session.follows(ns)) {
             let item = crate::outbox::Item::Stanza { element: iq.clone(), to: Some(session.jid.clone()) };
-            session.queue(Entry { item, ticket, covers: None }, &self.registry.filter);
+            session.queue(Entry::new(item, ticket), &self.registry.filter);
         }
         self.wake_if_durable(account, ticket);
     }

@@ -476,7 +476,7 @@ impl Session {
     /// The device is shown the archive from its end on, which is here: what is recorded from now on is on no page.
     pub(crate) fn pages_back(&mut self, end: LogPosition) {
         if let CatchUp::Before(before) = &mut self.catch_up {
-            before.live_after = before.live_after.max(Some(end));
+            before.live_after.get_or_insert(end);
         }
     }
 
@@ -562,12 +562,18 @@ fn is_full<'a>(entries: impl IntoIterator<Item = &'a Entry>, bytes_max: usize) -
     count >= HELD_MAX || bytes > bytes_max / 4
 }
 
-/// Whether an entry is a message or a request of somebody else.
+/// Whether an entry is a message or a request of somebody else, be it in a copy.
 fn is_from_another(entry: &Entry, own: &FullJid) -> bool {
     let Item::Stanza { element, .. } = &entry.item else { return false };
-    let from = element.attr("from").and_then(|from| from.parse::<Jid>().ok());
-    let is_person = from.is_some_and(|from| from.local().is_some() && from.to_bare() != own.bare());
-    is_person && matches!(element.name(), "message" | "iq")
+    let Some(from) = element.attr("from").and_then(|from| from.parse::<Jid>().ok()) else { return false };
+    let is_ours = from.to_bare() == own.bare();
+    from.local().is_some()
+        && match element.name() {
+            "message" => from.resource().is_none_or(|resource| !is_ours || resource != own.resource()),
+            // What the account itself answers depends on nothing.
+            "iq" => !is_ours || from.resource().is_some_and(|resource| resource != own.resource()),
+            _ => false,
+        }
 }
 
 /// What makes two held stanzas replace each other: kind and sender.

@@ -11,7 +11,7 @@ use crate::extension::Registry;
 use crate::ids::{LogPosition, Ticket};
 use crate::jid::{BareJid, Jid};
 use crate::outbox::{Entry, Form, Item, Outbox};
-use crate::session::{Before, CatchUp, Link, Management, Replay, Session};
+use crate::session::{ArchiveUse, Before, CatchUp, Link, Management, Replay, Session};
 use crate::stanza::{CLIENT_SCOPE, OUR_LIMITS, Stanza};
 use crate::storage::SessionRecord;
 
@@ -36,6 +36,7 @@ pub(crate) fn write(session: &Session) -> String {
         .attr("resume-for", resume_for.to_string())
         .attr_opt("interested", flag(session.interested))
         .attr_opt("carbons", flag(session.wants_carbons()))
+        .attr_opt("archive", write_use(session.archive_use))
         .attr_opt("follows", Some(session.follows.join(" ")).filter(|all| !all.is_empty()))
         .attr_opt("questions", Some(join(&session.questions)).filter(|all| !all.is_empty()))
         .child(write_catch_up(&session.catch_up).text(stretches).build())
@@ -45,6 +46,19 @@ pub(crate) fn write(session: &Session) -> String {
         .children(behind)
         .build()
         .to_string_in(&CLIENT_SCOPE)
+}
+
+fn write_use(archive_use: ArchiveUse) -> Option<&'static str> {
+    match archive_use {
+        ArchiveUse::Unknown => None,
+        ArchiveUse::Expected => Some("expected"),
+        ArchiveUse::Asked => Some("asked"),
+    }
+}
+
+fn read_use(saved: Option<&str>) -> ArchiveUse {
+    let all = [ArchiveUse::Expected, ArchiveUse::Asked];
+    all.into_iter().find(|archive_use| write_use(*archive_use) == saved).unwrap_or(ArchiveUse::Unknown)
 }
 
 fn write_catch_up(catch_up: &CatchUp) -> ElementBuilder {
@@ -105,7 +119,9 @@ fn split<T: FromStr>(text: Option<&str>) -> impl Iterator<Item = T> {
 
 fn write_entry(entry: &Entry) -> ElementBuilder {
     let covers = entry.covers.map(|position| position.0.to_string());
-    let builder = Element::builder("entry", NS).attr_opt("covers", covers.as_deref());
+    let shared = entry.shared.then_some("true");
+    let builder =
+        Element::builder("entry", NS).attr_opt("covers", covers.as_deref()).attr_opt("shared", shared);
     match &entry.item {
         Item::Logged { position, form, .. } => {
             let form = match form {
@@ -143,6 +159,7 @@ pub(crate) fn read(
     let flag = |name| saved.attr(name) == Some("true");
     session.interested = flag("interested");
     session.set_carbons(flag("carbons"));
+    session.archive_use = read_use(saved.attr("archive"));
     let follows = saved.attr("follows").unwrap_or_default().split(' ');
     session.follows = follows.filter_map(|ns| registry.known_namespace(ns)).collect();
     let saved_catch_up = saved.child("catch-up", NS)?;
@@ -201,7 +218,8 @@ fn read_entry(saved: &Element, registry: &Registry) -> Option<Entry> {
             to: None,
         },
     };
-    Some(Entry { item, ticket: Ticket::NONE, covers: position("covers") })
+    let shared = saved.attr("shared") == Some("true");
+    Some(Entry { covers: position("covers"), shared, ..Entry::new(item, Ticket::NONE) })
 }
 
 #[cfg(test)]
@@ -219,14 +237,14 @@ mod tests {
          questions='5 6'><catch-up state='done'>2 10 11</catch-up><presence xmlns='jabber:client' from='a@b.org/phone'>\
          <priority>3</priority></presence><directed jid='c@d.org/x'/><entry covers='12' position='12'/>\
          <entry><message xmlns='jabber:client' to='a@b.org/phone'><body>1 &lt; 2</body></message></entry></session>",
-        "<session xmlns='unisono:session:1' acknowledged='0' resume-for='300'><catch-up state='paging'/></session>",
+        "<session xmlns='unisono:session:1' acknowledged='0' resume-for='300' archive='asked'><catch-up state='paging'/></session>",
         "<session xmlns='unisono:session:1' acknowledged='4294967295' resume-for='60'>\
          <catch-up state='before' given='3' paged='5' early='6 7'/></session>",
         "<session xmlns='unisono:session:1' acknowledged='0' resume-for='60'>\
          <catch-up state='before' given='3' live-after='3' whole='3'/></session>",
         "<session xmlns='unisono:session:1' acknowledged='2' resume-for='60'><catch-up state='reading' \
          shown-after='3' waiting-after='2' live-after='9' read='5' newest='9' early='4'>3 4 5</catch-up>\
-         <entry><presence xmlns='jabber:client' to='a@b.org/phone'/></entry>\
+         <entry shared='true'><message xmlns='jabber:client' to='a@b.org/phone'/></entry>\
          <entry behind='8'><message xmlns='jabber:client' to='a@b.org/phone'/></entry></session>",
     ];
 

@@ -457,24 +457,23 @@ async fn a_count_tells_of_all_that_was_sent_before_a_catch_up_and_in_earlier_one
 }
 
 #[tokio::test]
-async fn what_no_log_has_keeps_its_place_among_what_is_caught_up_with() {
+async fn an_early_copy_counts_with_the_catch_up_that_comes_after_it() {
     let world = World::with(&["alice", "bob"]).await;
     let alice = world.online("alice", "desk").await;
     world.online("bob", "phone").await.away();
-    alice.say("bob@example.org", "0").await;
+    let bob = world.bind("bob", "phone").await;
+    let enabled = bob.nonza("<enable xmlns='urn:xmpp:sm:3' resume='true'/>").await;
+    let previous = enabled.write.first().unwrap().attr("id").unwrap().to_owned();
+    alice.say("bob@example.org", "1").await;
+    alice.say("bob@example.org/phone", "2").await;
+    bob.send("<presence/>").await;
+    let taken = bob.take().await;
+    let handled = taken.iter().filter(|element| !matches!(element.name(), "a" | "r")).count();
+    let world = world.crash().await;
+    world.resume("bob", &previous, u32::try_from(handled).unwrap()).await;
     let bob = world.bind("bob", "phone").await;
     bob.send("<presence/>").await;
-    let unlogged = |body: &str| {
-        format!(
-            "<message to='bob@example.org' type='chat'><body>{body}</body><no-store xmlns='urn:xmpp:hints'/></message>"
-        )
-    };
-    alice.say("bob@example.org", "1").await;
-    alice.send(&unlogged("2")).await;
-    alice.send(&unlogged("3")).await;
-    alice.say("bob@example.org", "4").await;
-    alice.send(&unlogged("5")).await;
-    assert_eq!(bob.bodies().await, ["0", "1", "2", "3", "4", "5"]);
+    assert_eq!(bob.bodies().await, [""; 0]);
 }
 
 #[tokio::test]
@@ -500,81 +499,6 @@ async fn a_device_that_began_to_page_has_no_copies_held_back() {
     assert_eq!(tablet.page(&[], "<max>1</max>").await.bodies(), ["1"]);
     alice.say("bob@example.org", "2").await;
     assert_eq!(tablet.bodies().await, [">2"], "no page brings it");
-}
-
-#[tokio::test]
-async fn what_no_log_has_keeps_its_order_however_much_it_is() {
-    let world = World::with(&["alice", "bob"]).await;
-    let alice = world.online("alice", "desk").await;
-    alice.say("bob@example.org", "before").await;
-    let bob = world.bind("bob", "phone").await;
-    bob.send("<presence/>").await;
-    let all: Vec<_> = (0..450).map(|number| number.to_string()).collect();
-    for body in &all {
-        alice.send(&format!("<message to='bob@example.org' type='chat'><body>{body}</body><no-store xmlns='urn:xmpp:hints'/></message>")).await;
-    }
-    let mut bodies = bob.bodies().await;
-    bodies.retain(|body| body != "before");
-    assert_eq!(bodies, all);
-}
-
-#[tokio::test]
-async fn what_no_log_has_comes_after_what_was_sent_before_it_over_a_restart() {
-    let world = World::with(&["alice", "bob"]).await;
-    let alice = world.online("alice", "desk").await;
-    for number in 0..120 {
-        alice.say("bob@example.org", &number.to_string()).await;
-    }
-    let bob = world.bind("bob", "phone").await;
-    let enabled = bob.nonza("<enable xmlns='urn:xmpp:sm:3' resume='true'/>").await;
-    let previous = enabled.write.first().unwrap().attr("id").unwrap().to_owned();
-    bob.send("<presence/>").await;
-    bob.hub.read_on(&bob.session).await.unwrap();
-    alice.send("<message to='bob@example.org' type='chat'><body>gone</body><no-store xmlns='urn:xmpp:hints'/></message>").await;
-    bob.lose_connection();
-    let world = world.restart().await;
-    let (_, bob) = world.resume("bob", &previous, 0).await;
-    assert_eq!(bob.unwrap().bodies().await[119..], ["119", "gone"]);
-}
-
-#[tokio::test]
-async fn what_was_to_come_behind_a_catch_up_comes_back_when_its_session_ends() {
-    let world = World::with(&["alice", "bob"]).await;
-    let alice = world.online("alice", "desk").await;
-    alice.say("bob@example.org", "before").await;
-    let bob = world.bind("bob", "phone").await;
-    bob.send("<presence/>").await;
-    alice.send("<message to='bob@example.org' type='chat' id='m'><body>gone</body><no-store xmlns='urn:xmpp:hints'/></message>").await;
-    bob.away();
-    let taken = alice.take().await;
-    let error = taken.iter().find(|element| element.name() == "message").unwrap();
-    assert_eq!((error.attr("type"), error.attr("id")), (Some("error"), Some("m")));
-}
-
-#[tokio::test]
-async fn what_no_log_has_comes_after_what_was_sent_before_it() {
-    let world = World::with(&["alice", "bob"]).await;
-    let alice = world.online("alice", "desk").await;
-    world.online("bob", "phone").await.away();
-    for number in 0..120 {
-        alice.say("bob@example.org", &number.to_string()).await;
-    }
-    for leaves in [false, true] {
-        let bob = world.bind("bob", "phone").await;
-        bob.send("<presence/>").await;
-        alice.send("<message to='bob@example.org' type='chat'><body>gone</body><no-store xmlns='urn:xmpp:hints'/></message>").await;
-        alice.say("bob@example.org", "later").await;
-        if leaves {
-            bob.send("<presence type='unavailable'/>").await;
-            assert!(bob.bodies().await.contains(&"gone".to_owned()));
-            break;
-        }
-        let bodies = bob.bodies().await;
-        let at = |body: &str| bodies.iter().position(|found| found == body).unwrap();
-        assert!(at("119") < at("gone"), "{bodies:?}");
-        bob.away();
-        alice.say("bob@example.org", "more").await;
-    }
 }
 
 #[tokio::test]

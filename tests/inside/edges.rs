@@ -305,8 +305,14 @@ async fn what_somebody_has_does_not_come_back_when_another_session_ends() {
     phone.lose_connection();
     alice.send("<message to='bob@example.org' type='chat' id='m'><body>hush</body><no-store xmlns='urn:xmpp:hints'/></message>").await;
     assert_eq!(laptop.bodies().await, ["hush"]);
+    laptop.away();
+    alice.send("<message to='bob@example.org' type='chat' id='n'><body>hush</body><no-store xmlns='urn:xmpp:hints'/></message>").await;
+    world.online("bob", "laptop").await;
     world.pass(Duration::from_secs(601));
-    assert!(alice.take().await.iter().all(|element| element.attr("type") != Some("error")));
+    let taken = alice.take().await;
+    let errors = taken.iter().filter(|element| element.attr("type") == Some("error"));
+    let returned: Vec<_> = errors.filter_map(|error| error.attr("id")).collect();
+    assert_eq!(returned, ["n"], "the first is on the laptop, the second nowhere");
 }
 
 #[tokio::test]
@@ -317,6 +323,14 @@ async fn two_devices_that_count_their_ids_are_both_heard() {
     desk.say("bob@example.org", "1").await;
     phone.say("bob@example.org", "1").await;
     assert_eq!(bob.bodies().await, ["1", "1"]);
+    let (tablet, id) = world.managed("alice", "tablet").await;
+    tablet.say("bob@example.org", "2").await;
+    tablet.lose_connection();
+    let (_, tablet) = world.resume("alice", &id, 0).await; // which tells it what arrived
+    phone.say("bob@example.org", "2").await;
+    assert_eq!(bob.bodies().await, ["2", "2"]);
+    tablet.unwrap().away();
+    phone.away();
     desk.lose_connection();
     let desk = world.online("alice", "desk").await;
     desk.say("bob@example.org", "1").await;
@@ -369,6 +383,17 @@ async fn what_cannot_be_taken_is_not_counted_and_may_be_sent_again() {
     assert_eq!(bob.bodies().await, ["2"]);
     assert_eq!(bob.page(&[], "").await.bodies(), ["1", "2"]);
     assert!(alice.take().await.iter().all(|element| element.attr("type") != Some("error")));
+}
+
+#[tokio::test]
+async fn who_does_not_count_is_told_that_a_message_cannot_be_taken() {
+    let world = World::with(&["alice", "bob"]).await;
+    let alice = world.online("alice", "phone").await;
+    world.store.fail_reads(true);
+    alice.say("bob@example.org", "1").await;
+    let taken = alice.take().await;
+    let error = taken.iter().find(|element| element.attr("type") == Some("error")).unwrap();
+    assert_eq!(error.first_child().unwrap().first_child().unwrap().name(), "internal-server-error");
 }
 
 #[tokio::test]

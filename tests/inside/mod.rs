@@ -14,6 +14,7 @@ mod promises;
 mod requests;
 mod roster;
 mod subscriptions;
+mod unlogged;
 
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};

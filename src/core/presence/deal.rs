@@ -314,7 +314,7 @@ fn queue(hub: &Hub, account: &mut Account, due: Vec<Due>, ticket: Ticket) {
             let Some(session) = account.session_mut(id) else { continue };
             let to = is_push.then(|| session.jid.clone());
             let item = Item::Stanza { element: element.clone(), to };
-            session.queue(Entry { item, ticket, covers: None }, &hub.registry.filter);
+            session.queue(Entry::new(item, ticket), &hub.registry.filter);
         }
     }
     hub.wake_if_durable(account, ticket);

@@ -114,7 +114,7 @@ impl News {
 }
 
 fn entry_to(element: Element, to: Option<FullJid>) -> Entry {
-    Entry { item: Item::Stanza { element, to }, ticket: Ticket::NONE, covers: None }
+    Entry::new(Item::Stanza { element, to }, Ticket::NONE)
 }
 
 /// A presence as it goes out, `from` the full JID of its device.

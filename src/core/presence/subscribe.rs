@@ -39,10 +39,9 @@ impl Hub {
         Receipt::Later(Box::pin(async move {
             match hub.account(&contact).await {
                 Ok(cell) => hub.subscribe_now(&origin, kind, &contact, cell.as_ref(), &presence),
-                Err(error) => {
-                    hub.cannot_take(&origin, &error);
-                    Ticket::NONE
-                }
+                Err(error) => hub.cannot_take(&origin, error).unwrap_or_else(|error| {
+                    hub.refuse_presence(&origin, &presence, Refusal::Error(Box::new(error)))
+                }),
             }
         }))
     }
