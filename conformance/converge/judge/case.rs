@@ -148,6 +148,14 @@ impl<'a> Case<'a> {
         people.position(|account| account.local == local).map(UserNo)
     }
 
+    /// It came back to somebody who does not count, because the server could not read its store when it came.
+    pub(super) fn could_not_be_taken(&self, letter: &Letter<'_>) -> bool {
+        let since = self.events.get(letter.first_sent..).unwrap_or_default();
+        letter.refused.is_some_and(|xml| xml.contains("internal-server-error"))
+            && self.cast.part(letter.by).is_some_and(|part| !part.kind.has_sm())
+            && since.contains(&Event::StoreFailed)
+    }
+
     fn read_letters(&mut self) {
         for (moment, device, fact) in self.facts() {
             match fact {

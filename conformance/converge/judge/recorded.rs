@@ -12,7 +12,9 @@ pub(super) fn check(case: &Case<'_>, violations: &mut Vec<Violation>) {
                 continue;
             }
             let name = case.cast.user(user);
-            if letter.acknowledged.is_some() && letter.refused.is_none() {
+            if letter.refused.is_some() && case.could_not_be_taken(letter) {
+                // Its sender knows.
+            } else if letter.acknowledged.is_some() && letter.refused.is_none() {
                 let text = format!("{} was acknowledged, and {name}'s archive does not have it", letter.id);
                 violations.push(case.violation(Rule::LostAfterAck, None, &[letter.id], text));
             } else if let Some((device, _)) = first_live(case, letter.id) {
@@ -21,7 +23,7 @@ pub(super) fn check(case: &Case<'_>, violations: &mut Vec<Violation>) {
                 violations.push(case.violation(Rule::DeliveredNotRecorded, Some(device), &[letter.id], text));
             }
         }
-        if let Some(xml) = letter.refused {
+        if let Some(xml) = letter.refused.filter(|_| !case.could_not_be_taken(letter)) {
             let text = format!("{} came back as an error: {xml}", letter.id);
             violations.push(case.violation(Rule::Refused, Some(letter.by), &[letter.id], text));
         }
