@@ -377,3 +377,15 @@ async fn a_subscription_that_the_contact_knows_nothing_of_ends_by_a_probe() {
         assert_eq!(none.as_deref(), Some("none"), "{contact}");
     }
 }
+
+#[tokio::test]
+async fn a_presence_has_a_size() {
+    let world = World::with(&["alice"]).await;
+    let (desk, phone) = (world.online("alice", "desk").await, world.bind("alice", "phone").await);
+    for (bytes, is_taken) in [(15 * 1024, true), (17 * 1024, false)] {
+        phone.send(&format!("<presence><status>{}</status></presence>", "x".repeat(bytes))).await;
+        let refused: Vec<_> = phone.take().await.iter().filter_map(condition).collect();
+        assert_eq!(refused.is_empty(), is_taken, "{refused:?}");
+        assert_eq!(desk.take().await.iter().any(|stanza| stanza.name() == "presence"), is_taken);
+    }
+}

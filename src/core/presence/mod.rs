@@ -19,14 +19,25 @@ use crate::ids::Ticket;
 use crate::jid::FullJid;
 use crate::outbox::{Entry, Item};
 use crate::receive::{Receipt, error_reply};
-use crate::stanza::{NS_CLIENT, Presence, PresenceType, Stanza};
+use crate::stanza::{CLIENT_SCOPE, NS_CLIENT, Presence, PresenceType, Stanza};
 use crate::subscription::SubscriptionKind;
 
 pub(crate) use deal::Who;
 pub use sight::Sight;
 
+/// Bytes of a presence. It goes to everybody in a roster, and stays in memory while its device is there.
+const PRESENCE_BYTES_MAX: usize = 16 * 1024;
+/// Bytes of a request to subscribe, which is kept whole until it is answered (§3.1.3, security warning).
+const REQUEST_BYTES_MAX: usize = 4 * 1024;
+
 impl Hub {
     pub(crate) fn receive_presence(self: &Arc<Self>, origin: &SessionRef, presence: Presence) -> Receipt {
+        let is_request = presence.kind == PresenceType::Subscribe;
+        let bytes_max = if is_request { REQUEST_BYTES_MAX } else { PRESENCE_BYTES_MAX };
+        if presence_element(&presence, None).to_string_in(&CLIENT_SCOPE).len() > bytes_max {
+            let error = StanzaError::new(Condition::PolicyViolation);
+            return Receipt::Done(self.refuse_presence(origin, &presence, Refusal::Error(Box::new(error))));
+        }
         let stanza = Stanza::Presence(presence.clone());
         let admitted = self.admits(&stanza, &origin.cell.lock(), Side::Sender);
         if let Err(refusal) = admitted {

@@ -6,7 +6,7 @@ use unisono_xml::Element;
 
 use super::deal::{Deal, Who};
 use crate::account::{Account, Cell, lock_pair};
-use crate::error::{Condition, StanzaError};
+use crate::error::StanzaError;
 use crate::extension::Refusal;
 use crate::hub::{Hub, SessionRef};
 use crate::ids::Ticket;
@@ -14,9 +14,6 @@ use crate::jid::BareJid;
 use crate::receive::Receipt;
 use crate::stanza::{CLIENT_SCOPE, OUR_LIMITS, Presence};
 use crate::subscription::SubscriptionKind;
-
-/// Bytes of a request to subscribe, which is kept whole until it is answered (§3.1.3, security warning).
-const REQUEST_BYTES_MAX: usize = 4 * 1024;
 
 impl Hub {
     /// RFC 6121 §3: a subscription stanza, on both sides. Nobody is told whether the contact exists: an account that
@@ -28,10 +25,6 @@ impl Hub {
         contact: &BareJid,
         presence: Presence,
     ) -> Receipt {
-        if super::presence_element(&presence, None).to_string_in(&CLIENT_SCOPE).len() > REQUEST_BYTES_MAX {
-            let error = StanzaError::new(Condition::PolicyViolation);
-            return Receipt::Done(self.refuse_presence(origin, &presence, Refusal::Error(Box::new(error))));
-        }
         if let Some(cell) = self.resident(contact) {
             return Receipt::Done(self.subscribe_now(origin, kind, contact, Some(&cell), &presence));
         }
