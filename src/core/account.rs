@@ -12,13 +12,14 @@ use std::time::Duration;
 
 use compact_str::CompactString;
 
+use crate::catch_up::CatchUp;
 use crate::extension::{AccountState as Kept, Registry};
 use crate::hub::{SessionRef, Settings};
 use crate::ids::{AccountId, DeviceId, LogPosition, SessionId, Ticket};
 use crate::jid::BareJid;
 use crate::repetition::{MEANT, Recent};
 use crate::roster::RosterItem;
-use crate::session::{ArchiveUse, CatchUp, Session};
+use crate::session::{ArchiveUse, Session};
 use crate::storage::{AccountData, AccountState, Commit, DeviceRecord, Wake, Write};
 use crate::subscription::SubscriptionState;
 

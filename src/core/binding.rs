@@ -7,7 +7,7 @@ use compact_str::CompactString;
 use unisono_xml::Element;
 
 use crate::account::{Account, Cell};
-use crate::catch_up::numbers_write;
+use crate::catch_up::{CatchUp, numbers_write};
 use crate::delays::Moment;
 use crate::error::{Condition, StanzaError, StreamCondition};
 use crate::extension::{Entity, Registry, Reply};
@@ -17,7 +17,7 @@ use crate::jid::{BareJid, FullJid, Jid};
 use crate::outbox::HandledTooHigh;
 use crate::presence::News;
 use crate::record::MessageRecord;
-use crate::session::{AnswerDue, ArchiveUse, CatchUp, Link, Management, Session};
+use crate::session::{AnswerDue, ArchiveUse, Link, Management, Session};
 use crate::stanza::{IqType, NS_CLIENT, Stanza};
 use crate::storage::{DeviceRecord, SessionRecord, StoreError, Write};
 
@@ -288,6 +288,9 @@ impl Hub {
     /// `<a h='handled'/>` (XEP-0198 §4).
     pub fn acknowledged(&self, session: &SessionRef, handled: u32) -> Result<(), HandledTooHigh> {
         let mut account = session.cell.lock();
+        if !account.is_live(session) {
+            return Ok(());
+        }
         let Some(found) = account.session_mut(session.id) else { return Ok(()) };
         if let Some(management) = &mut found.management {
             management.is_asked = false;
@@ -462,7 +465,7 @@ impl Hub {
         }
         session.wake();
         self.announce_leave(cell, &leave);
-        self.bounce(&session);
+        self.bounce(cell, &session);
     }
 
     /// A device that was served and never asked for its archive does not page it any more: another client has its
@@ -480,8 +483,9 @@ impl Hub {
     }
 
     /// What reached nobody and no log has is answered, so that who sent it does not wait for ever (XEP-0198 §4).
-    fn bounce(&self, session: &Session) {
-        for entry in session.unlogged().filter(|entry| !entry.shared) {
+    fn bounce(&self, cell: &Cell, session: &Session) {
+        let has_others = cell.lock().sessions().any(Session::is_for_all);
+        for entry in session.unlogged().filter(|entry| !(entry.shared && has_others)) {
             let Some(element) = entry.element() else { continue };
             let kind = element.attr("type").unwrap_or_default();
             let condition = match element.name() {

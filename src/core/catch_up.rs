@@ -14,13 +14,93 @@ use crate::hub::{Hub, SessionRef};
 use crate::ids::{AccountId, LogPosition, SessionId, Ticket};
 use crate::outbox::{Entry, Form, Item};
 use crate::record::{Direction, Keep};
-use crate::session::{Before, CatchUp, Replay, Session};
+use crate::session::Session;
 use crate::storage::{LogEntry, LogQuery, StoreError, Write};
 
 /// Entries of one stretch of a catch-up.
 const STRETCH: usize = 50;
 /// The next stretch is read when fewer entries than this wait to be written or acknowledged.
 const AHEAD_MAX: usize = 400;
+/// Entries that reached a device before its presence, as far as they are remembered.
+const EARLY_MAX: usize = 10_000;
+
+/// How far a session is with what its device missed.
+#[derive(Debug)]
+pub(crate) enum CatchUp {
+    /// No presence was sent yet.
+    Before(Before),
+    /// The device pages the archive. Until it did, nothing tells how far it has its log.
+    Paging,
+    /// The log is being read. What is recorded meanwhile is read there as well, so that the order is kept.
+    Reading(Box<Replay>),
+    Done,
+}
+
+/// What a device has of its log while it sends no presence.
+#[derive(Clone, Default, Debug, PartialEq, Eq)]
+pub(crate) struct Before {
+    /// Copies of these entries reached it all the same. Ascending.
+    pub(crate) early: Vec<LogPosition>,
+    /// It was given everything up to here; without it, the device's cursor tells.
+    pub(crate) given: Option<LogPosition>,
+    /// It was shown the archive up to here.
+    pub(crate) paged: Option<LogPosition>,
+    /// It was there before: what was recorded after this is due in any case, even if it pages the rest.
+    pub(crate) live_after: Option<LogPosition>,
+    /// All of the log up to here is there, or on its way. Without one, something was left to the device to fetch.
+    pub(crate) whole: Option<LogPosition>,
+}
+
+/// A catch-up on its way through the log.
+#[derive(Debug)]
+pub(crate) struct Replay {
+    /// What the archive shows is due after this; `None` where the device pages the archive.
+    pub(crate) shown_after: Option<LogPosition>,
+    /// What only waits for delivery is due after this.
+    pub(crate) waiting_after: LogPosition,
+    /// What was recorded after this is due in any case: it would have been sent live.
+    pub(crate) live_after: LogPosition,
+    /// Copies of these entries were sent already. Ascending.
+    pub(crate) early: Vec<LogPosition>,
+    /// The log was read up to here.
+    pub(crate) read: LogPosition,
+    /// When this was durable, there was nothing more to read.
+    pub(crate) tried: Option<Ticket>,
+    /// The last that was recorded for the device meanwhile, or what there was before.
+    pub(crate) newest: LogPosition,
+    /// What others sent meanwhile that no log has: it comes after what they sent before (RFC 6120 §10.1), which ends at
+    /// this position.
+    pub(crate) behind: Vec<(LogPosition, Entry)>,
+}
+
+impl Before {
+    /// The device is sent the next entry of the log, or has no use for it. If it has all that came before as well, it
+    /// is one further.
+    pub(crate) fn has_next(&mut self, previous: LogPosition, position: LogPosition) {
+        for upto in [&mut self.given, &mut self.paged, &mut self.live_after, &mut self.whole] {
+            *upto = upto.map(|upto| if upto == previous { position } else { upto });
+        }
+    }
+
+    pub(crate) fn has_early(&mut self, position: LogPosition) {
+        if self.early.len() >= EARLY_MAX {
+            self.forget_early();
+        }
+        self.early.push(position);
+    }
+
+    /// Where nothing is missing, one position says as much as all. Else the oldest may come again.
+    fn forget_early(&mut self) {
+        if self.whole >= self.early.last().copied() {
+            for upto in [&mut self.given, &mut self.paged, &mut self.live_after] {
+                *upto = (*upto).max(self.whole);
+            }
+            self.early.clear();
+        } else {
+            self.early.drain(..EARLY_MAX / 2);
+        }
+    }
+}
 
 impl Replay {
     fn is_due(&self, entry: &LogEntry, account: AccountId) -> bool {

@@ -79,7 +79,7 @@ pub struct Entry {
     pub ticket: Ticket,
     /// When the device acknowledges this entry, it has all of the log up to here.
     pub covers: Option<LogPosition>,
-    /// Others were given it as well: if this device is not, nobody has to be told.
+    /// Others were given it as well: as long as there are such, nobody has to be told if this device does not get it.
     pub shared: bool,
 }
 

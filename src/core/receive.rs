@@ -72,7 +72,7 @@ impl Hub {
         if let Some(reply) = reply {
             if reply.attr("type") == Some("error") {
                 self.counters.refused.fetch_add(1, Ordering::Relaxed);
-                tracing::debug!(jid = %origin.jid, stanza = reply.name(), condition = condition(&reply), "a stanza is refused");
+                session.note(reply.name(), condition(&reply));
             }
             session.queue(Entry::stanza(reply), &self.registry.filter);
             session.wake();

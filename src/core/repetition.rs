@@ -47,13 +47,13 @@ impl Recent {
     }
 
     /// Whether a message with this fingerprint came by another connection. On one connection nothing is repeated, so
-    /// equal messages are meant. So they are where `is_there` knows the other session and its connection: that client
-    /// knows what arrived, and this one only counts its ids as that one does.
+    /// equal messages are meant. So they are where it came by what `is_another` says is another session that goes on: its
+    /// client knows what arrived, or will, and this one only counts its ids as that one does.
     pub(crate) fn repeats(
         &self,
         fingerprint: i64,
         connection: u64,
-        is_there: impl Fn(SessionId, u64) -> bool,
+        is_another: impl Fn(SessionId) -> bool,
     ) -> bool {
         // Hardly ever: the quick look at all of them comes first.
         fingerprint != 0
@@ -63,7 +63,7 @@ impl Recent {
                 .iter()
                 .zip(&self.origins)
                 .filter(|(known, (_, by))| **known == fingerprint && *by != connection)
-                .any(|(known, (session, by))| has_origin_id(*known) || !is_there(*session, *by))
+                .any(|(known, (session, _))| has_origin_id(*known) || !is_another(*session))
     }
 
     /// A message was taken that may be sent again.
@@ -123,7 +123,7 @@ mod tests {
     const TWO: SessionId = SessionId(2);
     const PLAIN: [i64; 2] = [2, -4];
     const WITH_ORIGIN_ID: i64 = 7;
-    const GONE: fn(SessionId, u64) -> bool = |_, _| false;
+    const GONE: fn(SessionId) -> bool = |_| false;
 
     #[test]
     fn a_repetition_comes_by_another_connection() {
@@ -188,9 +188,9 @@ mod tests {
         let mut recent = Recent::default();
         recent.add(PLAIN[0], ONE, 1);
         recent.add(WITH_ORIGIN_ID, ONE, 1);
-        let is_there = |session, connection| (session, connection) == (ONE, 1);
-        assert!(!recent.repeats(PLAIN[0], 2, is_there), "two devices count their ids");
-        assert!(recent.repeats(WITH_ORIGIN_ID, 2, is_there));
+        let is_another = |session| session == ONE;
+        assert!(!recent.repeats(PLAIN[0], 2, is_another), "two devices count their ids");
+        assert!(recent.repeats(WITH_ORIGIN_ID, 2, is_another));
     }
 
     #[test]

@@ -78,7 +78,11 @@ impl Hub {
         loop {
             match self.take_up(&cell, id, handled, &mut is_counted, connection.clone()) {
                 TakenUp::Session(session, ours) => return Ok(Resumed { session, handled: ours }),
-                TakenUp::Waits(ticket) => self.store.wait(ticket).await,
+                TakenUp::Waits(ticket) => {
+                    // What a client acknowledges waits for the next that is stored; it waits for this now.
+                    self.store.flush();
+                    self.store.wait(ticket).await;
+                }
                 TakenUp::Wrong(ours) => return Err(NotResumed::Over(Some(ours))),
                 TakenUp::Late => return Err(NotResumed::Over(None)),
                 TakenUp::Nothing => {
@@ -129,9 +133,9 @@ impl Hub {
         if session.last_ticket > self.store.durable() {
             return TakenUp::Waits(session.last_ticket);
         }
-        // A count above what was sent means that this is not the client we spoke with.
-        let Ok(covers) = session.outbox.acknowledge(handled) else { return TakenUp::Wrong(ours) };
         if !std::mem::replace(is_counted, true) {
+            // A count above what was sent means that this is not the client we spoke with.
+            let Ok(covers) = session.outbox.acknowledge(handled) else { return TakenUp::Wrong(ours) };
             let device = session.device;
             self.move_cursor(&mut account, device, covers);
             // The client is not going to tell its count again, whatever happens to the server. It may have told it on

@@ -8,7 +8,7 @@ use sha2::{Digest, Sha256};
 use unisono_xml::{Element, XML_NS};
 
 use crate::account::{Account, Cell, lock_pair};
-use crate::catch_up::missed_form;
+use crate::catch_up::{CatchUp, missed_form};
 use crate::error::{Condition, StanzaError};
 use crate::extension::{Child, Refusal, Side};
 use crate::hub::{Hub, SessionRef, Settings};
@@ -19,7 +19,7 @@ use crate::receive::error_reply;
 use crate::record::{Direction, Keep, MessageRecord, Origin, Payload, Place};
 use crate::render::Renderer;
 use crate::repetition::fingerprint;
-use crate::session::{CatchUp, Session};
+use crate::session::Session;
 use crate::stanza::{
     CLIENT_SCOPE, Message, MessageType, NS_CLIENT, NS_DELAY, NS_STANZA_IDS, OUR_LIMITS, Stanza,
 };
@@ -44,13 +44,16 @@ impl Hub {
         message: Message,
         recipient: &Recipient,
     ) -> Ticket {
-        let message = self.annotate(message);
+        let (message, is_forged) = self.annotate(message);
         let (mut sender, mut other) = match recipient {
             Recipient::Account(cell) => lock_pair(&origin.cell, cell),
             Recipient::Nobody(_) => (origin.cell.lock(), None),
         };
         if !sender.is_live(origin) {
             return Ticket::NONE;
+        }
+        if is_forged && let Some(session) = sender.session_mut(origin.id) {
+            session.note("message", "it says what only the server may say, which is left out");
         }
         let to_self = matches!(recipient, Recipient::Account(cell) if cell.id == origin.cell.id);
         let mut road = Road { hub: self, origin, message, error: None };
@@ -70,16 +73,17 @@ impl Hub {
         ticket
     }
 
-    /// Stage `annotate`: nobody but us says what only we may say.
-    fn annotate(&self, mut message: Message) -> Message {
+    /// Stage `annotate`: nobody but us says what only we may say. Whether somebody did.
+    fn annotate(&self, mut message: Message) -> (Message, bool) {
         let forged = |child: &Element| {
             self.registry.annotate.iter().any(|judge| judge(child, &self.settings) == Child::Remove)
         };
-        if message.payload.elements().iter().any(forged) {
+        let is_forged = message.payload.elements().iter().any(forged);
+        if is_forged {
             let kept = message.payload.elements().iter().filter(|child| !forged(child)).cloned().collect();
             message.payload = Payload::from_elements(kept);
         }
-        message
+        (message, is_forged)
     }
 
     /// Stage `admit`, for any stanza.
@@ -246,13 +250,10 @@ impl Road<'_> {
         ticket
     }
 
-    /// Whether this was taken before, from a device that is no more there, or lost its connection since.
+    /// Whether this was taken before, by a session that is over, or by this one on an earlier connection.
     fn repeats(&self, sender: &Account, fingerprint: i64) -> bool {
-        let is_there = |session, connection| {
-            let current = sender.session(session).and_then(Session::connection_number);
-            current.is_some_and(|current| session != self.origin.id || current == connection)
-        };
-        sender.recent.repeats(fingerprint, self.origin.connection, is_there)
+        let is_another = |session| session != self.origin.id && sender.session(session).is_some();
+        sender.recent.repeats(fingerprint, self.origin.connection, is_another)
     }
 
     /// A client that never saw its acknowledgement sent again. Its first sending may not be durable yet.

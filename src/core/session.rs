@@ -4,6 +4,7 @@ use std::collections::{BTreeSet, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::catch_up::{Before, CatchUp};
 use crate::delays::Moment;
 use crate::error::StreamCondition;
 use crate::extension::{Filter, Holding};
@@ -17,8 +18,6 @@ use crate::storage::Wake;
 const QUESTIONS_MAX: usize = 256;
 /// Stanzas held back for a device that is not looking.
 const HELD_MAX: usize = 200;
-/// Entries that reached a device before its presence, as far as they are remembered.
-const EARLY_MAX: usize = 10_000;
 
 /// What the operator sees of a connection.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -67,55 +66,6 @@ pub(crate) struct AnswerDue {
     pub(crate) tellable: Arc<Moment>,
 }
 
-/// How far a session is with what its device missed.
-#[derive(Debug)]
-pub(crate) enum CatchUp {
-    /// No presence was sent yet.
-    Before(Before),
-    /// The device pages the archive. Until it did, nothing tells how far it has its log.
-    Paging,
-    /// The log is being read. What is recorded meanwhile is read there as well, so that the order is kept.
-    Reading(Box<Replay>),
-    Done,
-}
-
-/// What a device has of its log while it sends no presence.
-#[derive(Clone, Default, Debug, PartialEq, Eq)]
-pub(crate) struct Before {
-    /// Copies of these entries reached it all the same. Ascending.
-    pub(crate) early: Vec<LogPosition>,
-    /// It was given everything up to here; without it, the device's cursor tells.
-    pub(crate) given: Option<LogPosition>,
-    /// It was shown the archive up to here.
-    pub(crate) paged: Option<LogPosition>,
-    /// It was there before: what was recorded after this is due in any case, even if it pages the rest.
-    pub(crate) live_after: Option<LogPosition>,
-    /// All of the log up to here is there, or on its way. Without one, something was left to the device to fetch.
-    pub(crate) whole: Option<LogPosition>,
-}
-
-/// A catch-up on its way through the log.
-#[derive(Debug)]
-pub(crate) struct Replay {
-    /// What the archive shows is due after this; `None` where the device pages the archive.
-    pub(crate) shown_after: Option<LogPosition>,
-    /// What only waits for delivery is due after this.
-    pub(crate) waiting_after: LogPosition,
-    /// What was recorded after this is due in any case: it would have been sent live.
-    pub(crate) live_after: LogPosition,
-    /// Copies of these entries were sent already. Ascending.
-    pub(crate) early: Vec<LogPosition>,
-    /// The log was read up to here.
-    pub(crate) read: LogPosition,
-    /// When this was durable, there was nothing more to read.
-    pub(crate) tried: Option<Ticket>,
-    /// The last that was recorded for the device meanwhile, or what there was before.
-    pub(crate) newest: LogPosition,
-    /// What others sent meanwhile that no log has: it comes after what they sent before (RFC 6120 §10.1), which ends at
-    /// this position.
-    pub(crate) behind: Vec<(LogPosition, Entry)>,
-}
-
 /// What a device did with its archive in this session.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum ArchiveUse {
@@ -126,6 +76,7 @@ pub(crate) enum ArchiveUse {
 }
 
 /// One session of a device.
+#[expect(clippy::struct_excessive_bools, reason = "what a device asked for, each by itself")]
 pub struct Session {
     pub(crate) id: SessionId,
     pub(crate) device: DeviceId,
@@ -154,6 +105,8 @@ pub struct Session {
     pub(crate) last_ticket: Ticket,
     /// Bytes that the queue may take.
     bytes_max: usize,
+    /// The operator was told of something wrong that the device sent.
+    is_noted: bool,
     /// Why the connection has to end.
     pub(crate) closing: Option<StreamCondition>,
 }
@@ -181,6 +134,7 @@ impl Session {
             shown_back: None,
             last_ticket: Ticket::NONE,
             bytes_max,
+            is_noted: false,
             closing: None,
         }
     }
@@ -271,6 +225,15 @@ impl Session {
     /// Whether the session survives its connection.
     pub fn is_resumable(&self) -> bool {
         self.management.as_ref().is_some_and(|management| !management.resume_for.is_zero())
+    }
+
+    /// Something is wrong with what the device sent. The first time the operator is told; more would flood the log.
+    pub(crate) fn note(&mut self, stanza: &str, what: &str) {
+        if std::mem::replace(&mut self.is_noted, true) {
+            tracing::debug!(jid = %self.jid, stanza, what, "a stanza is not taken as it is");
+        } else {
+            tracing::info!(jid = %self.jid, stanza, what, "a stanza is not taken as it is, more of this session are not told");
+        }
     }
 
     pub(crate) fn wake(&self) {
@@ -520,35 +483,6 @@ impl Session {
         self.held.push(entry);
         if is_full(&self.held, self.bytes_max) {
             self.release();
-        }
-    }
-}
-
-impl Before {
-    /// The device is sent the next entry of the log, or has no use for it. If it has all that came before as well, it
-    /// is one further.
-    pub(crate) fn has_next(&mut self, previous: LogPosition, position: LogPosition) {
-        for upto in [&mut self.given, &mut self.paged, &mut self.live_after, &mut self.whole] {
-            *upto = upto.map(|upto| if upto == previous { position } else { upto });
-        }
-    }
-
-    fn has_early(&mut self, position: LogPosition) {
-        if self.early.len() >= EARLY_MAX {
-            self.forget_early();
-        }
-        self.early.push(position);
-    }
-
-    /// Where nothing is missing, one position says as much as all. Else the oldest may come again.
-    fn forget_early(&mut self) {
-        if self.whole >= self.early.last().copied() {
-            for upto in [&mut self.given, &mut self.paged, &mut self.live_after] {
-                *upto = (*upto).max(self.whole);
-            }
-            self.early.clear();
-        } else {
-            self.early.drain(..EARLY_MAX / 2);
         }
     }
 }

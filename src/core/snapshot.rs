@@ -5,13 +5,13 @@ use std::time::Duration;
 
 use unisono_xml::{Element, ElementBuilder, Node};
 
-use crate::catch_up::{read_stretches, write_stretches};
+use crate::catch_up::{Before, CatchUp, Replay, read_stretches, write_stretches};
 
 use crate::extension::Registry;
 use crate::ids::{LogPosition, Ticket};
 use crate::jid::{BareJid, Jid};
 use crate::outbox::{Entry, Form, Item, Outbox};
-use crate::session::{ArchiveUse, Before, CatchUp, Link, Management, Replay, Session};
+use crate::session::{ArchiveUse, Link, Management, Session};
 use crate::stanza::{CLIENT_SCOPE, OUR_LIMITS, Stanza};
 use crate::storage::SessionRecord;
 

@@ -316,6 +316,19 @@ async fn what_somebody_has_does_not_come_back_when_another_session_ends() {
 }
 
 #[tokio::test]
+async fn what_two_sessions_were_given_and_none_took_comes_back_once() {
+    let world = World::with(&["alice", "bob"]).await;
+    let alice = world.online("alice", "desk").await;
+    for resource in ["phone", "laptop"] {
+        world.managed("bob", resource).await.0.lose_connection();
+    }
+    alice.send("<message to='bob@example.org' type='chat' id='m'><body>hush</body><no-store xmlns='urn:xmpp:hints'/></message>").await;
+    world.pass(Duration::from_secs(601));
+    let taken = alice.take().await;
+    assert_eq!(taken.iter().filter(|element| element.attr("type") == Some("error")).count(), 1);
+}
+
+#[tokio::test]
 async fn two_devices_that_count_their_ids_are_both_heard() {
     let world = World::with(&["alice", "bob"]).await;
     let (desk, phone) = (world.online("alice", "desk").await, world.online("alice", "phone").await);
@@ -324,11 +337,14 @@ async fn two_devices_that_count_their_ids_are_both_heard() {
     phone.say("bob@example.org", "1").await;
     assert_eq!(bob.bodies().await, ["1", "1"]);
     let (tablet, id) = world.managed("alice", "tablet").await;
-    tablet.say("bob@example.org", "2").await;
+    for body in ["2", "3"] {
+        tablet.say("bob@example.org", body).await;
+    }
     tablet.lose_connection();
-    let (_, tablet) = world.resume("alice", &id, 0).await; // which tells it what arrived
     phone.say("bob@example.org", "2").await;
-    assert_eq!(bob.bodies().await, ["2", "2"]);
+    let (_, tablet) = world.resume("alice", &id, 0).await; // which tells it what arrived
+    phone.say("bob@example.org", "3").await;
+    assert_eq!(bob.bodies().await, ["2", "3", "2", "3"]);
     tablet.unwrap().away();
     phone.away();
     desk.lose_connection();

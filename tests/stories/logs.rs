@@ -84,3 +84,23 @@ async fn a_command_says_that_it_made_a_database() {
         assert_eq!(said.contains("no server runs here; made a new database"), is_new, "{said}");
     }
 }
+
+#[tokio::test]
+async fn the_log_says_once_that_a_device_sends_what_is_wrong() {
+    let mut server = Server::start(Start { database: Database::Sqlite, set: vec![] }).await;
+    for name in ["alice", "bob"] {
+        server.account(name).await;
+        let mut device = server.managed(name, "phone").await;
+        for _ in 0..3 {
+            device.send("<iq type='get' id='a'><query xmlns='urn:example:unknown'/></iq>").await;
+            device.send("<message id='b' to='not a jid'><body>x</body></message>").await;
+        }
+        device.settle().await;
+    }
+    let said = |log: &str, name: &str| {
+        let is_it = |line: &&str| line.contains("not taken as it is") && line.contains(&format!("{name}@"));
+        log.lines().filter(is_it).count()
+    };
+    let log = server.logged("not taken as it is").await;
+    assert_eq!((said(&log, "alice"), said(&log, "bob")), (1, 1), "{log}");
+}

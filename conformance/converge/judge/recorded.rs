@@ -1,5 +1,6 @@
 //! P2: what is acknowledged is recorded, and what is delivered.
 
+use super::super::cast::UserNo;
 use super::super::history::{Fact, Way};
 use super::case::Case;
 use super::verdict::{Rule, Violation};
@@ -12,7 +13,8 @@ pub(super) fn check(case: &Case<'_>, violations: &mut Vec<Violation>) {
                 continue;
             }
             let name = case.cast.user(user);
-            if letter.refused.is_some() && case.could_not_be_taken(letter) {
+            let is_excused = letter.refused.is_some() && case.could_not_be_taken(letter);
+            if is_excused && !was_delivered(case, letter.id, user) {
                 // Its sender knows.
             } else if letter.acknowledged.is_some() && letter.refused.is_none() {
                 let text = format!("{} was acknowledged, and {name}'s archive does not have it", letter.id);
@@ -39,6 +41,11 @@ pub(super) fn check(case: &Case<'_>, violations: &mut Vec<Violation>) {
             violations.push(case.violation(Rule::UnknownId, Some(device), &messages, text));
         }
     }
+}
+
+/// Whether a device of this person was sent it.
+fn was_delivered(case: &Case<'_>, id: &str, user: UserNo) -> bool {
+    case.players().filter(|(_, part, _)| part.user == user).any(|(_, _, view)| view.known.contains(id))
 }
 
 fn first_live(case: &Case<'_>, id: &str) -> Option<(super::super::cast::DeviceNo, super::case::Moment)> {
