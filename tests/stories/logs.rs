@@ -101,6 +101,6 @@ async fn the_log_says_once_that_a_device_sends_what_is_wrong() {
         let is_it = |line: &&str| line.contains("not taken as it is") && line.contains(&format!("{name}@"));
         log.lines().filter(is_it).count()
     };
-    let log = server.logged("not taken as it is").await;
+    let log = server.logged("are not told jid=bob@").await;
     assert_eq!((said(&log, "alice"), said(&log, "bob")), (1, 1), "{log}");
 }
