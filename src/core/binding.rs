@@ -459,13 +459,14 @@ impl Hub {
             account.over.push((session.device, id));
             self.commit(&mut account, vec![Write::SessionHandled { session: id, handled }]);
         }
+        let has_others = account.sessions().any(Session::is_for_all);
         drop(account);
         if let (Some(condition), Some(number)) = (reason, session.connection_number()) {
             self.give_reason(number, condition);
         }
         session.wake();
         self.announce_leave(cell, &leave);
-        self.bounce(cell, &session);
+        self.bounce(&session, has_others);
     }
 
     /// A device that was served and never asked for its archive does not page it any more: another client has its
@@ -483,8 +484,8 @@ impl Hub {
     }
 
     /// What reached nobody and no log has is answered, so that who sent it does not wait for ever (XEP-0198 §4).
-    fn bounce(&self, cell: &Cell, session: &Session) {
-        let has_others = cell.lock().sessions().any(Session::is_for_all);
+    /// `has_others`: what was given to several sessions may still reach one.
+    fn bounce(&self, session: &Session, has_others: bool) {
         for entry in session.unlogged().filter(|entry| !(entry.shared && has_others)) {
             let Some(element) = entry.element() else { continue };
             let kind = element.attr("type").unwrap_or_default();

@@ -287,11 +287,7 @@ impl Session {
 
     /// The oldest entry of the log among them: they are queued in its order.
     pub(crate) fn oldest_queued(&self) -> Option<LogPosition> {
-        let queued = self.outbox.entries().chain(&self.held);
-        queued.map(|entry| &entry.item).find_map(|item| match item {
-            Item::Logged { position, .. } => Some(*position),
-            Item::Stanza { .. } | Item::Text(_) => None,
-        })
+        self.outbox.entries().chain(&self.held).find_map(Entry::position)
     }
 
     /// Whether the device has everything that was meant for it.
@@ -348,7 +344,7 @@ impl Session {
     pub(crate) fn unlogged(&self) -> impl Iterator<Item = &Entry> {
         let behind = self.behind().iter().map(|(_, entry)| entry);
         let entries = self.outbox.entries().chain(&self.held).chain(behind);
-        entries.filter(|entry| !matches!(entry.item, Item::Logged { .. }))
+        entries.filter(|entry| entry.position().is_none())
     }
 
     /// What comes behind the catch-up that is being read.
