@@ -22,7 +22,7 @@ pub(crate) use self::login::Login;
 pub(crate) use self::message::{Said, chat, condition, said};
 pub(crate) use self::scram::{Exchange, Mechanism, plain};
 pub(crate) use self::server::{Server, Start, command, output};
-pub(crate) use self::wire::{Arrival, Wire, handshake};
+pub(crate) use self::wire::{Arrival, Wire, handshake, trusting};
 
 /// The domain of the server, and the password of every account.
 pub(crate) const DOMAIN: &str = "example.org";

@@ -23,6 +23,11 @@ impl Mechanism {
         Self { name, binding }
     }
 
+    /// The digest of its hash.
+    pub(crate) fn digest(self, data: &[u8]) -> Vec<u8> {
+        digest(self.hash().0, data).as_ref().to_vec()
+    }
+
     fn hash(self) -> (&'static Algorithm, hmac::Algorithm, pbkdf2::Algorithm) {
         if self.name.contains("512") {
             (&SHA512, hmac::HMAC_SHA512, pbkdf2::PBKDF2_HMAC_SHA512)
@@ -52,6 +57,12 @@ impl Exchange {
         let gs2 = mechanism.binding.map_or("n,,".to_owned(), |binding| format!("p={binding},,"));
         let bare = format!("n={name},r={}", STANDARD.encode(nonce));
         Self { mechanism, gs2, bare, password: password.to_owned(), signature: String::new() }
+    }
+
+    /// With another header (RFC 5802 §7) than the one that fits the mechanism.
+    pub(crate) fn says(mut self, gs2: &str) -> Self {
+        gs2.clone_into(&mut self.gs2);
+        self
     }
 
     /// The client's first message, in base64.

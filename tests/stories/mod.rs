@@ -17,6 +17,7 @@ mod disk;
 mod domains;
 mod guessing;
 mod half_open;
+mod interception;
 mod login;
 mod logs;
 mod network;
