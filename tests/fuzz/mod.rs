@@ -11,6 +11,7 @@ mod archive;
 mod jid;
 mod mutation;
 mod negotiation;
+mod peers;
 mod runner;
 mod sasl;
 mod xml;
@@ -19,6 +20,9 @@ use runner::Fuzz;
 
 const XML: Fuzz =
     Fuzz { name: "xml", target: xml::target, change: mutation::xml, bytes_max: 8 * 1024, cases: 4_000 };
+/// From the same corpus: what breaks a rule of one is of interest to the other.
+const PEERS: Fuzz =
+    Fuzz { name: "xml", target: peers::target, change: mutation::xml, bytes_max: 8 * 1024, cases: 4_000 };
 const JID: Fuzz =
     Fuzz { name: "jid", target: jid::target, change: mutation::jid, bytes_max: 4 * 1024, cases: 20_000 };
 const SASL: Fuzz =
@@ -41,6 +45,13 @@ const ARCHIVE: Fuzz = Fuzz {
 #[test]
 fn xml_is_read_in_one_way_or_not_at_all() {
     XML.run();
+}
+
+#[test]
+fn other_parsers_see_what_we_see() {
+    if peers::are_there() {
+        PEERS.run();
+    }
 }
 
 #[test]
