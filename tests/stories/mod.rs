@@ -15,6 +15,7 @@ mod defences;
 mod discovery;
 mod disk;
 mod domains;
+mod exposure;
 mod guessing;
 mod half_open;
 mod interception;
