@@ -7,6 +7,7 @@
 //! bytes at random without a corpus to change, and proptest draws values that somebody has to describe, of which
 //! `src/xml/properties.rs` and others have plenty. Who has a nightly compiler can plug libFuzzer in: README.md says how.
 
+mod account;
 mod archive;
 mod jid;
 mod mutation;
@@ -14,6 +15,7 @@ mod negotiation;
 mod peers;
 mod runner;
 mod sasl;
+mod snapshot;
 mod xml;
 
 use runner::Fuzz;
@@ -40,6 +42,21 @@ const ARCHIVE: Fuzz = Fuzz {
     change: mutation::archive,
     bytes_max: 16 * 1024,
     cases: 1_500,
+};
+
+const ACCOUNT: Fuzz = Fuzz {
+    name: "account",
+    target: account::target,
+    change: mutation::account,
+    bytes_max: 16 * 1024,
+    cases: 600,
+};
+const SNAPSHOT: Fuzz = Fuzz {
+    name: "snapshot",
+    target: snapshot::target,
+    change: mutation::snapshot,
+    bytes_max: 8 * 1024,
+    cases: 1_000,
 };
 
 #[test]
@@ -72,4 +89,14 @@ fn a_stranger_gets_an_answer_and_nothing_else() {
 #[test]
 fn an_archive_answers_what_was_asked_or_says_what_is_wrong() {
     ARCHIVE.run();
+}
+
+#[test]
+fn an_account_keeps_what_was_set_and_nothing_that_was_refused() {
+    ACCOUNT.run();
+}
+
+#[test]
+fn whatever_a_store_gives_back_the_server_runs() {
+    SNAPSHOT.run();
 }

@@ -1,4 +1,4 @@
-//! How inputs change: bytes, words of what a target reads, and for the archive whole elements.
+//! How inputs change: bytes, words of what a target reads, and for what stands behind the core whole elements.
 //!
 //! The words stand in `tests/fuzz/words/`, one a line, in the form of the dictionaries of libFuzzer and AFL.
 
@@ -13,6 +13,11 @@ static JID: Words = Words::new(include_str!("words/jid.dict"));
 static SASL: Words = Words::new(include_str!("words/sasl.dict"));
 static NEGOTIATION: Words = Words::new(include_str!("words/negotiation.dict"));
 static ARCHIVE: Words = Words::new(include_str!("words/archive.dict"));
+static ACCOUNT: Words = Words::new(include_str!("words/account.dict"));
+static SNAPSHOT: Words = Words::new(include_str!("words/snapshot.dict"));
+
+/// Names and namespaces of elements.
+type Names = [(&'static str, &'static str)];
 
 /// The words of a dictionary.
 struct Words {
@@ -134,6 +139,67 @@ fn position(input: &[u8], word: &[u8]) -> Option<usize> {
 
 /// Queries are changed as elements, so that most of them remain some: what is no XML is seen by others.
 pub(super) fn archive(random: &mut Random, input: &[u8], other: &[u8]) -> Vec<u8> {
+    const NAMES: &Names = &[
+        ("max", "http://jabber.org/protocol/rsm"),
+        ("after", "http://jabber.org/protocol/rsm"),
+        ("before", "http://jabber.org/protocol/rsm"),
+        ("index", "http://jabber.org/protocol/rsm"),
+        ("set", "http://jabber.org/protocol/rsm"),
+        ("x", "jabber:x:data"),
+        ("field", "jabber:x:data"),
+        ("value", "jabber:x:data"),
+        ("query", "urn:xmpp:mam:2"),
+        ("metadata", "urn:xmpp:mam:2"),
+        ("flip-page", "urn:xmpp:mam:2"),
+        ("query", "urn:xmpp:mam:1"),
+    ];
+    elements(random, input, other, &ARCHIVE, NAMES)
+}
+
+pub(super) fn account(random: &mut Random, input: &[u8], other: &[u8]) -> Vec<u8> {
+    const NAMES: &Names = &[
+        ("query", "jabber:iq:roster"),
+        ("item", "jabber:iq:roster"),
+        ("group", "jabber:iq:roster"),
+        ("block", "urn:xmpp:blocking"),
+        ("unblock", "urn:xmpp:blocking"),
+        ("blocklist", "urn:xmpp:blocking"),
+        ("item", "urn:xmpp:blocking"),
+        ("query", "jabber:iq:private"),
+        ("storage", "storage:bookmarks"),
+        ("a", ""),
+        ("vCard", "vcard-temp"),
+        ("FN", "vcard-temp"),
+        ("prefs", "urn:xmpp:mam:2"),
+        ("always", "urn:xmpp:mam:2"),
+        ("never", "urn:xmpp:mam:2"),
+        ("jid", "urn:xmpp:mam:2"),
+        ("iq", "jabber:client"),
+        ("presence", "jabber:client"),
+    ];
+    elements(random, input, other, &ACCOUNT, NAMES)
+}
+
+/// A session that was saved is changed as what it is, and sometimes as bytes, as by a disk.
+pub(super) fn snapshot(random: &mut Random, input: &[u8], other: &[u8]) -> Vec<u8> {
+    const NAMES: &Names = &[
+        ("entry", "unisono:session:1"),
+        ("directed", "unisono:session:1"),
+        ("catch-up", "unisono:session:1"),
+        ("session", "unisono:session:1"),
+        ("message", "jabber:client"),
+        ("presence", "jabber:client"),
+        ("priority", "jabber:client"),
+        ("a", ""),
+    ];
+    if random.percent(20) {
+        return bytes(random, input, other, &SNAPSHOT);
+    }
+    elements(random, input, other, &SNAPSHOT, NAMES)
+}
+
+/// One change of an element somewhere in a tree.
+fn elements(random: &mut Random, input: &[u8], other: &[u8], words: &Words, names: &Names) -> Vec<u8> {
     let parse = |input| {
         let text = std::str::from_utf8(input).ok()?;
         Element::parse(text.trim(), &CLIENT_SCOPE, &Limits::default()).ok()
@@ -144,7 +210,15 @@ pub(super) fn archive(random: &mut Random, input: &[u8], other: &[u8]) -> Vec<u8
     gather(&element, &mut donors);
     // Any element of the tree may be the one that changes.
     let mut left = random.below(count(&element));
-    changed(random, &element, &donors, &mut left).to_string_in(&CLIENT_SCOPE).into_bytes()
+    let material = Material { donors: &donors, words, names };
+    changed(random, &element, &material, &mut left).to_string_in(&CLIENT_SCOPE).into_bytes()
+}
+
+/// What may come into a tree.
+struct Material<'a> {
+    donors: &'a [Element],
+    words: &'a Words,
+    names: &'a Names,
 }
 
 fn gather(element: &Element, all: &mut Vec<Element>) {
@@ -157,16 +231,16 @@ fn count(element: &Element) -> usize {
 }
 
 /// This element with the change at the one that is so many further on.
-fn changed(random: &mut Random, element: &Element, donors: &[Element], left: &mut usize) -> Element {
+fn changed(random: &mut Random, element: &Element, material: &Material<'_>, left: &mut usize) -> Element {
     if *left == 0 {
         *left = usize::MAX;
-        return change(random, element, donors);
+        return change(random, element, material);
     }
     *left = left.saturating_sub(1);
     let mut builder = emptied(element);
     for node in element.nodes() {
         builder = match node {
-            Node::Element(child) => builder.child(changed(random, child, donors, left)),
+            Node::Element(child) => builder.child(changed(random, child, material, left)),
             Node::Text(text) => builder.text(text.clone()),
         };
     }
@@ -183,12 +257,12 @@ fn with_attributes(builder: ElementBuilder, element: &Element) -> ElementBuilder
     attributes.fold(builder, |builder, attr| builder.attr_ns(attr.ns(), attr.name(), attr.value()))
 }
 
-fn change(random: &mut Random, element: &Element, donors: &[Element]) -> Element {
+fn change(random: &mut Random, element: &Element, material: &Material<'_>) -> Element {
     let builder = element.to_builder();
-    let word = std::str::from_utf8(ARCHIVE.pick(random)).unwrap();
+    let word = std::str::from_utf8(material.words.pick(random)).unwrap();
     let mut nodes = element.nodes().to_vec();
     let place = random.below(nodes.len() + 1);
-    let donor = random.pick(donors).unwrap().clone();
+    let donor = random.pick(material.donors).unwrap().clone();
     match random.below(9) {
         0 | 1 if !element.attrs().is_empty() => {
             let attr = random.pick(element.attrs()).unwrap();
@@ -206,21 +280,7 @@ fn change(random: &mut Random, element: &Element, donors: &[Element]) -> Element
             nodes.splice(place..place, std::iter::repeat_n(again, 1 << random.below(9)));
         }
         7 => {
-            const NAMES: &[(&str, &str)] = &[
-                ("max", "http://jabber.org/protocol/rsm"),
-                ("after", "http://jabber.org/protocol/rsm"),
-                ("before", "http://jabber.org/protocol/rsm"),
-                ("index", "http://jabber.org/protocol/rsm"),
-                ("set", "http://jabber.org/protocol/rsm"),
-                ("x", "jabber:x:data"),
-                ("field", "jabber:x:data"),
-                ("value", "jabber:x:data"),
-                ("query", "urn:xmpp:mam:2"),
-                ("metadata", "urn:xmpp:mam:2"),
-                ("flip-page", "urn:xmpp:mam:2"),
-                ("query", "urn:xmpp:mam:1"),
-            ];
-            let (name, ns) = *random.pick(NAMES).unwrap();
+            let (name, ns) = *random.pick(material.names).unwrap();
             let child = Element::builder(name, ns).text(word).build();
             if random.percent(50) {
                 let renamed = with_attributes(Element::builder(name, ns), element);

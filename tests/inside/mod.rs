@@ -70,15 +70,15 @@ impl Wake for NoWake {
 }
 
 /// A server and what is around it.
-struct World {
-    hub: Arc<Hub>,
-    store: Arc<MemoryStore>,
+pub(crate) struct World {
+    pub(crate) hub: Arc<Hub>,
+    pub(crate) store: Arc<MemoryStore>,
     clock: Arc<TestClock>,
 }
 
 impl World {
     /// A server with accounts on example.org.
-    async fn with(accounts: &[&str]) -> Self {
+    pub(crate) async fn with(accounts: &[&str]) -> Self {
         let clock = Arc::new(TestClock {
             now: AtomicI64::new(1_790_000_000_000_000),
             elapsed: Mutex::new(Duration::from_secs(1)),
@@ -101,13 +101,13 @@ impl World {
     }
 
     /// `kill -9`, and a start on what was durable.
-    async fn crash(self) -> Self {
+    pub(crate) async fn crash(self) -> Self {
         let store = Arc::new(self.store.reopened());
         Self::start(store, self.clock).await
     }
 
     /// A clean stop, and a start.
-    async fn restart(self) -> Self {
+    pub(crate) async fn restart(self) -> Self {
         self.hub.save().await;
         self.crash().await
     }
@@ -128,13 +128,13 @@ impl World {
     }
 
     /// A bound resource.
-    async fn bind(&self, name: &str, resource: &str) -> Device {
+    pub(crate) async fn bind(&self, name: &str, resource: &str) -> Device {
         let session = self.hub.bind(&jid(name), Some(resource), self.connection()).await.unwrap();
         Device { hub: self.hub.clone(), session }
     }
 
     /// A bound resource that sent its presence, with carbons.
-    async fn online(&self, name: &str, resource: &str) -> Device {
+    pub(crate) async fn online(&self, name: &str, resource: &str) -> Device {
         let device = self.bind(name, resource).await;
         device.send("<iq type='set' id='c'><enable xmlns='urn:xmpp:carbons:2'/></iq>").await;
         device.send("<presence/>").await;
@@ -143,7 +143,7 @@ impl World {
     }
 
     /// A resource with stream management on top.
-    async fn managed(&self, name: &str, resource: &str) -> (Device, String) {
+    pub(crate) async fn managed(&self, name: &str, resource: &str) -> (Device, String) {
         let device = self.online(name, resource).await;
         let enabled = device.nonza("<enable xmlns='urn:xmpp:sm:3' resume='true'/>").await;
         let id = enabled.write.first().unwrap().attr("id").unwrap().to_owned();
@@ -151,7 +151,12 @@ impl World {
     }
 
     /// Asks to resume a session.
-    async fn resume(&self, name: &str, previous: &str, handled: u32) -> (NonzaReply, Option<Device>) {
+    pub(crate) async fn resume(
+        &self,
+        name: &str,
+        previous: &str,
+        handled: u32,
+    ) -> (NonzaReply, Option<Device>) {
         let element = Element::builder("resume", "urn:xmpp:sm:3")
             .attr("previd", previous)
             .attr("h", handled.to_string())
@@ -164,21 +169,24 @@ impl World {
     }
 }
 
-fn jid(name: &str) -> BareJid {
+pub(crate) fn jid(name: &str) -> BareJid {
     format!("{name}@example.org").parse().unwrap()
 }
 
 /// A device, as its connection sees it.
-struct Device {
-    hub: Arc<Hub>,
-    session: SessionRef,
+pub(crate) struct Device {
+    pub(crate) hub: Arc<Hub>,
+    pub(crate) session: SessionRef,
 }
 
 impl Device {
     /// Sends a stanza.
-    async fn send(&self, text: &str) {
-        let element = Element::parse(text, &CLIENT_SCOPE, &Limits::default()).unwrap();
-        match self.hub.receive(&self.session, &element) {
+    pub(crate) async fn send(&self, text: &str) {
+        self.send_element(&Element::parse(text, &CLIENT_SCOPE, &Limits::default()).unwrap()).await;
+    }
+
+    pub(crate) async fn send_element(&self, element: &Element) {
+        match self.hub.receive(&self.session, element) {
             Receipt::Done(_) => {}
             Receipt::Later(work) => {
                 work.await;
@@ -187,11 +195,11 @@ impl Device {
     }
 
     /// Sends a message with this id and body.
-    async fn say(&self, to: &str, body: &str) {
+    pub(crate) async fn say(&self, to: &str, body: &str) {
         self.send(&format!("<message to='{to}' type='chat' id='{body}'><body>{body}</body></message>")).await;
     }
 
-    async fn nonza(&self, text: &str) -> NonzaReply {
+    pub(crate) async fn nonza(&self, text: &str) -> NonzaReply {
         let element = Element::parse(text, &CLIENT_SCOPE, &Limits::default()).unwrap();
         let handler = self.hub.registry.nonza_handler(&element).unwrap();
         let stream = StreamState::Bound(self.session.clone());
@@ -199,7 +207,7 @@ impl Device {
     }
 
     /// Everything that can be written to the device at this moment.
-    async fn take(&self) -> Vec<Element> {
+    pub(crate) async fn take(&self) -> Vec<Element> {
         let mut out = Vec::new();
         loop {
             match self.hub.drain(&self.session, &mut out, usize::MAX) {
@@ -222,7 +230,7 @@ impl Device {
         self.take().await.iter().filter_map(told).collect()
     }
 
-    async fn bodies(&self) -> Vec<String> {
+    pub(crate) async fn bodies(&self) -> Vec<String> {
         self.conversation().await.into_iter().map(|(body, _)| body).collect()
     }
 
@@ -239,7 +247,7 @@ impl Device {
         taken.iter().find(|element| element.name() == "a").and_then(|a| a.attr("h")?.parse().ok())
     }
 
-    fn lose_connection(&self) {
+    pub(crate) fn lose_connection(&self) {
         self.hub.detach(&self.session);
     }
 }
