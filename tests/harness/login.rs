@@ -18,15 +18,27 @@ pub(crate) struct Login {
 impl Login {
     /// Runs one mechanism on a stream that offers it. The error is the condition that the server names.
     pub(crate) async fn run(
-        mut wire: Wire,
+        wire: Wire,
         mechanism: Mechanism,
         name: &str,
         password: &str,
     ) -> Result<Self, (Wire, String)> {
+        Self::run_for(wire, mechanism, "", name, password).await
+    }
+
+    /// The same with the wish to act for somebody.
+    pub(crate) async fn run_for(
+        mut wire: Wire,
+        mechanism: Mechanism,
+        whom: &str,
+        name: &str,
+        password: &str,
+    ) -> Result<Self, (Wire, String)> {
         let end = if mechanism.name == "PLAIN" {
-            begin(&mut wire, "PLAIN", &plain(name, password)).await
+            begin(&mut wire, "PLAIN", &plain(whom, name, password)).await
         } else {
-            exchange(&mut wire, mechanism, name, password).await
+            let exchange = Exchange::new(mechanism, name, password).acting_for(whom);
+            run_exchange(&mut wire, mechanism, exchange).await
         };
         if !end.is("success", NS_SASL) {
             let condition = end.children().next().expect("a failure has a condition").name().to_owned();
@@ -71,8 +83,7 @@ async fn begin(wire: &mut Wire, mechanism: &str, data: &str) -> Element {
     wire.element().await
 }
 
-async fn exchange(wire: &mut Wire, mechanism: Mechanism, name: &str, password: &str) -> Element {
-    let mut exchange = Exchange::new(mechanism, name, password);
+async fn run_exchange(wire: &mut Wire, mechanism: Mechanism, mut exchange: Exchange) -> Element {
     let challenge = begin(wire, mechanism.name, &exchange.first()).await;
     if !challenge.is("challenge", NS_SASL) {
         return challenge;

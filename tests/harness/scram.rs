@@ -65,6 +65,14 @@ impl Exchange {
         self
     }
 
+    /// With an authorisation identity, if it is one.
+    pub(crate) fn acting_for(mut self, whom: &str) -> Self {
+        if !whom.is_empty() {
+            self.gs2 = format!("{},a={whom},", self.gs2.trim_end_matches(','));
+        }
+        self
+    }
+
     /// The client's first message, in base64.
     pub(crate) fn first(&self) -> String {
         STANDARD.encode(format!("{}{}", self.gs2, self.bare))
@@ -100,6 +108,6 @@ impl Exchange {
 }
 
 /// The one message of PLAIN, in base64.
-pub(crate) fn plain(name: &str, password: &str) -> String {
-    STANDARD.encode(format!("\0{name}\0{password}"))
+pub(crate) fn plain(whom: &str, name: &str, password: &str) -> String {
+    STANDARD.encode(format!("{whom}\0{name}\0{password}"))
 }

@@ -184,7 +184,7 @@ async fn a_restart_cannot_change_the_host(database: Database) {
     server.account("alice").await;
     let mut wire = server.secure().await;
     wire.open().await;
-    let login = plain("alice", PASSWORD);
+    let login = plain("", "alice", PASSWORD);
     wire.send(&format!("<auth xmlns='{NS_SASL}' mechanism='PLAIN'>{login}</auth>")).await;
     assert!(wire.element().await.is("success", NS_SASL));
     let mut clear = server.connect().await;

@@ -62,7 +62,7 @@ async fn no_secret_is_in_a_log_that_says_everything() {
         assert!(line["level"].is_string() && line["timestamp"].is_string(), "{line}");
     }
     assert!(log.contains("\"DEBUG\"") && log.contains("\"domains\":\"example.org\""), "{log}");
-    let as_sent = plain("bob", "wholly other horse");
+    let as_sent = plain("", "bob", "wholly other horse");
     let secrets = [PASSWORD, "wholly other", "a wrong guess", &as_sent, "for your eyes", &previd, &token];
     for secret in secrets {
         assert!(secret.len() > 8 && !log.contains(secret), "{secret} is in the log");

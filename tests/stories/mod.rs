@@ -18,6 +18,7 @@ mod domains;
 mod exposure;
 mod guessing;
 mod half_open;
+mod impersonation;
 mod interception;
 mod login;
 mod logs;
