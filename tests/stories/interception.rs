@@ -9,6 +9,7 @@ use std::time::SystemTime;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
+use futures::future::join_all;
 use minidom::Element;
 use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
@@ -291,11 +292,12 @@ async fn a_bound_login_does_not_go_through_other_hands() {
     for way in [Way::Direct, Way::StartTls] {
         let mut server = server().await;
         let between = Between::start(&server, way, Edits::NONE).await;
-        for mechanism in BOUND {
+        join_all(BOUND.map(async |mechanism| {
             assert_eq!(Client::from(mechanism).log_in(server.secure().await).await, End::In, "{mechanism:?}");
             let end = Client::from(mechanism).log_in(between.reach().await).await;
             assert_eq!(end, refused(), "{way:?} {mechanism:?}");
-        }
+        }))
+        .await;
         // It is the connection that does not fit, and nothing else.
         server.stop().await;
         let log = server.log();
@@ -312,11 +314,12 @@ async fn who_is_not_shown_the_bound_mechanisms_is_refused() {
     for (way, edits) in [(Way::Direct, hides_both), (Way::StartTls, hides_mechanisms)] {
         let mut server = server().await;
         let between = Between::start(&server, way, edits).await;
-        for name in HASHES {
+        join_all(HASHES.map(async |name| {
             let client = Client { gs2: Some("y,,"), ..Client::from(Mechanism::new(name, None)) };
             // RFC 5802 §6: the client could, and says that it was not offered any.
             assert_eq!(client.log_in(between.reach().await).await, refused(), "{way:?} {name}");
-        }
+        }))
+        .await;
         server.stop().await;
         let log = server.log();
         let downgrade = "downgrade: client did not see the -PLUS mechanisms";
@@ -338,7 +341,7 @@ async fn what_was_said_of_the_binding_cannot_be_changed_on_the_way() {
         let text = text.replace("SCRAM-SHA-256-PLUS", "SCRAM-SHA-256");
         inside(&text, "auth", |data| data.replacen("p=tls-exporter,,", "n,,", 1))
     };
-    for (number, (client, offers, answers)) in [
+    let tries = [
         (deceived, without_plus as fn(&str) -> String, y_to_n),
         (deceived, without_plus, y_to_n_throughout),
         (Client::from(bound), str::to_owned, other_type),
@@ -346,10 +349,11 @@ async fn what_was_said_of_the_binding_cannot_be_changed_on_the_way() {
     ]
     .into_iter()
     .enumerate()
-    {
+    .map(async |(number, (client, offers, answers))| {
         let between = Between::start(&server, Way::Direct, Edits { offers, answers }).await;
         assert_eq!(client.log_in(between.reach().await).await, refused(), "{number}");
-    }
+    });
+    join_all(tries).await;
 }
 
 /// XEP-0474: a client that has no channel binding sees that it was not shown all, too.
