@@ -9,7 +9,6 @@ use std::sync::Arc;
 use bytes::BytesMut;
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt};
 use tokio::time::{Instant, sleep_until, timeout_at};
-use tokio_rustls::server::TlsStream;
 use unisono_core::extension::{NonzaReply, NonzaRequest, StreamState};
 use unisono_core::hub::{Connection, SessionRef};
 use unisono_core::jid::{BareJid, FullJid};
@@ -29,7 +28,7 @@ use crate::sasl::{Authenticated, Cost, Credentials, Hash, Standing};
 use crate::server::{C2s, Registered};
 use crate::signal::Notice;
 use crate::stream::{Held, Peer, Stream};
-use crate::tls;
+use crate::tls::{self, TlsStream};
 
 /// Bytes that are read at a time; a whole negotiation is a few of these. So many are read ahead of an answer, too.
 const READ_BYTES: usize = 512;
@@ -147,7 +146,7 @@ impl Arrival {
         };
         let mut stream = Box::new(secured.stream);
         stream.go_on(false);
-        self.tls = describe(stream.get_ref().1);
+        self.tls = describe(stream.agreed());
         let negotiation = self.negotiation.as_mut()?;
         negotiation.handle(Instant::now(), Input::Secured(secured.bindings)).ok()?;
         Some(stream)
@@ -170,7 +169,7 @@ impl Arrival {
                     return Err(StreamError::Shutdown.into());
                 },
                 () = sleep_until(self.deadline()) => self.handle(Input::Time)?,
-                count = poll_fn(|cx| poll_read_sparingly(stream, cx, &mut self.incoming, READ_BYTES)), if wants_input => {
+                count = poll_fn(|cx| poll_read_sparingly::<READ_BYTES, _>(stream, cx, &mut self.incoming)), if wants_input => {
                     if count? == 0 {
                         return Err(io::Error::from(io::ErrorKind::UnexpectedEof).into());
                     }
@@ -311,7 +310,7 @@ impl Arrival {
                 () = self.registered.signal.stopped() => break StreamError::Shutdown,
                 () = sleep_until(deadline) => break StreamError::Overloaded("no answer in time"),
                 done = &mut work => return Ok(done),
-                count = poll_fn(|cx| poll_read_sparingly(stream, cx, &mut self.incoming, READ_BYTES)), if has_room => {
+                count = poll_fn(|cx| poll_read_sparingly::<READ_BYTES, _>(stream, cx, &mut self.incoming)), if has_room => {
                     if count? == 0 {
                         return Err(io::Error::from(io::ErrorKind::UnexpectedEof).into());
                     }
@@ -500,14 +499,14 @@ async fn credentials(
 }
 
 /// Protocol, cipher and key exchange, for people.
-fn describe(connection: &rustls::ServerConnection) -> String {
-    let version = match connection.protocol_version() {
+fn describe(agreed: &rustls::CommonState) -> String {
+    let version = match agreed.protocol_version() {
         Some(rustls::ProtocolVersion::TLSv1_3) => "TLSv1.3",
         _ => "TLSv1.2",
     };
-    let suite = connection.negotiated_cipher_suite().map(|suite| format!("{:?}", suite.suite()));
+    let suite = agreed.negotiated_cipher_suite().map(|suite| format!("{:?}", suite.suite()));
     let suite =
         suite.as_deref().map_or("", |name| name.trim_start_matches("TLS13_").trim_start_matches("TLS_"));
-    let group = connection.negotiated_key_exchange_group().map(|group| format!("{:?}", group.name()));
+    let group = agreed.negotiated_key_exchange_group().map(|group| format!("{:?}", group.name()));
     [version, suite, group.as_deref().unwrap_or_default()].join(" ").trim_end().to_owned()
 }

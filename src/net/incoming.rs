@@ -1,52 +1,51 @@
 //! Reading without a buffer while there is nothing to read.
 
 use std::io;
+use std::mem::MaybeUninit;
 use std::pin::Pin;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 
 use bytes::BytesMut;
-use tokio::io::AsyncRead;
-use tokio_util::io::poll_read_buf;
+use tokio::io::{AsyncRead, ReadBuf};
 
-/// Reads to the end of `incoming`, with room for at least `bytes`. The count is 0 at the end of the input. While there
-/// is nothing to read and nothing is half-read, the buffer has no memory.
-pub(crate) fn poll_read<S: AsyncRead + Unpin>(
+/// Reads at most `BYTES` to the end of `incoming`. The count is 0 at the end of the input. While there is nothing to
+/// read, nothing is allocated.
+pub(crate) fn poll_read<const BYTES: usize, S: AsyncRead + Unpin>(
     io: &mut S,
     cx: &mut Context<'_>,
     incoming: &mut BytesMut,
-    bytes: usize,
 ) -> Poll<io::Result<usize>> {
-    incoming.reserve(bytes);
-    poll_into(io, cx, incoming)
+    poll_read_with::<BYTES, S>(io, cx, |bytes| incoming.extend_from_slice(bytes))
 }
 
-/// The same, where many peers hold back what they began: the buffer is no larger than what is in it and this reading.
-pub(crate) fn poll_read_sparingly<S: AsyncRead + Unpin>(
+/// The same, where many peers hold back what they began: the buffer is no larger than what is in it.
+pub(crate) fn poll_read_sparingly<const BYTES: usize, S: AsyncRead + Unpin>(
     io: &mut S,
     cx: &mut Context<'_>,
     incoming: &mut BytesMut,
-    bytes: usize,
 ) -> Poll<io::Result<usize>> {
-    if incoming.capacity().saturating_sub(incoming.len()) < bytes {
-        let mut larger = BytesMut::with_capacity(incoming.len().saturating_add(bytes));
+    poll_read_with::<BYTES, S>(io, cx, |bytes| {
+        let mut larger = BytesMut::with_capacity(incoming.len().saturating_add(bytes.len()));
         larger.extend_from_slice(incoming);
+        larger.extend_from_slice(bytes);
         *incoming = larger;
-    }
-    poll_into(io, cx, incoming)
+    })
 }
 
-fn poll_into<S: AsyncRead + Unpin>(
+fn poll_read_with<const BYTES: usize, S: AsyncRead + Unpin>(
     io: &mut S,
     cx: &mut Context<'_>,
-    incoming: &mut BytesMut,
+    take: impl FnOnce(&[u8]),
 ) -> Poll<io::Result<usize>> {
-    let read = poll_read_buf(Pin::new(io), cx, incoming);
-    if incoming.is_empty() {
-        *incoming = BytesMut::new();
-    }
-    match read {
+    let mut space = [const { MaybeUninit::uninit() }; BYTES];
+    let mut read = ReadBuf::uninit(&mut space);
+    match ready!(Pin::new(io).poll_read(cx, &mut read)) {
         // A peer that ended without the last word of TLS. Whether its stream was closed, `</stream:stream>` tells.
-        Poll::Ready(Err(error)) if error.kind() == io::ErrorKind::UnexpectedEof => Poll::Ready(Ok(0)),
-        read => read,
+        Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => {}
+        result => result?,
     }
+    if !read.filled().is_empty() {
+        take(read.filled());
+    }
+    Poll::Ready(Ok(read.filled().len()))
 }

@@ -5,9 +5,9 @@ use std::pin::Pin;
 use std::task::{Context, Poll};
 
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, ReadBuf, Take};
-use tokio_rustls::server::TlsStream;
 
 use crate::limits::STRANGER_ELEMENT_BYTES_MAX;
+use crate::tls::TlsStream;
 
 /// Bytes of a client's part in a TLS handshake: about 2 KiB with a post-quantum key, and we ask for no certificate.
 const HANDSHAKE_BYTES_MAX: u64 = 16 * 1024;
@@ -46,7 +46,7 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Source for Rationed<IO> {
 
 impl<IO: AsyncRead + AsyncWrite + Unpin> Source for TlsStream<Rationed<IO>> {
     fn go_on(&mut self, is_known: bool) {
-        self.get_mut().0.0.set_limit(if is_known { ALL } else { STRANGER_BYTES_MAX });
+        self.io_mut().0.set_limit(if is_known { ALL } else { STRANGER_BYTES_MAX });
     }
 }
 

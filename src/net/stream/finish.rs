@@ -120,7 +120,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Stream<S> {
             }
             // The last word is said, and no reply comes after it.
             self.outgoing = Outgoing::default();
-            let reading = poll_fn(|cx| poll_read(&mut *self.io, cx, &mut self.incoming, READ_BYTES));
+            let reading = poll_fn(|cx| poll_read::<READ_BYTES, _>(&mut *self.io, cx, &mut self.incoming));
             if !matches!(reading.await, Ok(1..)) {
                 return Ok(());
             }

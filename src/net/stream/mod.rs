@@ -37,7 +37,7 @@ use crate::panic::{Panicked, caught};
 use crate::server::{C2s, Registered};
 use crate::signal::Notice;
 
-/// Bytes that are read at a time, at least.
+/// Bytes that are read at a time.
 const READ_BYTES: usize = 4096;
 /// Bytes that are taken from the outbox at a time. TLS cuts them into records of 16 KiB.
 const WRITE_BYTES: usize = 32 * 1024;
@@ -265,7 +265,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Stream<S> {
         if !self.wants_input() {
             return Poll::Pending;
         }
-        poll_read(&mut *self.io, cx, &mut self.incoming, READ_BYTES).map_ok(Event::Read)
+        poll_read::<READ_BYTES, _>(&mut *self.io, cx, &mut self.incoming).map_ok(Event::Read)
     }
 
     fn handle(&mut self, event: Event, timer: Pin<&mut Sleep>) -> Result<(), End> {

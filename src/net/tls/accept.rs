@@ -1,13 +1,20 @@
 //! The handshake.
 
-use std::{io, sync::Arc};
+use std::future::poll_fn;
+use std::io;
+use std::sync::Arc;
 
-use rustls::{ProtocolVersion, ServerConnection, server::Acceptor};
-use tokio::io::{AsyncRead, AsyncWrite};
-use tokio_rustls::{LazyConfigAcceptor, server::TlsStream};
+use bytes::BytesMut;
+use rustls::server::Acceptor;
+use rustls::{ProtocolVersion, ServerConfig};
+use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt as _};
 
-use super::{identity::TlsIdentity, store::CertStore};
+use super::{exporter::Exporter, identity::TlsIdentity, store::CertStore, stream::TlsStream};
+use crate::incoming::poll_read;
 use crate::sasl::{ChannelBindings, TlsVersion};
+
+/// Bytes that are read at a time: more than the first message of most clients.
+const READ_BYTES: usize = 2 * 1024;
 
 /// A connection after its handshake.
 #[derive(Debug)]
@@ -15,44 +22,73 @@ pub struct Secured<IO> {
     pub stream: TlsStream<IO>,
     /// What the client authenticated the server by, now or in the session that it resumed.
     pub identity: Arc<TlsIdentity>,
-    /// For SASL. Computed here, because they need the connection.
+    /// For SASL. Computed here, because they need the handshake.
     pub bindings: ChannelBindings,
 }
 
 /// Makes the server's side of a handshake on `io`. The name in the client's first message chooses the
 /// identity, else `domain`: with STARTTLS the stream's `to` is known already. The caller sets the
 /// deadline. If the handshake fails, the peer gets an alert and the caller an error to log.
-pub async fn accept<IO>(certs: &CertStore, domain: Option<&str>, io: IO) -> io::Result<Secured<IO>>
+pub async fn accept<IO>(certs: &CertStore, domain: Option<&str>, mut io: IO) -> io::Result<Secured<IO>>
 where
     IO: AsyncRead + AsyncWrite + Unpin,
 {
-    let hello = LazyConfigAcceptor::new(Acceptor::default(), io).await?;
+    let hello = read_hello(&mut io).await?;
     // Chosen here and not in a resolver within rustls, so that a reload between this moment and the end
     // of the handshake cannot make us bind to another certificate than the one that was sent.
-    let identity = certs.select(hello.client_hello().server_name(), domain);
-    let stream = hello.into_stream(Arc::clone(identity.server_config())).await?;
-    let connection = stream.get_ref().1;
-    let version = match connection.protocol_version() {
+    let identity = certs.select(hello.server_name.as_deref(), domain);
+    let exporter = Arc::new(Exporter::default());
+    let mut config = ServerConfig::clone(identity.server_config());
+    config.key_log = exporter.clone();
+    let stream = TlsStream::accept(Arc::new(config), io, hello.bytes).await?;
+    let version = match stream.agreed().protocol_version() {
         Some(ProtocolVersion::TLSv1_3) => TlsVersion::Tls13,
         _ => TlsVersion::Tls12,
     };
     let bindings = ChannelBindings {
         version,
-        exporter: tls_exporter(connection),
+        exporter: exporter.channel_binding(stream.agreed()),
         end_point: Arc::clone(identity.end_point()),
     };
     Ok(Secured { stream, identity, bindings })
 }
 
-/// `tls-exporter` (RFC 9266 §2). `None` before the handshake ends, and for TLS 1.2: there, the context of
-/// length zero that the RFC asks for differs from no context (RFC 5705 §4), which is what one gets from
-/// common libraries without asking. A login that fails would be worse than the other channel binding.
-pub fn tls_exporter(connection: &ServerConnection) -> Option<[u8; 32]> {
-    match connection.protocol_version() {
-        Some(ProtocolVersion::TLSv1_3) => {
-            connection.export_keying_material([0; 32], b"EXPORTER-Channel-Binding", Some(b"")).ok()
+/// The client's first message.
+struct Hello {
+    bytes: BytesMut,
+    /// The name in it (RFC 6066 §3).
+    server_name: Option<String>,
+}
+
+/// Reads the first message as far as to know the name in it. It is understood a second time once the identity, which the
+/// handshake needs from its beginning, is known.
+async fn read_hello<IO: AsyncRead + AsyncWrite + Unpin>(io: &mut IO) -> io::Result<Hello> {
+    let mut bytes = BytesMut::new();
+    let mut acceptor = None;
+    loop {
+        let before = bytes.len();
+        if poll_fn(|cx| poll_read::<READ_BYTES, _>(io, cx, &mut bytes)).await? == 0 {
+            return Err(io::ErrorKind::UnexpectedEof.into());
         }
-        _ => None,
+        let acceptor = acceptor.get_or_insert_with(Acceptor::default);
+        let mut new = bytes.get(before..).unwrap_or_default();
+        while !new.is_empty() {
+            acceptor.read_tls(&mut new)?;
+        }
+        match acceptor.accept() {
+            Ok(None) => {}
+            Ok(Some(accepted)) => {
+                let server_name = accepted.client_hello().server_name().map(str::to_owned);
+                return Ok(Hello { bytes, server_name });
+            }
+            Err((error, mut alert)) => {
+                let mut said = Vec::new();
+                alert.write_all(&mut said)?;
+                io.write_all(&said).await?;
+                io.flush().await?;
+                return Err(io::Error::new(io::ErrorKind::InvalidData, error));
+            }
+        }
     }
 }
 

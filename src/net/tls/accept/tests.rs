@@ -125,9 +125,7 @@ async fn both_versions_give_both_sides_the_same_bindings() {
             assert_same_bindings(&near, &far);
             assert_eq!(near.bindings.version, want);
             assert!(near.identity.info().covers(name) && !near.identity.info().covers(other));
-            let connection = near.stream.get_ref().1;
-            assert_eq!(connection.server_name(), Some(name));
-            assert_eq!(connection.alpn_protocol(), Some(ALPN_XMPP_CLIENT));
+            assert_eq!(near.stream.agreed().alpn_protocol(), Some(ALPN_XMPP_CLIENT));
             exporters.insert(near.bindings.exporter);
         }
         let count = if want == TlsVersion::Tls13 { 3 } else { 1 };
@@ -139,7 +137,7 @@ async fn both_versions_give_both_sides_the_same_bindings() {
 async fn the_key_exchange_is_post_quantum_where_the_client_has_it() {
     let server = Server::new(&["a.example"]);
     let (near, _far) = server.established(&server.client(&[&TLS13]), "a.example").await;
-    let group = near.stream.get_ref().1.negotiated_key_exchange_group().unwrap();
+    let group = near.stream.agreed().negotiated_key_exchange_group().unwrap();
     assert_eq!(group.name(), NamedGroup::X25519MLKEM768);
 }
 
@@ -151,7 +149,7 @@ async fn a_session_resumes_with_the_certificate_that_it_began_with() {
         let connect = async |name: &str| {
             let (near, far) = server.established(&client, name).await;
             assert_same_bindings(&near, &far);
-            (near.stream.get_ref().1.handshake_kind().unwrap(), near.bindings.end_point)
+            (near.stream.agreed().handshake_kind().unwrap(), near.bindings.end_point)
         };
         let (kind, first) = connect("a.example").await;
         assert_eq!(kind, HandshakeKind::Full);
@@ -238,7 +236,7 @@ async fn tls_1_2_needs_the_extended_master_secret() {
     let extended_master_secret = [0, 23, 0, 0];
     for (extensions, want) in [
         ([&groups[..], &signatures].concat(), "ExtendedMasterSecret"),
-        ([&groups[..], &signatures, &extended_master_secret].concat(), "eof"),
+        ([&groups[..], &signatures, &extended_master_secret].concat(), "end of file"),
     ] {
         let (near, mut far) = tokio::io::duplex(1 << 16);
         far.write_all(&hello_1_2(&extensions)).await.unwrap();
