@@ -18,6 +18,9 @@ const ASK_EVERY: Duration = Duration::from_millis(250);
 /// unless so many stanzas are unacknowledged.
 const ASK_AFTER: usize = 16;
 
+/// Most stanzas take no more when they are written.
+const STANZA_BYTES: usize = 1000;
+
 /// What a connection does after it took what there was to write.
 #[derive(Debug)]
 pub enum Drained {
@@ -159,17 +162,19 @@ fn write_entries(
         if out.len() >= bytes_max {
             return (Drained::More, covers, count);
         }
-        match session.outbox.next(durable) {
+        let entry = match session.outbox.next(durable) {
             Next::Wait => return (Drained::Idle(None), covers, count),
             Next::Read(positions) => return (Drained::Read(positions), covers, count),
-            Next::Write(entry) => match &entry.item {
-                Item::Logged { record: Some(record), form, late, .. } => {
-                    renderer.copy(out, record, *form, &session.jid, *late);
-                }
-                Item::Logged { record: None, .. } => return (Drained::Idle(None), covers, count),
-                Item::Stanza { element, to } => write_to(element, to.as_ref(), out),
-                Item::Text(text) => out.extend_from_slice(text.as_bytes()),
-            },
+            Next::Write(entry) => entry,
+        };
+        out.reserve(STANZA_BYTES);
+        match &entry.item {
+            Item::Logged { record: Some(record), form, late, .. } => {
+                renderer.copy(out, record, *form, &session.jid, *late);
+            }
+            Item::Logged { record: None, .. } => return (Drained::Idle(None), covers, count),
+            Item::Stanza { element, to } => write_to(element, to.as_ref(), out),
+            Item::Text(text) => out.extend_from_slice(text.as_bytes()),
         }
         covers = covers.max(session.outbox.wrote());
         count = count.saturating_add(1);
