@@ -119,6 +119,9 @@ fn block(request: &Request) -> Answer {
 /// §3.4 and §3.5: without an address, all of them.
 fn unblock(request: &Request) -> Answer {
     let jids = named(request)?;
+    if jids.is_empty() && request.payload.children().next().is_some() {
+        return Err(StanzaError::new(Condition::BadRequest));
+    }
     let cell = request.account.as_ref().ok_or(StanzaError::new(Condition::ItemNotFound))?;
     let push = items("unblock", &jids);
     let Change { old, new, sight, ticket } = change(request, cell, &push, |list| {

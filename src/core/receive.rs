@@ -320,8 +320,15 @@ impl Hub {
             || [Jid::from(origin.jid.clone()), Jid::from(origin.cell.jid.clone())]
                 .iter()
                 .any(|jid| session.directed.contains(jid));
-        // A roster push comes from the account itself, so nobody else may send what looks like one.
-        let is_push = other.is_some() && iq.payload.in_ns(crate::roster::NS).is_some();
+        // What changes an account is asked of the account. On its devices it looks like a push (RFC 6121 §2.1.6,
+        // XEP-0191 §3.3), which nobody but the account sends.
+        let is_push = other.is_some()
+            && iq.kind == IqType::Set
+            && iq
+                .payload
+                .elements()
+                .iter()
+                .any(|element| self.registry.iq_handler(Entity::OwnAccount, iq.kind, element).is_some());
         if asks && (!is_seen || is_push) {
             return Err(unavailable());
         }

@@ -137,9 +137,11 @@ impl Scene {
         let is_request = |element: &&Element| element.is("iq", NS_CLIENT) && !is_answer(element);
         let requests: Vec<_> = to_bob.iter().filter(is_request).collect();
         assert!(requests.is_empty() || stanza.attr("to").is_some(), "{requests:?} for {stanza:?}");
-        // RFC 6121 §2.1.6: a push comes from the own account alone.
-        let is_push =
-            |element: &&&Element| element.attr("type") == Some("set") && element.has_child("query", ROSTER);
+        // RFC 6121 §2.1.6, XEP-0191 §3.3: a push comes from the own account alone.
+        let is_push = |element: &&&Element| {
+            let names = [("query", ROSTER), ("block", BLOCKING), ("unblock", BLOCKING)];
+            element.attr("type") == Some("set") && names.iter().any(|(name, ns)| element.has_child(name, ns))
+        };
         assert_eq!(requests.iter().find(is_push), None, "{stanza:?}");
 
         let asks = matches!(stanza.attr("type"), Some("get" | "set"));

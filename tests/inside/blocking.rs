@@ -177,3 +177,33 @@ async fn what_is_one_s_own_cannot_be_blocked() {
     }
     assert_eq!(list(&phone).await, BTreeSet::from(["example.org".to_owned()]));
 }
+
+/// Who may ask a device cannot tell it whom it blocks.
+#[tokio::test]
+async fn a_friend_pushes_no_block() {
+    let world = World::with(&["alice", "bob"]).await;
+    let (phone, bob) = (world.online("alice", "phone").await, world.online("bob", "desk").await);
+    befriend(&phone, &bob).await;
+    phone.take().await;
+    for name in ["block", "unblock"] {
+        let push = change(name, &["carol@example.org"]);
+        bob.send(&push.replace("<iq", "<iq to='alice@example.org/phone'")).await;
+        assert_eq!(condition(&bob.take().await[0]).as_deref(), Some("service-unavailable"), "{name}");
+        assert_eq!(phone.take().await, [], "{name}");
+    }
+}
+
+/// XEP-0191 §3.5: all blocks end with an element that is empty, and with no other.
+#[tokio::test]
+async fn what_is_not_understood_ends_no_block() {
+    let world = World::with(&["alice"]).await;
+    let phone = world.online("alice", "phone").await;
+    phone.send(&change("block", &["a@example.net"])).await;
+    for children in ["<item xmlns='urn:x' jid='a@example.net'/>", "<Item jid='a@example.net'/>"] {
+        let request = change("unblock", &[]).replace("</unblock>", &format!("{children}</unblock>"));
+        phone.take().await;
+        phone.send(&request).await;
+        assert_eq!(condition(&phone.take().await[0]).as_deref(), Some("bad-request"), "{children}");
+        assert_eq!(list(&phone).await.len(), 1, "{children}");
+    }
+}
