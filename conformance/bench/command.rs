@@ -5,6 +5,7 @@ use std::process::ExitCode;
 
 use anyhow::{Context as _, Result};
 use clap::Args;
+use futures::future::join_all;
 use indicatif::{ProgressBar, ProgressStyle};
 
 use super::amount::Amount;
@@ -111,12 +112,22 @@ struct Run<'a> {
 impl Run<'_> {
     /// Measures one scenario on all servers, in turns. A server that fails does not end the run of the others.
     async fn scenario(&self, scenario: Scenario, targets: &[Target], report: &mut Report) {
-        let mut prepared = Vec::new();
-        for target in targets.iter().filter(|target| scenario.applies_to(target)) {
+        let targets: Vec<_> = targets.iter().filter(|target| scenario.applies_to(target)).collect();
+        let prepare = async |target: &Target| {
             self.say(scenario, target, "preparing");
-            let result =
-                async { scenario.prepare(target.start().await?, target.is_floor(), self.extent).await };
-            if let Some(ready) = self.keep(scenario, target, result.await, report) {
+            scenario.prepare(target.start().await?, target.is_floor(), self.extent).await
+        };
+        let mut results = Vec::new();
+        if scenario.takes_long_to_prepare() {
+            results = join_all(targets.iter().map(|target| prepare(target))).await;
+        } else {
+            for target in &targets {
+                results.push(prepare(target).await);
+            }
+        }
+        let mut prepared = Vec::new();
+        for (target, result) in targets.into_iter().zip(results) {
+            if let Some(ready) = self.keep(scenario, target, result, report) {
                 prepared.push((target, ready));
             }
         }

@@ -83,6 +83,12 @@ impl Scenario {
         !target.is_floor() || matches!(self, Self::Idle | Self::Routed)
     }
 
+    /// Whether all servers are made ready at once: each with a core of its own takes long to fill an archive, and nothing
+    /// is measured before the last is ready.
+    pub(super) fn takes_long_to_prepare(self) -> bool {
+        matches!(self, Self::Paging)
+    }
+
     /// How often it is worth to be measured: what takes long and hardly varies only once.
     pub(super) fn rounds(self, wanted: usize) -> usize {
         if matches!(self, Self::Idle | Self::Restart) { 1 } else { wanted }
