@@ -18,17 +18,19 @@ pub(crate) fn poll_read<const BYTES: usize, S: AsyncRead + Unpin>(
     poll_read_with::<BYTES, S>(io, cx, |bytes| incoming.extend_from_slice(bytes))
 }
 
-/// The same, where many peers hold back what they began: the buffer is no larger than what is in it.
+/// The same, where many peers hold back what they began: the buffer is no larger than what is in it and one reading.
 pub(crate) fn poll_read_sparingly<const BYTES: usize, S: AsyncRead + Unpin>(
     io: &mut S,
     cx: &mut Context<'_>,
     incoming: &mut BytesMut,
 ) -> Poll<io::Result<usize>> {
     poll_read_with::<BYTES, S>(io, cx, |bytes| {
-        let mut larger = BytesMut::with_capacity(incoming.len().saturating_add(bytes.len()));
-        larger.extend_from_slice(incoming);
-        larger.extend_from_slice(bytes);
-        *incoming = larger;
+        if incoming.capacity().saturating_sub(incoming.len()) < bytes.len() {
+            let mut larger = BytesMut::with_capacity(incoming.len().saturating_add(BYTES));
+            larger.extend_from_slice(incoming);
+            *incoming = larger;
+        }
+        incoming.extend_from_slice(bytes);
     })
 }
 

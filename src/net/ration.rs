@@ -10,7 +10,7 @@ use crate::limits::STRANGER_ELEMENT_BYTES_MAX;
 use crate::tls::TlsStream;
 
 /// Bytes of a client's part in a TLS handshake: about 2 KiB with a post-quantum key, and we ask for no certificate.
-const HANDSHAKE_BYTES_MAX: u64 = 16 * 1024;
+const HANDSHAKE_BYTES_MAX: u64 = 8 * 1024;
 /// Bytes that a stranger may send inside of TLS before all of it is understood, as they come on the wire: the largest
 /// element and some more. TLS would hold a record of 16 KiB that is not complete, and gather a message of its own of
 /// 64 KiB.
@@ -46,7 +46,9 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Source for Rationed<IO> {
 
 impl<IO: AsyncRead + AsyncWrite + Unpin> Source for TlsStream<Rationed<IO>> {
     fn go_on(&mut self, is_known: bool) {
-        self.io_mut().0.set_limit(if is_known { ALL } else { STRANGER_BYTES_MAX });
+        // What TLS holds was on the wire and led to nothing: messages of its own that are not complete.
+        let left = STRANGER_BYTES_MAX.saturating_sub(self.held() as u64);
+        self.io_mut().0.set_limit(if is_known { ALL } else { left });
     }
 }
 

@@ -36,9 +36,8 @@ use crate::incoming::poll_read;
 use crate::panic::{Panicked, caught};
 use crate::server::{C2s, Registered};
 use crate::signal::Notice;
+use crate::tls::READ_BYTES;
 
-/// Bytes that are read at a time.
-const READ_BYTES: usize = 4096;
 /// Bytes that are taken from the outbox at a time. TLS cuts them into records of 16 KiB.
 const WRITE_BYTES: usize = 32 * 1024;
 /// Bytes of replies that no outbox counts: with so many unwritten, nothing more is read.

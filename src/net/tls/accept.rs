@@ -9,8 +9,12 @@ use rustls::server::Acceptor;
 use rustls::{ProtocolVersion, ServerConfig};
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt as _};
 
-use super::{exporter::Exporter, identity::TlsIdentity, store::CertStore, stream::TlsStream};
-use crate::incoming::poll_read;
+use super::exporter::Exporter;
+use super::identity::TlsIdentity;
+use super::session::RECORD_BYTES_MAX;
+use super::store::CertStore;
+use super::stream::TlsStream;
+use crate::incoming::poll_read_sparingly;
 use crate::sasl::{ChannelBindings, TlsVersion};
 
 /// Bytes that are read at a time: more than the first message of most clients.
@@ -60,20 +64,45 @@ struct Hello {
     server_name: Option<String>,
 }
 
+/// Bytes of the records that are complete: of a part of one, rustls would only keep another copy. Of what is no record,
+/// all; let rustls say so.
+fn whole_records(bytes: &[u8]) -> usize {
+    const HANDSHAKE: u8 = 22;
+    let mut whole = 0_usize;
+    loop {
+        match bytes.get(whole..).unwrap_or_default() {
+            [HANDSHAKE, _, _, high, low, rest @ ..] => {
+                let length = usize::from(u16::from_be_bytes([*high, *low]));
+                if rest.len() < length.min(RECORD_BYTES_MAX) {
+                    return whole;
+                }
+                whole = whole.saturating_add(5).saturating_add(length);
+            }
+            [HANDSHAKE, ..] | [] => return whole.min(bytes.len()),
+            _ => return bytes.len(),
+        }
+    }
+}
+
 /// Reads the first message as far as to know the name in it. It is understood a second time once the identity, which the
 /// handshake needs from its beginning, is known.
 async fn read_hello<IO: AsyncRead + AsyncWrite + Unpin>(io: &mut IO) -> io::Result<Hello> {
     let mut bytes = BytesMut::new();
     let mut acceptor = None;
+    let mut seen = 0;
     loop {
-        let before = bytes.len();
-        if poll_fn(|cx| poll_read::<READ_BYTES, _>(io, cx, &mut bytes)).await? == 0 {
+        if poll_fn(|cx| poll_read_sparingly::<READ_BYTES, _>(io, cx, &mut bytes)).await? == 0 {
             return Err(io::ErrorKind::UnexpectedEof.into());
         }
+        let new = bytes.get(seen..).unwrap_or_default();
+        let (mut whole, _) = new.split_at(whole_records(new));
+        if whole.is_empty() {
+            continue;
+        }
+        seen = seen.saturating_add(whole.len());
         let acceptor = acceptor.get_or_insert_with(Acceptor::default);
-        let mut new = bytes.get(before..).unwrap_or_default();
-        while !new.is_empty() {
-            acceptor.read_tls(&mut new)?;
+        while !whole.is_empty() {
+            acceptor.read_tls(&mut whole)?;
         }
         match acceptor.accept() {
             Ok(None) => {}

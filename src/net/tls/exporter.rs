@@ -6,7 +6,7 @@
 use std::fmt;
 use std::sync::OnceLock;
 
-use rustls::crypto::tls13::{HkdfExpander, OkmBlock};
+use rustls::crypto::tls13::OkmBlock;
 use rustls::{CommonState, KeyLog, SupportedCipherSuite};
 
 /// What the key log calls the secret.
@@ -26,23 +26,42 @@ impl Exporter {
         let secret = self.0.get()?;
         let SupportedCipherSuite::Tls13(suite) = agreed.negotiated_cipher_suite()? else { return None };
         let hash_of_nothing = suite.common.hash_provider.hash(&[]);
+        let context = hash_of_nothing.as_ref();
         let expander = suite.hkdf_provider.expander_for_okm(secret);
-        let mut own = vec![0; expander.hash_len()];
-        expand_label(&*expander, LABEL, hash_of_nothing.as_ref(), &mut own)?;
-        let expander = suite.hkdf_provider.expander_for_okm(&OkmBlock::new(&own));
+        let own = expander.expand_block(&HkdfLabel::new(expander.hash_len(), LABEL, context)?.parts());
+        let expander = suite.hkdf_provider.expander_for_okm(&own);
         let mut binding = [0; 32];
-        expand_label(&*expander, b"exporter", hash_of_nothing.as_ref(), &mut binding)?;
+        let label = HkdfLabel::new(binding.len(), b"exporter", context)?;
+        expander.expand_slice(&label.parts(), &mut binding).ok()?;
         Some(binding)
     }
 }
 
-/// `HKDF-Expand-Label` (RFC 8446 §7.1).
-fn expand_label(expander: &dyn HkdfExpander, label: &[u8], context: &[u8], out: &mut [u8]) -> Option<()> {
-    const PREFIX: &[u8] = b"tls13 ";
-    let length = u16::try_from(out.len()).ok()?.to_be_bytes();
-    let label_length = [u8::try_from(PREFIX.len().saturating_add(label.len())).ok()?];
-    let context_length = [u8::try_from(context.len()).ok()?];
-    expander.expand_slice(&[&length, &label_length, PREFIX, label, &context_length, context], out).ok()
+/// `HkdfLabel` (RFC 8446 §7.1).
+struct HkdfLabel<'a> {
+    length: [u8; 2],
+    name_length: [u8; 1],
+    name: &'a [u8],
+    context_length: [u8; 1],
+    context: &'a [u8],
+}
+
+impl<'a> HkdfLabel<'a> {
+    const PREFIX: &'static [u8] = b"tls13 ";
+
+    fn new(length: usize, name: &'a [u8], context: &'a [u8]) -> Option<Self> {
+        Some(Self {
+            length: u16::try_from(length).ok()?.to_be_bytes(),
+            name_length: [u8::try_from(Self::PREFIX.len().saturating_add(name.len())).ok()?],
+            name,
+            context_length: [u8::try_from(context.len()).ok()?],
+            context,
+        })
+    }
+
+    fn parts(&self) -> [&[u8]; 6] {
+        [&self.length, &self.name_length, Self::PREFIX, self.name, &self.context_length, self.context]
+    }
 }
 
 impl KeyLog for Exporter {

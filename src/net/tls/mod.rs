@@ -29,4 +29,5 @@ pub use files::{CertError, CertFiles};
 pub use identity::{IdentityError, TlsIdentity};
 pub use self_signed::{SelfSigned, SelfSignedError, self_signed};
 pub use store::{CertStore, Reload};
+pub(crate) use stream::READ_BYTES;
 pub use stream::TlsStream;

@@ -25,14 +25,14 @@ pub(super) struct Session {
     pub(super) outgoing: Vec<u8>,
     /// The peer has said that it sends no more (RFC 8446 §6.1).
     is_ended: bool,
-    /// Nothing that is read has a meaning any more. The alert has told the peer.
-    has_failed: bool,
+    /// Why nothing that is read has a meaning any more. The alert has told the peer.
+    failed: Option<String>,
 }
 
 impl Session {
     pub(super) fn new(config: Arc<ServerConfig>) -> io::Result<Self> {
         let tls = UnbufferedServerConnection::new(config).map_err(invalid)?;
-        Ok(Self { tls, plain: BytesMut::new(), outgoing: Vec::new(), is_ended: false, has_failed: false })
+        Ok(Self { tls, plain: BytesMut::new(), outgoing: Vec::new(), is_ended: false, failed: None })
     }
 
     /// What was agreed upon.
@@ -46,10 +46,14 @@ impl Session {
 
     /// Fails where it has failed before.
     pub(super) fn check(&self) -> io::Result<()> {
-        if self.has_failed {
-            return Err(io::Error::new(io::ErrorKind::InvalidData, "TLS has failed before"));
-        }
-        Ok(())
+        let failed = self.failed.as_deref();
+        failed.map_or(Ok(()), |why| Err(io::Error::new(io::ErrorKind::InvalidData, why)))
+    }
+
+    /// Nothing more is to be understood.
+    pub(super) fn fail(&mut self, why: &str) -> io::Result<()> {
+        self.failed = Some(why.to_owned());
+        self.check()
     }
 
     /// Understands `records`. Returns how many bytes of them are done with; the rest is to be given again, with more
@@ -66,7 +70,13 @@ impl Session {
     pub(super) fn encrypt(&mut self, records: &mut [u8], text: &[u8]) -> io::Result<usize> {
         let overhead = (text.len() / RECORD_BYTES_MAX).saturating_add(1).saturating_mul(RECORD_OVERHEAD);
         let room = text.len().saturating_add(overhead);
-        self.go_on(records, None, |traffic, out| append(out, room, |space| Ok(traffic.encrypt(text, space)?)))
+        let mut is_sent = false;
+        let done = self.go_on(records, None, |traffic, out| {
+            is_sent = true;
+            append(out, room, |space| Ok(traffic.encrypt(text, space)?))
+        })?;
+        // TLS may have said the last word itself, when a key was used up.
+        if is_sent { Ok(done) } else { Err(io::ErrorKind::BrokenPipe.into()) }
     }
 
     /// Says that nothing more follows.
@@ -76,15 +86,28 @@ impl Session {
         })
     }
 
-    /// Lets rustls read `records` until it needs more, and then sends. What it has to say itself is to be written, too;
-    /// also the alert, if it fails.
+    /// Lets rustls read `records` until it needs more, and then sends.
     fn go_on(
+        &mut self,
+        records: &mut [u8],
+        first: Option<&mut ReadBuf<'_>>,
+        send: impl FnOnce(&mut WriteTraffic<'_, ServerConnectionData>, &mut Vec<u8>) -> io::Result<()>,
+    ) -> io::Result<usize> {
+        self.check()?;
+        let result = self.pump(records, first, send);
+        if let Err(error) = &result {
+            self.failed = Some(error.to_string());
+        }
+        result
+    }
+
+    /// The same. What TLS has to say itself is to be written, too; also the alert, if it fails.
+    fn pump(
         &mut self,
         records: &mut [u8],
         mut first: Option<&mut ReadBuf<'_>>,
         send: impl FnOnce(&mut WriteTraffic<'_, ServerConnectionData>, &mut Vec<u8>) -> io::Result<()>,
     ) -> io::Result<usize> {
-        self.check()?;
         let mut done = 0_usize;
         let error = loop {
             let left = records.get_mut(done..).unwrap_or_default();
@@ -110,7 +133,6 @@ impl Session {
                 Err(error) => break error,
             }
         };
-        self.has_failed = true;
         let left = records.get_mut(done..).unwrap_or_default();
         while self.tls.wants_write()
             && let Ok(ConnectionState::EncodeTlsData(mut alert)) = self.tls.process_tls_records(left).state

@@ -19,11 +19,12 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use super::session::{RECORD_BYTES_MAX, Session};
 
 /// Bytes that are read at a time.
-const READ_BYTES: usize = 8 * 1024;
+pub(crate) const READ_BYTES: usize = 8 * 1024;
 /// Bytes that are encrypted before what they became has to be written.
 const WRITE_BYTES: usize = 2 * RECORD_BYTES_MAX;
-/// Bytes that may come before they make sense. rustls gathers handshake messages of 64 KiB.
-const INCOMPLETE_BYTES_MAX: usize = 80 * 1024;
+/// Bytes that may come before they make sense: a record, with all that TLS 1.2 allows around it (RFC 5246 §6.2.3). rustls
+/// would gather messages of 64 KiB; none of a client is as long as a record.
+const INCOMPLETE_BYTES_MAX: usize = RECORD_BYTES_MAX + 2048 + 5;
 
 /// The server's side of a TLS connection on `io`.
 ///
@@ -43,6 +44,11 @@ impl<IO> TlsStream<IO> {
     /// The connection that TLS is on.
     pub(crate) fn io_mut(&mut self) -> &mut IO {
         &mut self.io
+    }
+
+    /// Bytes that were read and are not understood.
+    pub(crate) fn held(&self) -> usize {
+        self.incoming.len()
     }
 
     /// What was agreed upon.
@@ -100,7 +106,7 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> TlsStream<IO> {
         let done = self.session.receive(&mut self.incoming, first)?;
         self.forget(done);
         if self.incoming.len() > INCOMPLETE_BYTES_MAX {
-            return Err(io::Error::new(io::ErrorKind::InvalidData, "a TLS message without its end"));
+            return self.session.fail("a TLS message without its end");
         }
         Ok(())
     }
@@ -147,7 +153,10 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> AsyncRead for TlsStream<IO> {
             let received = ready!(this.poll_receive(cx, Some(&mut *buf)));
             // An answer of TLS itself, or the alert that says why it ends. It is not waited for.
             let sent = this.send(cx);
-            received.and(sent)?;
+            if buf.filled().len() == before && this.session.plain.is_empty() {
+                received.and(sent)?;
+            }
+            // Else what came before the error is read, and the next reading tells it.
         }
         let plain = &mut this.session.plain;
         if buf.filled().len() == before && !plain.is_empty() {

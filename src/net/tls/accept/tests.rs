@@ -2,11 +2,16 @@
 
 use std::{collections::HashSet, task::Poll, time::SystemTime};
 
+use rustls::crypto::aws_lc_rs::{
+    self,
+    cipher_suite::{TLS13_AES_128_GCM_SHA256, TLS13_AES_256_GCM_SHA384, TLS13_CHACHA20_POLY1305_SHA256},
+};
 use rustls::{
-    ClientConfig, HandshakeKind, NamedGroup, SupportedProtocolVersion,
+    ClientConfig, HandshakeKind, NamedGroup, RootCertStore, SupportedProtocolVersion,
+    crypto::CryptoProvider,
     version::{TLS12, TLS13},
 };
-use rustls_pki_types::ServerName;
+use rustls_pki_types::{CertificateDer, ServerName, pem::PemObject as _};
 use tempfile::TempDir;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, DuplexStream};
 use tokio_rustls::TlsConnector;
@@ -130,6 +135,25 @@ async fn both_versions_give_both_sides_the_same_bindings() {
         }
         let count = if want == TlsVersion::Tls13 { 3 } else { 1 };
         assert_eq!(exporters.len(), count); // RFC 9266 §4.1: unique; and none for TLS 1.2
+    }
+}
+
+/// RFC 8446 §7.5: with the hash of the cipher suite.
+#[tokio::test]
+async fn every_cipher_suite_gives_both_sides_the_same_bindings() {
+    let server = Server::new(&["a.example"]);
+    for suite in [TLS13_AES_128_GCM_SHA256, TLS13_AES_256_GCM_SHA384, TLS13_CHACHA20_POLY1305_SHA256] {
+        let provider = CryptoProvider { cipher_suites: vec![suite], ..aws_lc_rs::default_provider() };
+        let mut roots = RootCertStore::empty();
+        roots.add_parsable_certificates(CertificateDer::pem_slice_iter(server.roots.as_bytes()).flatten());
+        let client = ClientConfig::builder_with_provider(Arc::new(provider))
+            .with_protocol_versions(&[&TLS13])
+            .unwrap()
+            .with_root_certificates(roots)
+            .with_no_client_auth();
+        let (near, far) = server.established(&Arc::new(client), "a.example").await;
+        assert_eq!(near.stream.agreed().negotiated_cipher_suite(), Some(suite));
+        assert_same_bindings(&near, &far);
     }
 }
 

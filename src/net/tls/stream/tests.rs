@@ -1,15 +1,19 @@
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing)]
+#![allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::arithmetic_side_effects)]
 
 use std::time::SystemTime;
 
-use rustls::ClientConfig;
 use rustls::version::{TLS12, TLS13};
+use rustls::{AlertDescription, Error, SupportedProtocolVersion};
 use rustls_pki_types::ServerName;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, DuplexStream};
 use tokio_rustls::{TlsConnector, client};
 
+use self::forger::{APPLICATION_DATA, Forger, HANDSHAKE};
 use super::super::{CertStore, TlsIdentity, accept, client_config, self_signed};
 use super::*;
+use crate::ration::{Rationed, Source as _};
+
+mod forger;
 
 const NAME: &str = "a.example";
 
@@ -20,14 +24,23 @@ async fn connected(bytes: usize) -> (TlsStream<DuplexStream>, client::TlsStream<
 
 async fn connected_by(
     bytes: usize,
-    versions: &[&'static rustls::SupportedProtocolVersion],
+    versions: &[&'static SupportedProtocolVersion],
 ) -> (TlsStream<DuplexStream>, client::TlsStream<DuplexStream>) {
+    let (near, far) = tokio::io::duplex(bytes);
+    both_ends(near, far, versions).await
+}
+
+async fn both_ends<IO: AsyncRead + AsyncWrite + Unpin>(
+    near: IO,
+    far: DuplexStream,
+    versions: &[&'static SupportedProtocolVersion],
+) -> (TlsStream<IO>, client::TlsStream<DuplexStream>) {
     let made = self_signed(&[NAME.to_owned()], SystemTime::now()).unwrap();
     let identity = TlsIdentity::from_pem(made.certificate_pem.as_bytes(), made.key_pem.as_bytes()).unwrap();
     let store = CertStore::of_identity(identity);
-    let config: Arc<ClientConfig> = Arc::new(client_config(&made.certificate_pem, versions).unwrap());
-    let (near, far) = tokio::io::duplex(bytes);
-    let connecting = TlsConnector::from(config).connect(ServerName::try_from(NAME).unwrap(), far);
+    let mut config = client_config(&made.certificate_pem, versions).unwrap();
+    config.enable_secret_extraction = true;
+    let connecting = TlsConnector::from(Arc::new(config)).connect(ServerName::try_from(NAME).unwrap(), far);
     let (near, far) = tokio::join!(accept(&store, None, near), connecting);
     (near.unwrap().stream, far.unwrap())
 }
@@ -153,29 +166,102 @@ async fn keys_are_renewed() {
 /// RFC 8446 §6.2: what is not TLS ends the connection, with the alert that says why.
 #[tokio::test]
 async fn what_is_forged_ends_the_connection() {
-    for (forged, want) in [
-        (
-            &[0x17, 3, 3, 0, 20, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 17, 18, 19, 20][..],
-            "decrypt",
-        ),
-        (&[0x17, 3, 3, 0xff, 0xff], "corrupt"),
-        (b"<presence/>", "corrupt"),
+    let record = [&[0x17, 3, 3, 0, 24][..], &[7; 24]].concat();
+    for (forged, want, alert) in [
+        (&record[..], "decrypt", AlertDescription::BadRecordMac),
+        (&[0x17, 3, 3, 0xff, 0xff], "corrupt", AlertDescription::DecodeError),
+        (b"<presence/>", "corrupt", AlertDescription::DecodeError),
     ] {
         let (mut near, far) = connected(1 << 16).await;
-        let mut far = far.into_inner().0;
-        // What the handshake left: the ticket.
-        let mut left = vec![0; 4096];
-        let length = far.read(&mut left).await.unwrap();
-        assert!(length > 0);
+        let (mut far, mut client) = far.into_inner();
         far.write_all(forged).await.unwrap();
-        let error = near.read(&mut [0; 8]).await.unwrap_err();
-        assert_eq!(error.kind(), io::ErrorKind::InvalidData);
-        assert!(error.to_string().contains(want), "{error}");
-        assert!(near.read(&mut [0; 8]).await.is_err());
+        for _ in 0..2 {
+            let error = near.read(&mut [0; 8]).await.unwrap_err();
+            assert_eq!(error.kind(), io::ErrorKind::InvalidData);
+            assert!(error.to_string().contains(want), "{error}");
+        }
+        assert!(near.write_all(b"more").await.is_err());
         near.shutdown().await.unwrap();
         drop(near);
-        let mut alert = Vec::new();
-        far.read_to_end(&mut alert).await.unwrap();
-        assert!(alert.starts_with(&[0x17, 3, 3]), "{alert:?}");
+        let mut answer = Vec::new();
+        far.read_to_end(&mut answer).await.unwrap();
+        client.read_tls(&mut answer.as_slice()).unwrap();
+        assert_eq!(client.process_new_packets().unwrap_err(), Error::AlertReceived(alert));
     }
+}
+
+/// What came before the error is read, and then the error.
+#[tokio::test]
+async fn an_error_hides_nothing_that_came_before() {
+    let (mut near, far) = connected(1 << 16).await;
+    let (mut far, mut forger) = Forger::of(far);
+    let good = forger.record(APPLICATION_DATA, b"last words");
+    far.write_all(&[&good[..], b"<presence/>"].concat()).await.unwrap();
+    let mut read = [0; 64];
+    let count = near.read(&mut read).await.unwrap();
+    assert_eq!(&read[..count], b"last words");
+    assert!(near.read(&mut read).await.is_err());
+}
+
+/// A record and a message of TLS itself that come in two parts, with something written between them.
+#[tokio::test]
+async fn what_is_half_read_waits_while_something_is_written() {
+    let (mut near, far) = connected(1 << 16).await;
+    let (mut far, mut forger) = Forger::of(far);
+    let mut read = [0; 64];
+    let half = forger.record(APPLICATION_DATA, b"in two parts");
+    let (one, two) = half.split_at(9);
+    // A request to change keys (RFC 8446 §4.6.3) with its last byte in a record of its own.
+    let key_update = [forger.record(HANDSHAKE, &[24, 0, 0, 1]), forger.record(HANDSHAKE, &[0])];
+    for part in [one, two, &key_update[0], &key_update[1]] {
+        far.write_all(part).await.unwrap();
+        let reading =
+            poll_fn(|cx| Poll::Ready(Pin::new(&mut near).poll_read(cx, &mut ReadBuf::new(&mut read))));
+        assert_eq!(reading.await.is_ready(), part == two);
+        near.write_all(b"meanwhile").await.unwrap();
+        near.flush().await.unwrap();
+    }
+    assert_eq!(&read[..12], b"in two parts");
+    assert_eq!(near.held(), 0);
+}
+
+/// Messages of TLS itself that are never complete, with something good between them.
+#[tokio::test]
+async fn what_makes_no_sense_is_held_for_a_record_at_most() {
+    for (is_known, bound) in [(false, 8 * 1024), (true, INCOMPLETE_BYTES_MAX + READ_BYTES)] {
+        for padding in [0, 2000] {
+            let (near, far) = tokio::io::duplex(1 << 20);
+            let (mut near, far) = both_ends(Rationed::new(near), far, &[&TLS13]).await;
+            let (mut far, mut forger) = Forger::of(far);
+            let (mut held, mut read) = (0, [0; 64]);
+            loop {
+                near.go_on(is_known);
+                let nothing = forger.padded(HANDSHAKE, b"", padding);
+                far.write_all(&[nothing, forger.record(APPLICATION_DATA, b" ")].concat()).await.unwrap();
+                if near.read(&mut read).await.is_err() {
+                    break;
+                }
+                assert!(near.held() > held, "it is not understood");
+                held = near.held();
+                assert!(held <= bound, "{held} bytes are held, padded by {padding}");
+            }
+        }
+    }
+}
+
+/// The end is written even where there is no room for it yet.
+#[tokio::test]
+async fn an_end_waits_for_room() {
+    let (mut near, mut far) = connected_by(1, &[&TLS12]).await;
+    let mut read = Vec::new();
+    let (ended, received) = tokio::join!(
+        async {
+            near.write_all(b"farewell").await?;
+            near.shutdown().await
+        },
+        far.read_to_end(&mut read)
+    );
+    ended.unwrap();
+    received.unwrap();
+    assert_eq!(read, b"farewell");
 }
