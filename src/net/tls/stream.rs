@@ -18,8 +18,8 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use super::session::{RECORD_BYTES_MAX, Session};
 
-/// Bytes that are read at a time.
-pub(crate) const READ_BYTES: usize = 8 * 1024;
+/// Bytes that are read at a time. Who sends too fast is that much ahead.
+pub(crate) const READ_BYTES: usize = 4 * 1024;
 /// Bytes that are encrypted before what they became has to be written.
 const WRITE_BYTES: usize = 2 * RECORD_BYTES_MAX;
 /// Bytes that may come before they make sense: a record, with all that TLS 1.2 allows around it (RFC 5246 §6.2.3). rustls
