@@ -11,6 +11,7 @@ pub mod xep0085_chat_states;
 pub mod xep0092_version;
 pub mod xep0115_caps;
 pub mod xep0128_disco_extensions;
+pub mod xep0157_contacts;
 pub mod xep0160_offline;
 pub mod xep0184_receipts;
 pub mod xep0191_blocking;
@@ -18,6 +19,7 @@ pub mod xep0198_stream_management;
 pub mod xep0199_ping;
 pub mod xep0202_time;
 pub mod xep0203_delay;
+pub mod xep0215_external_services;
 pub mod xep0280_carbons;
 pub mod xep0297_forwarding;
 pub mod xep0308_correction;
@@ -75,7 +77,9 @@ pub const ALL: &[&dyn Extension] = &[
     &xep0092_version::Version,
     &xep0115_caps::Caps,
     &xep0128_disco_extensions::DiscoExtensions,
+    &xep0157_contacts::ContactAddresses,
     &xep0199_ping::Ping,
     &xep0202_time::EntityTime,
+    &xep0215_external_services::ExternalServices,
     &xep0297_forwarding::Forwarding,
 ];

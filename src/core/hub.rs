@@ -69,6 +69,23 @@ pub struct Settings {
     pub archive: ArchivePolicy,
     /// Whether a device that nobody looks at is spared what can wait (XEP-0352 §3.2).
     pub spares_inactive: bool,
+    /// Whom to ask about this server (XEP-0157): fields, each with its addresses.
+    pub contacts: Vec<(&'static str, Vec<String>)>,
+    /// What devices may use beside XMPP (XEP-0215).
+    pub services: Vec<ExternalService>,
+}
+
+/// A service beside XMPP, such as a relay for calls (XEP-0215 §2).
+#[derive(Clone, Debug)]
+pub struct ExternalService {
+    /// As the registrar names it: `stun`, `turn`.
+    pub kind: &'static str,
+    pub host: String,
+    pub port: u16,
+    /// `udp` or `tcp`.
+    pub transport: &'static str,
+    /// What it shares with this server to make passwords of, and how long such a password is good.
+    pub secret: Option<(String, Duration)>,
 }
 
 impl Default for Settings {
@@ -83,6 +100,8 @@ impl Default for Settings {
             forget_devices_after: Duration::from_secs(90 * 24 * 3600),
             archive: ArchivePolicy::Always,
             spares_inactive: true,
+            contacts: Vec::new(),
+            services: Vec::new(),
         }
     }
 }

@@ -2,12 +2,12 @@
 
 use std::time::Duration;
 
-use unisono_core::hub::Settings;
+use unisono_core::hub::{ExternalService, Settings};
 use unisono_core::jid::BareJid;
 use unisono_net::sasl::{Hash, Policy};
 use unisono_net::{Limits, Rate};
 
-use crate::config::{ArchivePolicy, Config, LoginMechanism, Size, WhenInactive};
+use crate::config::{ArchivePolicy, Config, ContactUri, Contacts, LoginMechanism, Relay, Size, WhenInactive};
 
 /// The time over which what a client sends is averaged.
 const RATE_SECONDS: u64 = 10;
@@ -30,7 +30,34 @@ pub(crate) fn settings(config: &Config) -> Settings {
             WhenInactive::Important => true,
             WhenInactive::Everything => false,
         },
+        contacts: contacts(&config.contacts),
+        services: config.calls.relay.iter().map(service).collect(),
         ..Settings::default()
+    }
+}
+
+/// The fields of XEP-0157 §7.1.
+fn contacts(contacts: &Contacts) -> Vec<(&'static str, Vec<String>)> {
+    let fields = [
+        ("abuse-addresses", &contacts.abuse),
+        ("admin-addresses", &contacts.admin),
+        ("feedback-addresses", &contacts.feedback),
+        ("sales-addresses", &contacts.sales),
+        ("security-addresses", &contacts.security),
+        ("status-addresses", &contacts.status),
+        ("support-addresses", &contacts.support),
+    ];
+    let texts = |uris: &Vec<ContactUri>| uris.iter().map(|uri| uri.as_str().to_owned()).collect();
+    fields.into_iter().map(|(field, uris)| (field, texts(uris))).collect()
+}
+
+fn service(relay: &Relay) -> ExternalService {
+    ExternalService {
+        kind: relay.kind.as_str(),
+        host: relay.host.as_str().to_owned(),
+        port: relay.port,
+        transport: relay.transport.as_str(),
+        secret: relay.secret.reveal().map(|secret| (secret.to_owned(), relay.password_for)),
     }
 }
 

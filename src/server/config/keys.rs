@@ -2,7 +2,7 @@
 //! where a key is written; structs, parser and `unisono init` follow it (see `schema.rs`).
 
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use toml::Spanned;
@@ -13,8 +13,9 @@ use super::domain::Domain;
 use super::read::Reader;
 use super::sample;
 use super::schema::{configuration, section};
-use super::setting::{Setting, list_toml, words};
+use super::setting::{Setting, Text as _, list_toml, words};
 use super::store_url::StoreUrl;
+use super::texts::{ContactUri, Host, Secret};
 use super::units::Size;
 
 configuration! {
@@ -28,6 +29,8 @@ configuration! {
         limits: Limits,
         clients: Clients,
         archive: Archive,
+        contacts: Contacts,
+        calls: Calls,
         log: Log,
         metrics: Metrics,
         admin: Admin,
@@ -168,6 +171,56 @@ section! {
 }
 
 section! {
+    /// Whom to write to about this server (XEP-0157): addresses like "mailto:abuse@example.org" or
+    /// "xmpp:admin@example.org", or a page. Everybody who can reach the server is shown them.
+    Contacts {
+        /// About spam and other abuse.
+        abuse: Vec<ContactUri> = Vec::new();
+        /// About the server itself.
+        admin: Vec<ContactUri> = Vec::new();
+        /// With an opinion.
+        feedback: Vec<ContactUri> = Vec::new();
+        /// About what it costs.
+        sales: Vec<ContactUri> = Vec::new();
+        /// About holes in it.
+        security: Vec<ContactUri> = Vec::new();
+        /// Where one learns how it is.
+        status: Vec<ContactUri> = Vec::new();
+        /// With a question.
+        support: Vec<ContactUri> = Vec::new();
+    }
+}
+
+section! {
+    /// Servers that help devices to reach each other in a call (XEP-0215), such as coturn. They are programs
+    /// of their own, and this server tells its users of them.
+    Calls {
+        /// One [[calls.relay]] for each way to reach one:
+        relay: Vec<Relay> = Vec::new();
+    }
+}
+
+section! {
+    /// A server for calls.
+    Relay {
+        /// "stun" and "turn", or "stuns" and "turns" for those inside of TLS.
+        kind: RelayKind = RelayKind::Turn;
+        /// Its name or its IP address.
+        host: Host = Host::default();
+        /// Its port.
+        port: u16 = 3478;
+        /// "udp" or "tcp".
+        transport: Transport = Transport::Udp;
+        /// What a relay shares with this server to know its users by; coturn calls it static-auth-secret.
+        /// Users are given passwords made of it, and never the secret itself. A file that holds one should
+        /// be readable for the server alone.
+        secret: Secret = Secret::default();
+        /// How long such a password is good.
+        password_for: Duration = Duration::from_secs(24 * 3600);
+    }
+}
+
+section! {
     /// The log, written to the standard error output. It never holds passwords or message texts.
     Log {
         /// "error", "warn", "info", "debug" or "trace".
@@ -220,6 +273,30 @@ words! {
         Important = "important",
         /// All that is sent to any client.
         Everything = "everything",
+    }
+}
+
+words! {
+    /// What a server for calls does.
+    RelayKind {
+        /// Tells a device its address (RFC 8489).
+        Stun = "stun",
+        /// The same inside of TLS.
+        Stuns = "stuns",
+        /// Passes on what two devices cannot send each other (RFC 8656).
+        Turn = "turn",
+        /// The same inside of TLS.
+        Turns = "turns",
+    }
+}
+
+words! {
+    /// What carries packets to a server for calls.
+    Transport {
+        /// Datagrams.
+        Udp = "udp",
+        /// A stream.
+        Tcp = "tcp",
     }
 }
 
@@ -305,17 +382,7 @@ impl Certificate {
 /// A `[[tls.certificate]]`, or an element of an inline list.
 impl Setting for Certificate {
     fn read(value: &Spanned<DeValue<'_>>, reader: &mut Reader<'_>) -> Option<Self> {
-        let DeValue::Table(table) = value.get_ref() else {
-            return reader.expected(value, "a table with cert and key");
-        };
-        let mut certificate = Self::default();
-        reader.table(&mut certificate, table);
-        for missing in ["cert", "key"] {
-            if !table.keys().any(|key| key.get_ref() == missing) {
-                reader.refuse::<()>(value, &format!("\"{missing}\" is missing"));
-            }
-        }
-        Some(certificate)
+        reader.element_table(value, "a table with cert and key", &["cert", "key"])
     }
 
     fn toml(&self) -> String {
@@ -332,6 +399,32 @@ impl Setting for Certificate {
         let list = if list.is_empty() { &example } else { list };
         let tables = list.iter().map(|one| format!("{mark}[[tls.certificate]]\n{}", sample::keys(one, mark)));
         tables.collect()
+    }
+}
+
+/// A `[[calls.relay]]`, or an element of an inline list.
+impl Setting for Relay {
+    fn read(value: &Spanned<DeValue<'_>>, reader: &mut Reader<'_>) -> Option<Self> {
+        reader.element_table(value, "a table with kind and host", &["kind", "host"])
+    }
+
+    fn toml(&self) -> String {
+        format!(
+            "{{ kind = {}, host = {}, port = {}, transport = {}, secret = {}, password_for = {} }}",
+            self.kind.toml(),
+            self.host.toml(),
+            self.port.toml(),
+            self.transport.toml(),
+            self.secret.toml(),
+            self.password_for.toml()
+        )
+    }
+
+    fn show_list(list: &[Self], _: &str, mark: &str) -> String {
+        let host = Host::parse("turn.example.org", Path::new("")).unwrap_or_default();
+        let example = [Self { host, ..Self::default() }];
+        let list = if list.is_empty() { &example } else { list };
+        list.iter().map(|one| format!("{mark}[[calls.relay]]\n{}", sample::keys(one, mark))).collect()
     }
 }
 

@@ -22,14 +22,15 @@ mod store_url;
 mod suggest;
 #[cfg(test)]
 mod tests;
+mod texts;
 mod units;
 
 pub use bind::bind;
 pub use data_file::DataFile;
 pub use domain::Domain;
 pub use keys::{
-    Admin, Archive, ArchivePolicy, Certificate, Clients, Config, Limits, Listen, Log, LogFormat, LogLevel,
-    Login, LoginMechanism, Metrics, Server, Store, Tls, WhenInactive,
+    Admin, Archive, ArchivePolicy, Calls, Certificate, Clients, Config, Contacts, Limits, Listen, Log,
+    LogFormat, LogLevel, Login, LoginMechanism, Metrics, Relay, Server, Store, Tls, WhenInactive,
 };
 pub(crate) use load::defaults_with;
 pub use load::{DEFAULT_FILE, Loaded, SYSTEM_FILE, load};
@@ -37,4 +38,5 @@ pub use problem::{ConfigError, Problem};
 pub use sample::sample;
 pub use store_url::StoreUrl;
 pub use suggest::nearest;
+pub use texts::ContactUri;
 pub use units::Size;

@@ -72,6 +72,24 @@ impl<'a> Reader<'a> {
         }
     }
 
+    /// Reads a table that stands in a list, in which `required` keys must be.
+    pub(crate) fn element_table<S: Section>(
+        &mut self,
+        value: &Spanned<DeValue<'_>>,
+        what: &str,
+        required: &[&str],
+    ) -> Option<S> {
+        let DeValue::Table(table) = value.get_ref() else {
+            return self.expected(value, what);
+        };
+        let mut section = S::default();
+        self.table(&mut section, table);
+        for missing in required.iter().filter(|name| !table.keys().any(|key| key.get_ref() == **name)) {
+            self.refuse::<()>(value, &format!("\"{missing}\" is missing"));
+        }
+        Some(section)
+    }
+
     /// Reads one element of a list; its keys are noted as `tls.certificate[0].cert`.
     pub(crate) fn element<T>(
         &mut self,

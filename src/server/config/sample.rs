@@ -61,8 +61,8 @@ mod tests {
     )]
 
     use super::*;
-    use crate::config::Certificate;
     use crate::config::load::{defaults_with, read_text};
+    use crate::config::{Certificate, Relay};
 
     fn loaded(text: &str) -> Config {
         read_text(text, "", &[]).unwrap()
@@ -80,9 +80,13 @@ mod tests {
     fn the_sample_gives_the_defaults_with_and_without_its_comment_marks() {
         let sample = sample(&Config::unsettled());
         assert_eq!(loaded(&sample), Config::default());
-        let (before, rest) = sample.split_once("#[[tls.certificate]]").unwrap();
-        let (_, after) = rest.split_once("\n\n").unwrap();
-        assert_eq!(loaded(&uncommented(&format!("{before}\n{after}"))), Config::default());
+        let without_examples =
+            ["#[[tls.certificate]]", "#[[calls.relay]]"].iter().fold(sample, |text, mark| {
+                let (before, rest) = text.split_once(mark).unwrap();
+                let (_, after) = rest.split_once("\n\n").unwrap();
+                format!("{before}\n{after}")
+            });
+        assert_eq!(loaded(&uncommented(&without_examples)), Config::default());
     }
 
     #[test]
@@ -93,9 +97,9 @@ mod tests {
             assert!(document[section].as_table().unwrap().contains_key(key), "{section}.{key}");
         }
         let certificate = document["tls"]["certificate"][0].as_table().unwrap();
-        for key in Certificate::names() {
-            assert!(certificate.contains_key(key), "{key}");
-        }
+        assert!(Certificate::names().all(|key| certificate.contains_key(key)), "{certificate}");
+        let relay = document["calls"]["relay"][0].as_table().unwrap();
+        assert!(Relay::names().all(|key| relay.contains_key(key)), "{relay}");
         for (line, next) in text.lines().zip(text.lines().skip(1)) {
             let is_key = next.contains(" = ") && !next.starts_with('#');
             assert!(!is_key || line.starts_with("# "), "without documentation: {next}");

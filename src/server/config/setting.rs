@@ -110,21 +110,29 @@ impl<T: Text> Setting for Option<T> {
     }
 }
 
-impl Setting for u32 {
-    fn read(value: &Spanned<DeValue<'_>>, reader: &mut Reader<'_>) -> Option<Self> {
-        let DeValue::Integer(number) = value.get_ref() else {
-            return reader.expected(value, "a whole number");
-        };
-        match u32::from_str_radix(number.as_str(), number.radix()) {
-            Ok(number) => Some(number),
-            Err(_) => reader.refuse(value, &format!("{number} is not a whole number from 0 to {}", u32::MAX)),
-        }
-    }
+macro_rules! whole_numbers {
+    ($($number:ty),+) => { $(
+        impl Setting for $number {
+            fn read(value: &Spanned<DeValue<'_>>, reader: &mut Reader<'_>) -> Option<Self> {
+                let DeValue::Integer(number) = value.get_ref() else {
+                    return reader.expected(value, "a whole number");
+                };
+                match Self::from_str_radix(number.as_str(), number.radix()) {
+                    Ok(number) => Some(number),
+                    Err(_) => {
+                        reader.refuse(value, &format!("{number} is not a whole number from 0 to {}", Self::MAX))
+                    }
+                }
+            }
 
-    fn toml(&self) -> String {
-        self.to_string()
-    }
+            fn toml(&self) -> String {
+                self.to_string()
+            }
+        }
+    )+ };
 }
+
+whole_numbers!(u16, u32);
 
 /// A number alone is a number of bytes.
 impl Setting for Size {
