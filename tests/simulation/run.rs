@@ -7,7 +7,7 @@ use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use unisono_conformance::converge::{
-    Accounts, History, Plan, Promise, Random, Recorder, Rule, Shape, Violation, judge, perform, shrink,
+    Accounts, History, Plan, Random, Recorder, Rule, Shape, Violation, judge, perform, shrink,
 };
 
 use super::faults::Fault;
@@ -20,7 +20,7 @@ const SHRINK_TRIES: usize = 300;
 
 /// A run that is over.
 pub(super) struct Run {
-    plan: Plan,
+    pub(super) plan: Plan,
     accounts: Arc<Accounts>,
     pub(super) history: History,
     /// What devices said and heard.
@@ -61,9 +61,9 @@ impl Run {
         judge(&self.plan.cast, &self.accounts, &self.history)
     }
 
-    /// The promises that are broken.
-    pub(super) fn promises(&self) -> Vec<Promise> {
-        self.violations().iter().map(|violation| violation.rule.promise()).collect()
+    /// The rules that are broken.
+    pub(super) fn rules(&self) -> Vec<Rule> {
+        self.violations().iter().map(|violation| violation.rule).collect()
     }
 
     /// By which rules it has failed.
@@ -86,13 +86,9 @@ impl Run {
 
     /// What is wrong, and the shortest story that was found in which it is.
     pub(super) fn blame(&self, fault: Fault) -> String {
-        let failure = self.failure();
         let seed = self.plan.seed;
         let mut text = self.tell();
-        let short = at_once(shrink(&self.plan, SHRINK_TRIES, |plan| {
-            std::future::ready(Self::new(plan, fault).failure() == failure)
-        }));
-        let again = Self::new(short, fault);
+        let again = Self::new(self.shortest(fault), fault);
         let _ = write!(
             text,
             "in short:\n{}{}replay it: UNISONO_SIM_SEED={seed} UNISONO_SIM_SEEDS=1 cargo test -p unisono \
@@ -107,6 +103,14 @@ impl Run {
             }
         }
         text
+    }
+
+    /// The shortest plan that was found and fails in the same way.
+    pub(super) fn shortest(&self, fault: Fault) -> Plan {
+        let failure = self.failure();
+        at_once(shrink(&self.plan, SHRINK_TRIES, |plan| {
+            std::future::ready(Self::new(plan, fault).failure() == failure)
+        }))
     }
 
     fn tell(&self) -> String {

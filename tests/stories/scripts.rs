@@ -1,4 +1,4 @@
-//! The protocol scripts of the conformance suite, all of them, on each database.
+//! The conformance suite against the real binary: all protocol scripts, and some stories of the convergence checker.
 
 use std::process::ExitCode;
 
@@ -11,6 +11,14 @@ fn every_script_passes(settings: &[&str]) {
     let binary = ["--binary", env!("CARGO_BIN_EXE_unisono")];
     let words = words.iter().chain(&binary).chain(settings);
     assert_eq!(unisono_conformance::run(words).unwrap(), ExitCode::SUCCESS, "the table above names them");
+}
+
+/// Processes that are killed and stopped, and networks that are lost, as in the long runs.
+#[test]
+fn some_seeds_of_the_convergence_checker_keep_the_promises() {
+    let words = ["unisono-conformance", "converge", "--target", "unisono", "--seed", "1", "--runs", "8"];
+    let words = words.iter().chain(&["--jobs", "2", "--binary", env!("CARGO_BIN_EXE_unisono")]);
+    assert_eq!(unisono_conformance::run(words).unwrap(), ExitCode::SUCCESS, "what was broken stands above");
 }
 
 #[test]
