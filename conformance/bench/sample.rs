@@ -44,6 +44,8 @@ impl Sample {
         self.set("idle_share", usage.idle / usage.total.max(1e-9));
         if usage.is_bound_by_load() {
             self.note("the rate was limited by the load, not by the server");
+        } else if usage.load > usage.server {
+            self.note("the load took more processor time than the server");
         }
     }
 

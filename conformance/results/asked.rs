@@ -99,7 +99,16 @@ pub(super) fn section(report: &Report) -> String {
         .map(|line| vec![line.what.clone(), line.asked.clone(), line.measured.clone(), verdict(line)])
         .collect();
     let head = format!("### What is asked of {}\n\n", own.title);
-    head + &table(&["", "asked", "measured", ""], Align::Left, &rows)
+    head + &table(&["", "asked", "measured", ""], Align::Left, &rows) + &behind(report, own)
+}
+
+/// What others do better.
+fn behind(report: &Report, own: &Subject) -> String {
+    let lines = report.behind();
+    let lines =
+        lines.iter().map(|(what, ratio)| format!("- {what}: {} of what the best other does\n", show(*ratio)));
+    let lines: String = lines.collect();
+    if lines.is_empty() { lines } else { format!("### Where {} is behind\n\n{lines}\n", own.title) }
 }
 
 impl Asked {

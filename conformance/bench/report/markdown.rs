@@ -28,7 +28,7 @@ struct Table {
     better: Option<Better>,
 }
 
-const TABLES: [Table; 6] = [
+const TABLES: [Table; 7] = [
     Table {
         title: "Processor time of the server, µs per operation",
         text: "All processes of the server, user and system time. Messages: as fast as it goes, many on their way at \
@@ -70,6 +70,13 @@ const TABLES: [Table; 6] = [
         title: "Memory of the server, MiB",
         text: "Proportional set size after the last round.",
         figures: &[("memory_mib", "")],
+        better: Some(Better::Less),
+    },
+    Table {
+        title: "The load",
+        text: "Its processor time, in µs for each operation, and the part of the machine that nobody used. Where much \
+            of it is left, it is the time of each operation that sets the rate.",
+        figures: &[("load_cpu_us", ", load"), ("idle_share", ", left")],
         better: None,
     },
 ];
@@ -128,11 +135,7 @@ impl Report {
         let mut lines = Vec::new();
         for row in self.operations() {
             for (figure, suffix) in table.figures {
-                let cells: Vec<Option<Spread>> = self
-                    .subjects
-                    .iter()
-                    .map(|subject| self.find(&row, subject).and_then(|row| row.spread(figure)))
-                    .collect();
+                let cells = self.cells(&row, figure);
                 let says_nothing_new = *figure == "cpu_us_per_copy" && !self.has_copies(&row);
                 if cells.iter().all(Option::is_none) || says_nothing_new {
                     continue;
@@ -140,7 +143,7 @@ impl Report {
                 let mut line = vec![format!("{row}{suffix}")];
                 line.extend(cells.iter().map(|cell| cell.map(show_spread).unwrap_or_default()));
                 if let Some(better) = table.better {
-                    line.push(self.ratio(&cells, better).unwrap_or_default());
+                    line.push(self.ratio(&cells, better).map(show).unwrap_or_default());
                 }
                 lines.push(line);
             }
@@ -159,13 +162,37 @@ impl Report {
         out.push_str(&markdown::table(&titles, Align::Right, &lines));
     }
 
+    /// A figure of each server.
+    fn cells(&self, row: &str, figure: &str) -> Vec<Option<Spread>> {
+        let spread = |subject| self.find(row, subject).and_then(|row| row.spread(figure));
+        self.subjects.iter().map(spread).collect()
+    }
+
+    /// Where the best of the others is better than the first server: what is compared, with how many times.
+    pub(crate) fn behind(&self) -> Vec<(String, f64)> {
+        let mut behind = Vec::new();
+        for table in &TABLES {
+            let Some(better) = table.better else { continue };
+            for row in self.operations() {
+                for (figure, suffix) in table.figures {
+                    let ratio = self.ratio(&self.cells(&row, figure), better);
+                    if let Some(ratio) = ratio.filter(|ratio| *ratio < 1.0) {
+                        let (title, _) = table.title.split_once(',').unwrap_or((table.title, ""));
+                        behind.push((format!("{title}: {row}{suffix}"), ratio));
+                    }
+                }
+            }
+        }
+        behind
+    }
+
     /// The servers, behind the column for the names of the rows.
     fn titles(&self) -> Vec<&str> {
         std::iter::once("").chain(self.subjects.iter().map(|subject| subject.title.as_str())).collect()
     }
 
     /// How many times better the first server is than the best of the other servers; the floor is none.
-    fn ratio(&self, cells: &[Option<Spread>], better: Better) -> Option<String> {
+    fn ratio(&self, cells: &[Option<Spread>], better: Better) -> Option<f64> {
         let mut medians = self.subjects.iter().zip(cells).filter(|(subject, _)| !subject.is_floor());
         let own = medians.next()?.1.as_ref()?.median;
         let others = medians.filter_map(|(_, cell)| cell.as_ref().map(|cell| cell.median));
@@ -173,7 +200,7 @@ impl Report {
             Better::Less => others.min_by(f64::total_cmp)? / own,
             Better::More => own / others.max_by(f64::total_cmp)?,
         };
-        ratio.is_finite().then(|| show(ratio))
+        ratio.is_finite().then_some(ratio)
     }
 
     fn write_faults(&self, out: &mut String) {

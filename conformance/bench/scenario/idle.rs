@@ -31,9 +31,15 @@ pub(in crate::bench) struct Idle {
 }
 
 impl Idle {
-    pub(super) async fn prepare(server: Server, is_floor: bool, extent: &Extent) -> Result<Self> {
+    pub(super) async fn prepare(mut server: Server, is_floor: bool, extent: &Extent) -> Result<Self> {
         let most = extent.idle.iter().copied().max().unwrap_or(0);
-        let accounts = if is_floor { Vec::new() } else { server.accounts("idle", most).await? };
+        let mut accounts = Vec::new();
+        if !is_floor {
+            accounts = server.accounts("idle", most).await?;
+            // What making them left in its memory would be used again, and hide what sessions take.
+            server.halt().await?;
+            server.start_again().await?;
+        }
         let idle = Self { server, accounts: Arc::new(accounts) };
         for number in most..most.saturating_add(WARM_UP) {
             let session = open(&idle.server.door, &idle.accounts, number).await?;
