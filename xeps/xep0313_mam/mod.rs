@@ -9,6 +9,7 @@
 //!   resource of a contact has looked at enough.
 //! - Ours: a device that read the whole archive to its end is known to have it. One that catches up here is not sent
 //!   what it missed a second time (§6.1.1).
+//! - Ours: the domain announces the archive as well, against §6.1: Fluux looks for it there and asks the account.
 //! - Left out: archives of rooms and pubsub nodes, which belong to their owners (XEP-0045, XEP-0442), and messages of
 //!   rooms in the archive of a user (§6.1.1, a MAY); `include-groupchat` is understood all the same.
 
