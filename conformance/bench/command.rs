@@ -113,6 +113,16 @@ impl Run<'_> {
     /// Measures one scenario on all servers, in turns. A server that fails does not end the run of the others.
     async fn scenario(&self, scenario: Scenario, targets: &[Target], report: &mut Report) {
         let targets: Vec<_> = targets.iter().filter(|target| scenario.applies_to(target)).collect();
+        if scenario.is_measured_alone() {
+            for target in targets {
+                self.in_turns(scenario, vec![target], report).await;
+            }
+        } else {
+            self.in_turns(scenario, targets, report).await;
+        }
+    }
+
+    async fn in_turns(&self, scenario: Scenario, targets: Vec<&Target>, report: &mut Report) {
         let prepare = async |target: &Target| {
             self.say(scenario, target, "preparing");
             scenario.prepare(target.start().await?, target.is_floor(), self.extent).await

@@ -89,6 +89,12 @@ impl Scenario {
         matches!(self, Self::Paging)
     }
 
+    /// Whether one server is done before the next begins: all connections of several at a time would be more than a
+    /// process may have.
+    pub(super) fn is_measured_alone(self) -> bool {
+        matches!(self, Self::Restart)
+    }
+
     /// How often it is worth to be measured: what takes long and hardly varies only once.
     pub(super) fn rounds(self, wanted: usize) -> usize {
         if matches!(self, Self::Idle | Self::Restart) { 1 } else { wanted }
