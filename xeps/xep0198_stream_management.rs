@@ -7,13 +7,15 @@
 //! - Ours: `<a/>` goes out when everything that the stanzas caused is durable; a session survives a restart of the server;
 //!   `h` of `<failed/>` is right even after a crash. A device is asked what it has at once, and then four times in a second
 //!   at most while little is unacknowledged: a burst costs a telephone one answer.
+//! - §9: `<resume/>` comes within the login (XEP-0388), `<enable/>` with the resource (XEP-0386).
 //! - Left out: `location` (§3): there is one node.
 
 use std::time::Duration;
 
+use unisono_core::bind2::{JustBound, Settled};
 use unisono_core::error::{Condition, StanzaError, StreamCondition};
 use unisono_core::extension::{Extension, NonzaReply, NonzaRequest, Registry, Spec, StreamState};
-use unisono_core::hub::SessionRef;
+use unisono_core::hub::{Hub, SessionRef};
 use unisono_core::outbox::HandledTooHigh;
 use unisono_core::resumption::NotResumed;
 use unisono_core::storage::BoxFuture;
@@ -34,6 +36,8 @@ impl Extension for StreamManagement {
         on.nonza((NS, "resume"), |request| Box::pin(resume(request)));
         on.nonza((NS, "r"), |request| ready(acknowledge(&request)));
         on.nonza((NS, "a"), |request| ready(acknowledged(&request)));
+        on.at_login((NS, "resume"), |_| Element::new("sm", NS));
+        on.at_bind(Some(NS), enable_at_bind);
         on.acknowledgements(write_ack, |out| out.extend_from_slice(b"<r xmlns='urn:xmpp:sm:3'/>"));
     }
 }
@@ -47,23 +51,42 @@ fn enable(request: &NonzaRequest) -> NonzaReply {
     let StreamState::Bound(session) = &request.stream else {
         return failed(Condition::UnexpectedRequest, None);
     };
-    let ours = request.hub.settings.resume_for;
-    let wish = request.element.attr("max").and_then(|max| max.parse().ok()).map(Duration::from_secs);
-    let wanted = is_true(request.element.attr("resume"));
-    let resume_for = if wanted { wish.map_or(ours, |wish| wish.min(ours)) } else { Duration::ZERO };
-    let Some(id) = request.hub.enable_management(session, resume_for) else {
-        return failed(Condition::UnexpectedRequest, None);
-    };
-    let enabled = Element::builder("enabled", NS);
-    let enabled = if resume_for.is_zero() {
-        enabled
-    } else {
-        enabled.attr("id", id).attr("resume", "true").attr("max", resume_for.as_secs().to_string())
-    };
-    NonzaReply { write: vec![enabled.build()], ..NonzaReply::default() }
+    let resume_for = wanted(&request.element, &request.hub);
+    match request.hub.enable_management(session, resume_for) {
+        Some(id) => told(enabled(&id, resume_for)),
+        None => failed(Condition::UnexpectedRequest, None),
+    }
 }
 
-/// §5
+/// §9.1: a new session counts from its first stanza.
+fn enable_at_bind(bound: &mut JustBound<'_>) -> Settled {
+    let Some(request) = bound.request.child("enable", NS) else { return Settled::Nothing };
+    let resume_for = wanted(request, bound.hub);
+    let id = bound.hub.enable_management_of(bound.account, bound.session, resume_for);
+    id.map_or(Settled::Nothing, |id| Settled::Now(enabled(&id, resume_for)))
+}
+
+/// How long the session is kept for a client that asks for this; zero if it is not to be resumed.
+fn wanted(request: &Element, hub: &Hub) -> Duration {
+    let ours = hub.settings.resume_for;
+    let wish = request.attr("max").and_then(|max| max.parse().ok()).map(Duration::from_secs);
+    let is_wanted = is_true(request.attr("resume"));
+    if is_wanted { wish.map_or(ours, |wish| wish.min(ours)) } else { Duration::ZERO }
+}
+
+fn enabled(id: &str, resume_for: Duration) -> Element {
+    let enabled = Element::builder("enabled", NS);
+    if resume_for.is_zero() {
+        return enabled.build();
+    }
+    enabled.attr("id", id).attr("resume", "true").attr("max", resume_for.as_secs().to_string()).build()
+}
+
+fn told(reply: Element) -> NonzaReply {
+    NonzaReply { write: vec![reply], ..NonzaReply::default() }
+}
+
+/// §5, and §9.2 together with the login
 async fn resume(request: NonzaRequest) -> NonzaReply {
     let StreamState::Authenticated { account, connection } = request.stream else {
         return failed(Condition::UnexpectedRequest, None);
@@ -128,7 +151,7 @@ fn failed(condition: Condition, handled: Option<u32>) -> NonzaReply {
         .attr_opt("h", handled.map(|handled| handled.to_string()))
         .child_opt(condition.first_child().cloned())
         .build();
-    NonzaReply { write: vec![reply], ..NonzaReply::default() }
+    told(reply)
 }
 
 /// §4: `h`, which wraps at 2^32.

@@ -7,6 +7,7 @@
 //!   carries is copied, whatever its type.
 //! - Left out: `<x/>` in copies of private messages to rooms (§6.1, a MAY).
 
+use unisono_core::bind2::{JustBound, Settled};
 use unisono_core::error::{Condition, StanzaError};
 use unisono_core::extension::{Answer, Child, Entity, Extension, Registry, Reply, Request, Spec};
 use unisono_core::hub::Settings;
@@ -58,6 +59,7 @@ impl Extension for Carbons {
         on.iq(Entity::OwnAccount, IqType::Set, (NS, "disable"), |request| switch(request, false));
         on.iq(Entity::OtherAccount, IqType::Set, (NS, "enable"), refuse_others);
         on.iq(Entity::OtherAccount, IqType::Set, (NS, "disable"), refuse_others);
+        on.at_bind(Some(NS), enable_at_bind);
         on.annotate(refuse_forged);
         on.wrapping(&SENT).wrapping(&RECEIVED);
         on.reflect(copy_sent);
@@ -69,6 +71,16 @@ impl Extension for Carbons {
 fn switch(request: &Request, wanted: bool) -> Answer {
     request.with_session(|session| session.set_carbons(wanted));
     Ok(Reply::empty())
+}
+
+/// XEP-0386 §3.2: without an answer, for it cannot fail.
+fn enable_at_bind(bound: &mut JustBound<'_>) -> Settled {
+    if bound.request.has_child("enable", NS)
+        && let Some(session) = bound.account.session_mut(bound.session)
+    {
+        session.set_carbons(true);
+    }
+    Settled::Nothing
 }
 
 /// §4.1 and §5.1: another account's devices. A stranger does not learn that there is one.

@@ -6,6 +6,7 @@
 //!   and takes what waits with it, so that the order is kept.
 //! - Ours: what is recorded is never held back. The operator can switch it off (§3.2): `clients.when_inactive`.
 
+use unisono_core::bind2::{JustBound, Settled};
 use unisono_core::error::StreamCondition;
 use unisono_core::extension::{Extension, Holding, NonzaReply, NonzaRequest, Registry, Spec, StreamState};
 use unisono_core::outbox::Item;
@@ -29,6 +30,7 @@ impl Extension for ClientState {
         on.stream_feature(|_| Element::new("csi", NS));
         on.nonza((NS, "active"), |request| switch(&request, false));
         on.nonza((NS, "inactive"), |request| switch(&request, true));
+        on.at_bind(Some(NS), begin);
         on.filter(hold);
     }
 }
@@ -45,6 +47,17 @@ fn switch(request: &NonzaRequest, inactive: bool) -> BoxFuture<'static, NonzaRep
         StreamState::Unauthenticated => reply.error = Some((StreamCondition::NotAuthorized, None)),
     }
     Box::pin(std::future::ready(reply))
+}
+
+/// XEP-0386 §3.2: the session begins in the state that the client names; without a word it is active (§4.2).
+fn begin(bound: &mut JustBound<'_>) -> Settled {
+    let is_spared = bound.hub.settings.spares_inactive;
+    if bound.request.has_child("inactive", NS)
+        && let Some(session) = bound.account.session_mut(bound.session)
+    {
+        session.set_inactive(is_spared);
+    }
+    Settled::Nothing
 }
 
 /// §3.2

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 
-use super::{NS_SASL, NS_SM, NS_TLS};
+use super::{NS_BIND2, NS_SASL, NS_SM, NS_TLS};
 use crate::xml::{Element, NS_CLIENT, escape};
 
 /// Ids of the runner's own pings begin so.
@@ -31,7 +31,8 @@ impl Counters {
 
     /// Counts what is about to be sent.
     pub(crate) fn on_send(&self, element: &Element) {
-        if element.is(NS_SM, "enable") {
+        let inline = element.child(NS_BIND2, "bind").and_then(|bind| bind.child(NS_SM, "enable"));
+        if element.is(NS_SM, "enable") || inline.is_some() {
             self.sent.store(0, Ordering::SeqCst);
             self.is_sending.store(true, Ordering::SeqCst);
         } else if element.is_stanza() && self.is_sending.load(Ordering::SeqCst) {
@@ -40,7 +41,8 @@ impl Counters {
     }
 
     fn on_receive(&self, element: &Element) {
-        if element.is(NS_SM, "enabled") {
+        let inline = element.child(NS_BIND2, "bound").and_then(|bound| bound.child(NS_SM, "enabled"));
+        if element.is(NS_SM, "enabled") || inline.is_some() {
             self.received.store(0, Ordering::SeqCst);
             self.is_receiving.store(true, Ordering::SeqCst);
         } else if element.is_stanza() && self.is_receiving.load(Ordering::SeqCst) {

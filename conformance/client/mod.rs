@@ -19,5 +19,7 @@ pub(crate) use trace::Trace;
 
 pub(crate) const NS_TLS: &str = "urn:ietf:params:xml:ns:xmpp-tls";
 pub(crate) const NS_SASL: &str = "urn:ietf:params:xml:ns:xmpp-sasl";
+pub(crate) const NS_SASL2: &str = "urn:xmpp:sasl:2";
+pub(crate) const NS_BIND2: &str = "urn:xmpp:bind:0";
 pub(crate) const NS_BIND: &str = "urn:ietf:params:xml:ns:xmpp-bind";
 pub(crate) const NS_SM: &str = "urn:xmpp:sm:3";

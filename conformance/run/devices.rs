@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use anyhow::{Result, anyhow, bail};
 
-use crate::client::{Incoming, Login, NS_BIND, NS_SM};
+use crate::client::{Incoming, Login, NS_BIND, NS_SASL2, NS_SM};
 use crate::script::{Level, Pattern, Values};
 use crate::xml::Element;
 
@@ -89,7 +89,12 @@ impl Device {
         if let Some(jid) = bound {
             self.full_jid = jid.text();
         }
-        if bound.is_some() || element.is(NS_SM, "resumed") {
+        // Together with the login, by XEP-0386 or XEP-0198.
+        let known = element.child(NS_SASL2, "authorization-identifier").map(Element::text);
+        let known = known.filter(|identity| element.is(NS_SASL2, "success") && identity.contains('/'));
+        let is_whole = known.is_some();
+        self.full_jid = known.unwrap_or(std::mem::take(&mut self.full_jid));
+        if bound.is_some() || is_whole || element.is(NS_SM, "resumed") {
             self.level = self.level.max(Level::Bound);
         }
     }

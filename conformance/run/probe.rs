@@ -6,7 +6,7 @@ use std::sync::Arc;
 use anyhow::{Context as _, Result};
 
 use super::stage::Context;
-use crate::client::{Identity, Login, Options, Sabotage, Trace};
+use crate::client::{Identity, Login, NS_SASL2, Options, Sabotage, Trace};
 use crate::script::{Need, Place};
 use crate::xml::Element;
 
@@ -58,7 +58,9 @@ impl Offer {
     }
 
     fn add_stream(&mut self, login: &Login) {
-        let features = login.features.iter().flat_map(Element::children);
+        let features = || login.features.iter().flat_map(Element::children);
+        let inline = features().filter_map(|feature| feature.child(NS_SASL2, "inline"));
+        let features = features().chain(inline.flat_map(Element::children));
         self.features.extend(features.map(|feature| (Place::Stream, feature.ns.clone())));
         self.features.extend(login.mechanisms().into_iter().map(|name| (Place::Mechanism, name)));
     }

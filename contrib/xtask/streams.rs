@@ -15,6 +15,8 @@ pub(crate) struct Below {
 pub(crate) const ALL: &[Below] = &[
     below(82, "XMPP Date and Time Profiles", "1.1.1", "src/core/datetime.rs"),
     below(368, "SRV records for XMPP over TLS", "1.1.0", "src/net/tls/mod.rs"),
+    below(386, "Bind 2", "1.1.0", "src/core/bind2.rs"),
+    below(388, "Extensible SASL Profile", "1.0.4", "src/net/negotiation/inline.rs"),
     below(438, "Best practices for password hashing and storage", "0.2.0", "src/net/sasl/mod.rs"),
     below(440, "SASL Channel-Binding Type Capability", "1.0.0", "src/net/sasl/offer.rs"),
     below(474, "SASL SCRAM Downgrade Protection", "0.5.0", "src/net/sasl/offer.rs"),

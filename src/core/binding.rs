@@ -9,6 +9,7 @@ use unisono_xml::Element;
 use crate::account::{Account, Cell};
 use crate::catch_up::{CatchUp, numbers_write};
 use crate::delays::Moment;
+use crate::devices::{Place, UserAgent};
 use crate::error::{Condition, StanzaError, StreamCondition};
 use crate::extension::{Entity, Registry, Reply};
 use crate::hub::{Connection, Hub, SessionRef};
@@ -19,7 +20,7 @@ use crate::presence::News;
 use crate::record::MessageRecord;
 use crate::session::{AnswerDue, ArchiveUse, Link, Management, Session};
 use crate::stanza::{IqType, NS_CLIENT, Stanza};
-use crate::storage::{DeviceRecord, SessionRecord, StoreError, Write};
+use crate::storage::{SessionRecord, StoreError, Write};
 
 /// Resource binding (RFC 6120 §7). The network layer answers it; what comes after that comes here.
 pub const NS_BIND: &str = "urn:ietf:params:xml:ns:xmpp-bind";
@@ -46,19 +47,44 @@ impl Hub {
         resource: Option<&str>,
         connection: Connection,
     ) -> Result<SessionRef, StanzaError> {
-        let cell = self.account(account).await?.ok_or(StanzaError::new(Condition::NotAllowed))?;
-        let jid = match resource.filter(|resource| !resource.is_empty()) {
+        self.bind_as(None, account, resource, connection).await
+    }
+
+    /// The same for a client that says which installation it is. The device is known by that, and its earlier session
+    /// gives way as well.
+    pub async fn bind_as(
+        self: &Arc<Self>,
+        agent: Option<UserAgent>,
+        account: &BareJid,
+        resource: Option<&str>,
+        connection: Connection,
+    ) -> Result<SessionRef, StanzaError> {
+        let resource = match resource.filter(|resource| !resource.is_empty()) {
             Some(resource) => account.with_resource(resource),
-            None => account.with_resource(&self.made_up_resource()),
+            None => account.with_resource(&format!("unisono-{}", self.made_up_resource(account, agent))),
         };
-        let jid = jid.map_err(|_| StanzaError::new(Condition::BadRequest))?;
-        if let Some(ticket) = self.introduce(&cell, jid.resource(), connection.number)? {
+        let jid = resource.map_err(|_| StanzaError::new(Condition::BadRequest))?;
+        self.bind_and(agent, &jid, connection, |_, _| ()).await.map(|(session, ())| session)
+    }
+
+    /// Binds a resource, and does more before anything else can happen to the account.
+    pub(crate) async fn bind_and<T>(
+        self: &Arc<Self>,
+        agent: Option<UserAgent>,
+        jid: &FullJid,
+        connection: Connection,
+        more: impl FnOnce(&mut Account, SessionId) -> T,
+    ) -> Result<(SessionRef, T), StanzaError> {
+        let cell = self.account(&jid.bare()).await?.ok_or(StanzaError::new(Condition::NotAllowed))?;
+        let key = agent.map_or_else(|| CompactString::from(jid.resource()), UserAgent::key);
+        let place = Place { resource: jid.resource(), key: &key, connection: connection.number };
+        if let Some(ticket) = self.introduce(&cell, place)? {
             self.store.wait(ticket).await;
         }
-        let mut account = self.lock_for(&cell, jid.resource(), connection.number)?;
+        let mut account = self.lock_for(&cell, place)?;
         let number = connection.number;
         let id = SessionId(self.random_id());
-        let device = self.device_for(&mut account, jid.resource());
+        let device = self.device_for(&mut account, &key);
         let mut session =
             Session::new(id, device, jid.clone(), link(connection), self.settings.outbox_bytes_max);
         if let CatchUp::Before(before) = &mut session.catch_up {
@@ -68,88 +94,12 @@ impl Hub {
         // Most accounts have few: room for those that may never come would cost more than the session itself.
         account.sessions.reserve_exact(1);
         account.sessions.push(session);
+        let done = more(&mut account, id);
         account.woken = Ticket::NONE;
         self.wake_when_settled(&mut account, Ticket::NONE);
         account.touched = self.clock.elapsed();
         drop(account);
-        Ok(SessionRef { cell, id, jid, connection: number })
-    }
-
-    fn made_up_resource(&self) -> String {
-        let mut bytes = [0_u8; 8];
-        self.random.fill(&mut bytes);
-        format!("unisono-{:016x}", u64::from_be_bytes(bytes))
-    }
-
-    /// Notes a device that was never here. From when the ticket is durable, what is recorded is due to it, whatever
-    /// happens to the server.
-    fn introduce(
-        &self,
-        cell: &Arc<Cell>,
-        resource: &str,
-        connection: u64,
-    ) -> Result<Option<Ticket>, StanzaError> {
-        let mut account = self.lock_for(cell, resource, connection)?;
-        if account.devices.iter().any(|device| device.key == resource) {
-            return Ok(None);
-        }
-        self.device_for(&mut account, resource);
-        Ok(Some(account.last_ticket))
-    }
-
-    /// The device that is known by this resource, or a new one.
-    fn device_for(&self, account: &mut Account, key: &str) -> DeviceId {
-        let now = self.clock.now_micros();
-        let known = account.devices.iter_mut().find(|device| device.key == key);
-        let device = if let Some(device) = known {
-            device.last_seen = now;
-            device.clone()
-        } else {
-            let device = DeviceRecord {
-                id: DeviceId(self.random_id()),
-                key: CompactString::from(key),
-                cursor: account.first_cursor(),
-                pages_archive: false,
-                last_seen: now,
-            };
-            account.devices.reserve_exact(1);
-            account.devices.push(device.clone());
-            device
-        };
-        let id = device.id;
-        let mut writes = vec![Write::Device { account: account.id, device }];
-        writes.extend(self.forget_devices(account, now));
-        self.commit(account, writes);
-        id
-    }
-
-    /// Forgets devices that were not seen for long, and those beyond the limit; never one with a session.
-    fn forget_devices(&self, account: &mut Account, now: i64) -> Vec<Write> {
-        let age = i64::try_from(self.settings.forget_devices_after.as_micros()).unwrap_or(i64::MAX);
-        let before = now.saturating_sub(age);
-        let in_use: Vec<_> = account.sessions.iter().map(|session| session.device).collect();
-        let mut idle: Vec<_> = account
-            .devices
-            .iter()
-            .filter(|device| device.last_seen < now && !in_use.contains(&device.id))
-            .map(|device| (device.last_seen, device.id))
-            .collect();
-        idle.sort_unstable();
-        let too_many = account.devices.len().saturating_sub(self.settings.devices_max);
-        let by_rank = idle.iter().enumerate();
-        let old: Vec<_> = by_rank
-            .filter(|(rank, (seen, _))| *rank < too_many || *seen < before)
-            .map(|(_, (_, id))| *id)
-            .collect();
-        account.devices.retain(|device| !old.contains(&device.id));
-        let (over, others) =
-            std::mem::take(&mut account.over).into_iter().partition(|(device, _)| old.contains(device));
-        account.over = others;
-        let over: Vec<(DeviceId, SessionId)> = over;
-        let mut writes: Vec<_> =
-            over.into_iter().map(|(_, session)| numbers_write(account.id, session, None)).collect();
-        writes.extend(old.into_iter().map(|device| Write::DeviceRemoved { device }));
-        writes
+        Ok((SessionRef { cell, id, jid: jid.clone(), connection: number }, done))
     }
 
     /// The device asks what it missed in its archive. If it did so before, it goes on doing so, whatever comes of it.
@@ -182,8 +132,11 @@ impl Hub {
     /// The device pages the archive, so it is not sent what it finds there (XEP-0313 and XEP-0160). From when the ticket
     /// is durable, a crash does not change that.
     pub fn pages_archive(&self, session: &SessionRef) -> Ticket {
-        let mut account = session.cell.lock();
-        let Some(found) = account.session_mut(session.id) else { return Ticket::NONE };
+        self.pages_archive_of(&mut session.cell.lock(), session.id)
+    }
+
+    fn pages_archive_of(&self, account: &mut Account, session: SessionId) -> Ticket {
+        let Some(found) = account.session_mut(session) else { return Ticket::NONE };
         found.archive_use = ArchiveUse::Asked;
         let device = found.device;
         let Some(record) = account.devices.iter_mut().find(|record| record.id == device) else {
@@ -192,15 +145,35 @@ impl Hub {
         if std::mem::replace(&mut record.pages_archive, true) {
             return Ticket::NONE;
         }
-        let write = Write::Device { account: session.cell.id, device: record.clone() };
-        self.commit(&mut account, vec![write])
+        let write = Write::Device { account: account.id, device: record.clone() };
+        self.commit(account, vec![write])
+    }
+
+    /// A device that begins is told where the log ends. It knows itself what it lacks of the archive up to there, and is
+    /// sent what no archive shows, and all that comes after: so it can neither miss nor double anything (promise P6).
+    pub fn begins_at_head(&self, account: &mut Account, session: SessionId) -> LogPosition {
+        let head = account.head;
+        if let Some(found) = account.session_mut(session) {
+            found.begins_at(head);
+        }
+        self.pages_archive_of(account, session);
+        head
     }
 
     /// Makes the session count stanzas, and survive its connection for `resume_for` if that is not zero
     /// (XEP-0198 §3). Returns the id to resume it by.
     pub fn enable_management(&self, session: &SessionRef, resume_for: Duration) -> Option<CompactString> {
-        let mut account = session.cell.lock();
-        let found = account.session_mut(session.id)?;
+        self.enable_management_of(&mut session.cell.lock(), session.id, resume_for)
+    }
+
+    /// The same with the account locked.
+    pub fn enable_management_of(
+        &self,
+        account: &mut Account,
+        session: SessionId,
+        resume_for: Duration,
+    ) -> Option<CompactString> {
+        let found = account.session_mut(session)?;
         if found.management.is_some() {
             return None;
         }
@@ -214,17 +187,17 @@ impl Hub {
             snapshot: None,
         };
         let device = record.device;
-        let mut writes = vec![Write::Session { account: session.cell.id, session: record }];
+        let mut writes = vec![Write::Session { account: account.id, session: record }];
         // A device that starts afresh has no use for what an older session of it would tell.
         let (over, others) = std::mem::take(&mut account.over).into_iter().partition(|(of, _)| *of == device);
         let over: Vec<(DeviceId, SessionId)> = over;
         account.over = others;
-        for (_, session) in over {
-            writes.push(numbers_write(account.id, session, None));
-            writes.push(Write::SessionEnded { session });
+        for (_, earlier) in over {
+            writes.push(numbers_write(account.id, earlier, None));
+            writes.push(Write::SessionEnded { session: earlier });
         }
-        self.commit(&mut account, writes);
-        Some(self.session_ids.seal(session.id.0, session.cell.id.0))
+        self.commit(account, writes);
+        Some(self.session_ids.seal(session.0, account.id.0))
     }
 
     /// Whether somebody looks at the device (XEP-0352). When it is looked at, all that was held goes out.
@@ -402,14 +375,13 @@ impl Hub {
         self.commit(&mut account, writes)
     }
 
-    /// Locks an account that has room for one more session, with this resource: the one that had the resource ends, or
-    /// else the one that has waited longest for its client, for the log has what it still had to say. Whoever may not
-    /// log in any more takes nothing from those who may.
-    fn lock_for<'a>(
+    /// Locks an account that has room for one more session in this place: those that had the resource or are of the same
+    /// device end, or else the one that has waited longest for its client, for the log has what it still had to say.
+    /// Whoever may not log in any more takes nothing from those who may.
+    pub(crate) fn lock_for<'a>(
         &self,
         cell: &'a Arc<Cell>,
-        resource: &str,
-        connection: u64,
+        place: Place<'_>,
     ) -> Result<MutexGuard<'a, Account>, StanzaError> {
         let waiting = |session: &Session| match session.link {
             Link::Detached { until } => Some((until, session.id)),
@@ -417,15 +389,15 @@ impl Hub {
         };
         loop {
             let account = cell.lock();
-            if !account.admits_login(connection) {
+            if !account.admits_login(place.connection) {
                 return Err(StanzaError::new(Condition::NotAllowed));
             }
-            let (id, reason) = match account.resource(resource) {
+            let (id, reason) = match account.predecessor(place) {
                 // What an older connection asked for comes late: its client has given it up for the newer one.
-                Some(newer) if newer.connection_number() > Some(connection) => {
+                Some(newer) if newer.connection_number() > Some(place.connection) => {
                     return Err(StanzaError::new(Condition::Conflict));
                 }
-                Some(old) => (old.id, Some(StreamCondition::Conflict)),
+                Some(old) => (old.id, Some(account.reason_to_give_way(old, place.key))),
                 None if account.sessions.len() < self.settings.sessions_max => return Ok(account),
                 None => {
                     let oldest = account.sessions.iter().filter_map(waiting).min();

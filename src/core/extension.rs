@@ -11,6 +11,7 @@ use std::sync::{Arc, MutexGuard};
 use unisono_xml::Element;
 
 use crate::account::{Account, Cell};
+use crate::bind2::AtBind;
 use crate::error::{Condition, StanzaError};
 use crate::hub::{Hub, SessionRef, Settings};
 use crate::ids::{AccountId, LogPosition, SessionId, Ticket};
@@ -279,6 +280,8 @@ pub struct Registry {
     pub(crate) iqs: HashMap<&'static str, Vec<(Entity, IqType, &'static str, IqHandler)>>,
     pub(crate) nonzas: HashMap<(&'static str, &'static str), Nonza>,
     pub(crate) stream_features: Vec<StreamFeature>,
+    pub(crate) at_login: Vec<((&'static str, &'static str), StreamFeature)>,
+    pub(crate) at_bind: Vec<(Option<&'static str>, AtBind)>,
     pub(crate) admit: Vec<Admit>,
     pub(crate) admit_absent: Vec<AdmitAbsent>,
     pub(crate) annotate: Vec<Annotate>,
@@ -376,6 +379,20 @@ impl Registry {
     /// Adds a stream feature, offered after authentication.
     pub fn stream_feature(&mut self, feature: StreamFeature) -> &mut Self {
         self.stream_features.push(feature);
+        self
+    }
+
+    /// Lets a nonza come within the request to authenticate (XEP-0388 §2.3), and announces that. It is handled when the
+    /// client is known; what it is answered with is told together with the success.
+    pub fn at_login(&mut self, name: (&'static str, &'static str), feature: StreamFeature) -> &mut Self {
+        self.at_login.push((name, feature));
+        self
+    }
+
+    /// Takes part when a resource is bound together with the login (XEP-0386 §3.2). `feature` announces what a client
+    /// may ask for; without one, nothing has to be asked.
+    pub fn at_bind(&mut self, feature: Option<&'static str>, handler: AtBind) -> &mut Self {
+        self.at_bind.push((feature, handler));
         self
     }
 
@@ -492,6 +509,17 @@ impl Registry {
     /// The features of a stream after authentication.
     pub fn stream_features<'a>(&'a self, hub: &'a Hub) -> impl Iterator<Item = Element> + 'a {
         self.stream_features.iter().map(move |feature| feature(hub))
+    }
+
+    /// What a client may ask for together with authentication (XEP-0388 §2.1).
+    pub fn inline_features(&self, hub: &Hub) -> Vec<Element> {
+        let at_login = self.at_login.iter().map(|(_, feature)| feature(hub));
+        std::iter::once(self.bind_feature()).chain(at_login).collect()
+    }
+
+    /// The elements that may come within the request to authenticate, by namespace and name.
+    pub fn inline_nonzas(&self) -> Vec<(&'static str, &'static str)> {
+        self.at_login.iter().map(|(name, _)| *name).collect()
     }
 
     /// Stage `record`: what the log of an account keeps of a message.

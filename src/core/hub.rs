@@ -165,6 +165,8 @@ pub struct Hub {
     pub counters: Counters,
     pub(crate) ids: Seal,
     pub(crate) session_ids: Seal,
+    /// What resources are made of that stay the same.
+    pub(crate) agent_secret: [u8; 32],
     accounts: Vec<RwLock<HashMap<BareJid, Arc<Cell>>>>,
     loading: Vec<tokio::sync::Mutex<()>>,
     /// Which account is in which map: nobody outside may know, or all could be made to meet in one.
@@ -198,6 +200,7 @@ impl Hub {
         };
         let ids = Seal::new(&store.secret("archive-ids", draw()).await?);
         let session_ids = Seal::new(&store.secret("session-ids", draw()).await?);
+        let agent_secret = store.secret("user-agents", draw()).await?;
         let mut sharding = [0; 8];
         random.fill(&mut sharding);
         Ok(Arc::new(Self {
@@ -211,6 +214,7 @@ impl Hub {
             counters: Counters::default(),
             ids,
             session_ids,
+            agent_secret,
             accounts: (0..SHARDS).map(|_| RwLock::default()).collect(),
             loading: (0..SHARDS).map(|_| tokio::sync::Mutex::default()).collect(),
             sharding,

@@ -27,8 +27,10 @@ pub mod road;
 pub mod writing;
 
 // Sessions and what they see.
+pub mod bind2;
 pub mod binding;
 mod catch_up;
+pub mod devices;
 pub mod doctor;
 mod housekeeping;
 mod presence;

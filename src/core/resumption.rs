@@ -154,10 +154,16 @@ impl Hub {
         connection: Connection,
         ours: u32,
     ) -> TakenUp {
-        let Some(session) = account.session_mut(id) else { return TakenUp::Nothing };
-        // A connection that is still there is a dead one, or another client's: it has to go.
-        session.wake();
         let number = connection.number;
+        // A connection that is still there is a dead one, or another client's: it has to go.
+        if let Some(old) = account.session(id)
+            && let Some(replaced) = old.connection_number()
+            && let Some(device) = account.device(old.device)
+        {
+            self.give_reason(replaced, account.reason_to_give_way(old, &device.key));
+        }
+        let Some(session) = account.session_mut(id) else { return TakenUp::Nothing };
+        session.wake();
         session.link = link(connection);
         session.outbox.rewind();
         // XEP-0352 §5.2: a resumed stream begins in the active state.

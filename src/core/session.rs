@@ -213,7 +213,7 @@ impl Session {
         self.inactive
     }
 
-    pub(crate) fn set_inactive(&mut self, inactive: bool) {
+    pub fn set_inactive(&mut self, inactive: bool) {
         self.inactive = inactive;
     }
 
@@ -436,6 +436,13 @@ impl Session {
     pub(crate) fn pages_back(&mut self, end: LogPosition) {
         if let CatchUp::Before(before) = &mut self.catch_up {
             before.live_after.get_or_insert(end);
+        }
+    }
+
+    /// The device was told that the archive ends here: it fetches what it lacks of that, and is sent what comes after it.
+    pub(crate) fn begins_at(&mut self, end: LogPosition) {
+        if let CatchUp::Before(before) = &mut self.catch_up {
+            (before.paged, before.live_after) = (Some(end), Some(end));
         }
     }
 

@@ -9,6 +9,7 @@ use std::sync::Arc;
 use bytes::BytesMut;
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt};
 use tokio::time::{Instant, sleep_until, timeout_at};
+use unisono_core::bind2;
 use unisono_core::extension::{NonzaReply, NonzaRequest, StreamState};
 use unisono_core::hub::{Connection, SessionRef};
 use unisono_core::jid::{BareJid, FullJid};
@@ -254,13 +255,27 @@ impl Arrival {
                     self.handle(Input::Credentials(Err(Unreadable)))?;
                 }
             }
-            Action::Bind { peer, resource } => {
+            Action::Bind { peer, agent, resource } => {
                 let (hub, connection) = (Arc::clone(&self.c2s.hub), self.connection());
                 let account = peer.into_account();
-                let binding = async move { hub.bind(&account, resource.as_deref(), connection).await };
+                let binding =
+                    async move { hub.bind_as(agent, &account, resource.as_deref(), connection).await };
                 let bound = self.wait_for(stream, binding).await?;
                 let bound = bound.map(|session| self.hold(session));
                 self.handle(Input::Bound(bound))?;
+            }
+            Action::BindInline { peer, agent, request } => {
+                let (hub, connection) = (Arc::clone(&self.c2s.hub), self.connection());
+                let account = peer.into_account();
+                let binding = async move { hub.bind_inline(agent, &account, &request, connection).await };
+                let bound = match self.wait_for(stream, binding).await? {
+                    Ok((session, settled)) => {
+                        let jid = self.hold(session);
+                        Ok((jid, self.wait_for(stream, bind2::bound(settled)).await?))
+                    }
+                    Err(error) => Err(error),
+                };
+                self.handle(Input::BoundInline(bound))?;
             }
             Action::Nonza { peer, element } => {
                 let answer = self.answer(stream, peer.as_ref(), element).await?;
@@ -392,7 +407,7 @@ impl Arrival {
         let hub = Arc::clone(&self.c2s.hub);
         let Some(handler) = hub.registry.nonza_handler(&element) else {
             let error = Some(StreamError::UnknownElement(Said::new(element.name())));
-            return Ok(Answer { write: Vec::new(), resumed: false, error });
+            return Ok(Answer { write: Vec::new(), resumed: None, error });
         };
         let state = peer.map_or(StreamState::Unauthenticated, |peer| {
             let account = peer.account().clone();
@@ -400,10 +415,7 @@ impl Arrival {
         });
         let answering = handler(NonzaRequest { hub, element, stream: state });
         let NonzaReply { write, session, error, .. } = self.wait_for(stream, answering).await?;
-        let resumed = session.is_some();
-        if let Some(session) = session {
-            self.hold(session);
-        }
+        let resumed = session.map(|session| self.hold(session));
         let error = error.map(|(condition, detail)| StreamError::Extension(condition, detail));
         Ok(Answer { write, resumed, error })
     }

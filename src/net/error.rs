@@ -57,6 +57,10 @@ pub enum StreamError {
     StartTls,
     #[error("credentials outside of TLS")]
     SaslOutsideTls,
+    #[error("{0} in the course of authentication")]
+    SaslDisturbed(&'static str),
+    #[error("cannot bind a resource: {}", .0.as_str())]
+    NotBound(StreamCondition),
     #[error("too many attempts to {0}")]
     TooManyAttempts(&'static str),
     #[error("too slow to {0}")]
@@ -96,12 +100,16 @@ impl StreamError {
             Self::WrongFrom(_) => StreamCondition::InvalidFrom,
             Self::ChangedHost | Self::NotAuthorized(_) => StreamCondition::NotAuthorized,
             Self::UnknownElement(_) => StreamCondition::UnsupportedStanzaType,
-            Self::StartTls | Self::SaslOutsideTls | Self::TooManyAttempts(_) | Self::TooSlow(_) => {
-                StreamCondition::PolicyViolation
-            }
+            Self::StartTls
+            | Self::SaslOutsideTls
+            | Self::SaslDisturbed(_)
+            | Self::TooManyAttempts(_)
+            | Self::TooSlow(_) => StreamCondition::PolicyViolation,
             Self::Silent => StreamCondition::ConnectionTimeout,
             Self::Overloaded(_) => StreamCondition::ResourceConstraint,
-            Self::SessionEnded(condition) | Self::Extension(condition, _) => condition.clone(),
+            Self::NotBound(condition) | Self::SessionEnded(condition) | Self::Extension(condition, _) => {
+                condition.clone()
+            }
             Self::Shutdown => StreamCondition::SystemShutdown,
             Self::Internal => StreamCondition::InternalServerError,
         }
@@ -110,9 +118,12 @@ impl StreamError {
     /// Whether it is the client that did wrong.
     pub(crate) fn is_theirs(&self) -> bool {
         match self {
-            Self::SessionEnded(_) | Self::Shutdown | Self::Internal | Self::Silent | Self::Overloaded(_) => {
-                false
-            }
+            Self::SessionEnded(_)
+            | Self::NotBound(_)
+            | Self::Shutdown
+            | Self::Internal
+            | Self::Silent
+            | Self::Overloaded(_) => false,
             Self::Xml(_)
             | Self::StreamNamespace(_)
             | Self::Root(_)
@@ -125,6 +136,7 @@ impl StreamError {
             | Self::UnknownElement(_)
             | Self::StartTls
             | Self::SaslOutsideTls
+            | Self::SaslDisturbed(_)
             | Self::TooManyAttempts(_)
             | Self::TooSlow(_)
             | Self::Extension(..) => true,

@@ -120,7 +120,8 @@ mod tests {
     #![allow(clippy::unwrap_used, clippy::arithmetic_side_effects)]
 
     use bytes::BytesMut;
-    use unisono_xml::{StreamReader, XmlError};
+    use unisono_core::stanza::CLIENT_SCOPE;
+    use unisono_xml::{StreamEvent, StreamReader, XmlError};
 
     use super::*;
 
@@ -155,6 +156,34 @@ mod tests {
             let (bytes, result) = read(&element(STRANGER_ELEMENT_BYTES_MAX));
             assert!(result.is_err(), "{piece:?}");
             assert!(bytes <= BUDGET, "{piece:?} takes {bytes} until it is refused");
+        }
+    }
+
+    /// What comes with a request of XEP-0388 is kept until the client has proven who it is: beside its next message.
+    #[test]
+    fn what_a_stranger_asks_for_fits_the_budget() {
+        let wish = |piece: &str, count: usize| format!("<a><bind>{}</bind></a>", piece.repeat(count));
+        for element in [
+            wish("<a b='1234567890123456789012345'/>", STRANGER_TOKENS_MAX / 2 - 2),
+            wish("<a/>", STRANGER_TOKENS_MAX - 2),
+            wish("<a/>x", STRANGER_TOKENS_MAX - 2),
+            wish("x", STRANGER_ELEMENT_BYTES_MAX - 20),
+        ] {
+            let cost = allocation_counter::measure(|| {
+                let mut reader = StreamReader::new(Limits::default().stranger_xml());
+                let mut input = BytesMut::from("<r xmlns='jabber:client'>");
+                input.extend(element.bytes());
+                reader.next(&mut input).unwrap();
+                let request = reader.next(&mut input).unwrap();
+                let Some(StreamEvent::Element(request)) = request else { panic!("{element}") };
+                let kept =
+                    request.first_child().map(|kept| kept.to_string_in(&CLIENT_SCOPE).into_boxed_str());
+                drop((request, std::mem::take(&mut input)));
+                input.extend(element.bytes());
+                reader.next(&mut input).unwrap();
+                drop(kept);
+            });
+            assert!(cost.bytes_max <= BUDGET, "{} bytes for {element}", cost.bytes_max);
         }
     }
 

@@ -92,6 +92,8 @@ impl C2s {
             decoys: Arc::new(Decoys::new(&secret, &[])),
             random: Arc::clone(&hub.random),
             features: hub.registry.stream_features(&hub).collect(),
+            inline: hub.registry.inline_features(&hub),
+            at_login: hub.registry.inline_nonzas(),
             limits,
         };
         let delay_max = terms.limits.authenticate_within.checked_div(3).unwrap_or_default();

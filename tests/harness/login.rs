@@ -4,7 +4,7 @@ use minidom::Element;
 
 use super::device::{Device, Lost, Resumption};
 use super::scram::{Exchange, Mechanism, plain};
-use super::{NS_CLIENT, NS_SASL, NS_SM, Wire};
+use super::{NS_CLIENT, NS_SASL, NS_SASL2, NS_SM, Wire};
 
 const NS_BIND: &str = "urn:ietf:params:xml:ns:xmpp-bind";
 
@@ -78,6 +78,44 @@ impl Login {
     }
 }
 
+/// Runs one mechanism in the profile of XEP-0388, and asks for more in the same breath. Returns the server's last word.
+pub(crate) async fn authenticate(
+    wire: &mut Wire,
+    mechanism: Mechanism,
+    (name, password): (&str, &str),
+    more: &str,
+) -> Element {
+    let mut exchange = Exchange::new(mechanism, name, password);
+    let is_plain = mechanism.name == "PLAIN";
+    let first = if is_plain { plain("", name, password) } else { exchange.first() };
+    let name = mechanism.name;
+    wire.send(&format!(
+        "<authenticate xmlns='{NS_SASL2}' mechanism='{name}'><initial-response>{first}</initial-response>{more}\
+         </authenticate>"
+    ))
+    .await;
+    let answer = wire.element().await;
+    if !answer.is("challenge", NS_SASL2) {
+        return answer;
+    }
+    let last = exchange.last(&answer.text(), &bound_to(wire, mechanism));
+    wire.send(&format!("<response xmlns='{NS_SASL2}'>{last}</response>")).await;
+    let end = wire.element().await;
+    let data = end.get_child("additional-data", NS_SASL2).map(Element::text).unwrap_or_default();
+    let is_proven = !end.is("success", NS_SASL2) || exchange.is_proven(&data);
+    assert!(is_proven, "the server does not prove that it knows the password: {end:?}");
+    end
+}
+
+/// What a proof is tied to.
+fn bound_to(wire: &Wire, mechanism: Mechanism) -> Vec<u8> {
+    match mechanism.binding {
+        Some("tls-exporter") => wire.bindings.exporter.clone(),
+        Some(_) => wire.bindings.end_point.clone(),
+        None => Vec::new(),
+    }
+}
+
 async fn begin(wire: &mut Wire, mechanism: &str, data: &str) -> Element {
     wire.send(&format!("<auth xmlns='{NS_SASL}' mechanism='{mechanism}'>{data}</auth>")).await;
     wire.element().await
@@ -88,12 +126,7 @@ async fn run_exchange(wire: &mut Wire, mechanism: Mechanism, mut exchange: Excha
     if !challenge.is("challenge", NS_SASL) {
         return challenge;
     }
-    let binding = match mechanism.binding {
-        Some("tls-exporter") => wire.bindings.exporter.clone(),
-        Some(_) => wire.bindings.end_point.clone(),
-        None => Vec::new(),
-    };
-    let last = exchange.last(&challenge.text(), &binding);
+    let last = exchange.last(&challenge.text(), &bound_to(wire, mechanism));
     wire.send(&format!("<response xmlns='{NS_SASL}'>{last}</response>")).await;
     let end = wire.element().await;
     let is_proven = !end.is("success", NS_SASL) || exchange.is_proven(&end.text());

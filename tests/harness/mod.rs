@@ -18,7 +18,7 @@ pub(crate) use self::device::{Device, Lost, Resumption};
 pub(crate) use self::disk::Disk;
 pub(crate) use self::http::request_with;
 pub(crate) use self::library::Library;
-pub(crate) use self::login::Login;
+pub(crate) use self::login::{Login, authenticate};
 pub(crate) use self::message::{Said, chat, condition, said};
 pub(crate) use self::scram::{Exchange, Mechanism, plain};
 pub(crate) use self::server::{Server, Start, command, output};
@@ -33,6 +33,7 @@ pub(crate) const NS_STREAMS: &str = "http://etherx.jabber.org/streams";
 pub(crate) const NS_STREAM_ERRORS: &str = "urn:ietf:params:xml:ns:xmpp-streams";
 pub(crate) const NS_STANZA_ERRORS: &str = "urn:ietf:params:xml:ns:xmpp-stanzas";
 pub(crate) const NS_SASL: &str = "urn:ietf:params:xml:ns:xmpp-sasl";
+pub(crate) const NS_SASL2: &str = "urn:xmpp:sasl:2";
 pub(crate) const NS_SM: &str = "urn:xmpp:sm:3";
 pub(crate) const NS_MAM: &str = "urn:xmpp:mam:2";
 

@@ -15,6 +15,7 @@ mod requests;
 mod roster;
 mod subscriptions;
 mod unlogged;
+mod whole_at_once;
 
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
@@ -74,6 +75,8 @@ pub(crate) struct World {
     pub(crate) hub: Arc<Hub>,
     pub(crate) store: Arc<MemoryStore>,
     clock: Arc<TestClock>,
+    /// Outlives the server: what it drew before a crash does not come again.
+    random: Arc<TestRandom>,
 }
 
 impl World {
@@ -83,27 +86,27 @@ impl World {
             now: AtomicI64::new(1_790_000_000_000_000),
             elapsed: Mutex::new(Duration::from_secs(1)),
         });
-        let world = Self::start(Arc::new(MemoryStore::new()), clock).await;
+        let random = Arc::new(TestRandom(AtomicU64::new(1)));
+        let world = Self::start(Arc::new(MemoryStore::new()), clock, random).await;
         for name in accounts {
             world.store.create(&jid(name), &[], 1).await.unwrap();
         }
         world
     }
 
-    async fn start(store: Arc<MemoryStore>, clock: Arc<TestClock>) -> Self {
+    async fn start(store: Arc<MemoryStore>, clock: Arc<TestClock>, random: Arc<TestRandom>) -> Self {
         let settings =
             Settings { domains: vec![BareJid::domain_jid("example.org").unwrap()], ..Settings::default() };
         let registry = Registry::new(unisono_xeps::ALL);
-        let random = Arc::new(TestRandom(AtomicU64::new(1)));
-        let hub = Hub::open(store.clone(), registry, clock.clone(), random, settings).await.unwrap();
+        let hub = Hub::open(store.clone(), registry, clock.clone(), random.clone(), settings).await.unwrap();
         hub.restore().await.unwrap();
-        Self { hub, store, clock }
+        Self { hub, store, clock, random }
     }
 
     /// `kill -9`, and a start on what was durable.
     pub(crate) async fn crash(self) -> Self {
         let store = Arc::new(self.store.reopened());
-        Self::start(store, self.clock).await
+        Self::start(store, self.clock, self.random).await
     }
 
     /// A clean stop, and a start.

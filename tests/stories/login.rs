@@ -1,7 +1,8 @@
 //! Who may come in, and how (RFC 6120 §5 and §6, XEP-0440).
 
 use crate::harness::{
-    DOMAIN, Database, Login, Mechanism, NS_SASL, NS_STREAMS, PASSWORD, Server, chat, on_each_database,
+    DOMAIN, Database, Device, Login, Mechanism, NS_SASL, NS_SASL2, NS_SM, NS_STREAMS, PASSWORD, Server,
+    authenticate, chat, on_each_database,
 };
 
 on_each_database!(
@@ -11,6 +12,8 @@ on_each_database!(
     who_is_in_is_offered_the_rest,
     somebody_unknown_looks_like_a_wrong_password,
     the_newer_session_wins_a_resource,
+    a_login_brings_all_that_was_asked_for,
+    a_session_goes_on_with_the_login,
 );
 
 const MECHANISMS: [Mechanism; 10] = [
@@ -122,4 +125,68 @@ async fn the_newer_session_wins_a_resource(database: Database) {
     laptop.find(gone(None)).await;
     new.settle().await;
     laptop.settle().await;
+}
+
+const AGENT: &str = "<user-agent id='d4565fa7-4d72-4749-b3d3-740edbf87770'/>";
+const BIND: &str = "<bind xmlns='urn:xmpp:bind:0'><tag>A</tag><enable xmlns='urn:xmpp:carbons:2'/>\
+                    <enable xmlns='urn:xmpp:sm:3' resume='true'/></bind>";
+
+/// The address that a success names.
+fn identity(success: &minidom::Element) -> String {
+    success.get_child("authorization-identifier", NS_SASL2).unwrap().text()
+}
+
+async fn a_login_brings_all_that_was_asked_for(database: Database) {
+    let server = Server::start(database).await;
+    let mut laptop = server.online("alice", "laptop").await;
+    let mut resource = None;
+    for mechanism in MECHANISMS {
+        let mut wire = server.secure().await;
+        let features = wire.open().await;
+        let offer = features.get_child("authentication", NS_SASL2).unwrap();
+        assert!(offer.children().any(|offer| offer.text() == mechanism.name), "{mechanism:?}");
+        let more = format!("{AGENT}{BIND}");
+        let failure = authenticate(&mut wire, mechanism, ("alice", "wrong"), &more).await;
+        assert!(
+            failure.is("failure", NS_SASL2) && failure.has_child("not-authorized", NS_SASL),
+            "{failure:?}"
+        );
+        let success = authenticate(&mut wire, mechanism, ("alice", PASSWORD), &more).await;
+        let jid = identity(&success);
+        assert!(success.has_child("bound", "urn:xmpp:bind:0"), "{success:?}");
+        assert_eq!(*resource.get_or_insert(jid.clone()), jid, "{mechanism:?}");
+        assert!(wire.element().await.is("features", NS_STREAMS));
+        let mut phone = Device::new(wire, jid);
+        laptop.send(&chat(&format!("alice@{DOMAIN}"), mechanism.name)).await;
+        phone.hears(mechanism.name).await;
+        phone.close().await;
+    }
+}
+
+async fn a_session_goes_on_with_the_login(database: Database) {
+    let mut server = Server::start(database).await;
+    server.account("alice").await;
+    let mut wire = server.secure().await;
+    wire.open().await;
+    let alice = ("alice", PASSWORD);
+    let success = authenticate(&mut wire, Mechanism::USUAL, alice, &format!("{AGENT}{BIND}")).await;
+    let bound = success.get_child("bound", "urn:xmpp:bind:0").unwrap();
+    let enabled = bound.get_child("enabled", NS_SM).unwrap();
+    let (jid, id) = (identity(&success), enabled.attr("id").unwrap());
+    assert!(wire.element().await.is("features", NS_STREAMS));
+    drop(wire);
+    server.restart().await;
+    let resume = format!("<resume xmlns='{NS_SM}' previd='{id}' h='0'/>");
+    let mut wire = server.secure().await;
+    wire.open().await;
+    let success = authenticate(&mut wire, Mechanism::USUAL, alice, &format!("{AGENT}{resume}{BIND}")).await;
+    assert!(success.has_child("resumed", NS_SM) && !success.has_child("bound", "urn:xmpp:bind:0"));
+    assert_eq!(identity(&success), jid);
+    Device::new(wire, jid).settle().await;
+    // What is not there any more is told, and the resource is bound.
+    let resume = resume.replace(id, "nothing");
+    let mut wire = server.secure().await;
+    wire.open().await;
+    let success = authenticate(&mut wire, Mechanism::USUAL, alice, &format!("{AGENT}{resume}{BIND}")).await;
+    assert!(success.has_child("failed", NS_SM) && success.has_child("bound", "urn:xmpp:bind:0"));
 }

@@ -16,15 +16,18 @@
 mod page;
 mod query;
 
+use std::sync::Arc;
+
 use unisono_core::account::Account;
+use unisono_core::bind2::{JustBound, Settled};
 use unisono_core::datetime::format_utc;
 use unisono_core::error::{Condition, StanzaError};
 use unisono_core::extension::{Answer, Child, Entity, Extension, Registry, Reply, Request, Side, Spec};
-use unisono_core::hub::Settings;
-use unisono_core::ids::LogPosition;
+use unisono_core::hub::{Hub, Settings};
+use unisono_core::ids::{AccountId, LogPosition, Ticket};
 use unisono_core::record::{Keep, Payload};
 use unisono_core::stanza::{IqType, Message, MessageType, NS_CLIENT};
-use unisono_core::storage::BoxFuture;
+use unisono_core::storage::{BoxFuture, LogQuery, StoreError};
 use unisono_xml::Element;
 
 use crate::{
@@ -59,6 +62,7 @@ impl Extension for Archive {
         });
         on.iq(Entity::OwnAccount, IqType::Get, (NS, "query"), fields);
         on.iq_later(Entity::OwnAccount, IqType::Get, (NS, "metadata"), metadata);
+        on.at_bind(None, begin);
         on.iq(Entity::OtherAccount, IqType::Set, (NS, "query"), refuse_others);
         on.iq(Entity::OtherAccount, IqType::Get, (NS, "query"), refuse_others);
         on.iq(Entity::OtherAccount, IqType::Get, (NS, "metadata"), refuse_others);
@@ -96,17 +100,47 @@ fn fields(_: &Request) -> Answer {
 fn metadata(request: Request) -> BoxFuture<'static, Answer> {
     Box::pin(async move {
         let cell = request.account.as_ref().ok_or(StanzaError::new(Condition::ItemNotFound))?;
-        request.hub.settled(cell).await;
-        let bounds = request.hub.store.bounds(cell.id).await?;
-        let end = |name, position: LogPosition| {
-            Element::builder(name, NS)
-                .attr("id", request.hub.archive_id(cell.id, position))
-                .attr("timestamp", format_utc(position.0))
-                .build()
+        let (head, ticket) = {
+            let account = cell.lock();
+            (account.head(), account.last_ticket())
         };
-        let ends = bounds.map(|(first, last)| [end("start", first), end("end", last)]);
-        Ok(Reply::with(Element::builder("metadata", NS).children(ends.into_iter().flatten()).build()))
+        Ok(Reply::with(ends(&request.hub, cell.id, head, ticket).await?))
     })
+}
+
+/// XEP-0386 §3.2: where the archive ends for a device that begins. It pages up to there, and is sent what comes after.
+fn begin(bound: &mut JustBound<'_>) -> Settled {
+    let head = bound.hub.begins_at_head(bound.account, bound.session);
+    let (hub, account, ticket) = (Arc::clone(bound.hub), bound.account.id(), bound.account.last_ticket());
+    Settled::Later(Box::pin(async move { ends(&hub, account, head, ticket).await }))
+}
+
+/// §5: the first entry of an archive, and the last one up to `head`, which the store knows when the ticket is durable.
+async fn ends(
+    hub: &Hub,
+    account: AccountId,
+    head: LogPosition,
+    ticket: Ticket,
+) -> Result<Element, StoreError> {
+    hub.store.wait(ticket).await;
+    let metadata = Element::builder("metadata", NS);
+    let Some((first, mut last)) = hub.store.bounds(account).await? else { return Ok(metadata.build()) };
+    if last > head {
+        let before = Some(LogPosition(head.0.saturating_add(1)));
+        let query = LogQuery { before, limit: 1, from_end: true, ..LogQuery::default() };
+        let page = hub.store.page(account, &query).await?;
+        match page.entries.last() {
+            Some(entry) => last = entry.position,
+            None => return Ok(metadata.build()),
+        }
+    }
+    let end = |name, position: LogPosition| {
+        Element::builder(name, NS)
+            .attr("id", hub.archive_id(account, position))
+            .attr("timestamp", format_utc(position.0))
+            .build()
+    };
+    Ok(metadata.child(end("start", first)).child(end("end", last)).build())
 }
 
 /// §8.2: only an archive sends results, so a client that forgets to look at `from` is safe.

@@ -1,4 +1,4 @@
-//! The client proves who it is (RFC 6120 §6).
+//! The client proves who it is (RFC 6120 §6, XEP-0388).
 
 use std::mem;
 use std::time::Duration;
@@ -7,25 +7,36 @@ use tokio::time::Instant;
 use unisono_core::jid::BareJid;
 use unisono_xml::Element;
 
-use super::{Action, Negotiation, Stage, State, Unreadable, exchange};
+use super::exchange::{self, Profile};
+use super::{Action, Negotiation, Stage, State, Unreadable};
 use crate::error::{Said, StreamError};
-use crate::sasl::{Authenticator, Credentials, Refusal, SaslFailure, ServerNonce, Step};
+use crate::sasl::{Authenticated, Authenticator, Credentials, Refusal, SaslFailure, ServerNonce, Step};
 
 impl Negotiation {
-    /// RFC 6120 §6.4.
+    /// RFC 6120 §6.4, XEP-0388 §2. A stream has one profile for all its attempts.
     pub(super) fn exchange(
         &mut self,
         now: Instant,
         mut sasl: Box<Authenticator<BareJid>>,
+        profile: Profile,
         element: &Element,
     ) -> Result<(), StreamError> {
-        let message = exchange::Message::read(element)
+        if *self.profile.get_or_insert(profile) != profile {
+            return Err(StreamError::SaslDisturbed("another profile of SASL"));
+        }
+        let message = exchange::Message::read(profile, element)
             .ok_or_else(|| StreamError::UnknownElement(Said::new(element.name())))?;
         let step = match message {
             Err(failure) => return self.refuse(now, sasl, failure),
             Ok(exchange::Message::Abort) => Err(sasl.abort()),
             Ok(exchange::Message::Respond(data)) => sasl.respond(&data),
             Ok(exchange::Message::Begin { mechanism, data }) => {
+                if profile == Profile::Extensible {
+                    match self.note_request(element)? {
+                        Ok(request) => self.request = Some(request),
+                        Err(failure) => return self.refuse(now, sasl, failure),
+                    }
+                }
                 let mut nonce = [0; 18];
                 self.terms.random.fill(&mut nonce);
                 sasl.begin(&mechanism, data.as_deref(), ServerNonce::from_random(&nonce))
@@ -60,7 +71,8 @@ impl Negotiation {
     ) -> Result<(), StreamError> {
         match step {
             Ok(Step::Challenge(data)) => {
-                exchange::write_challenge(&mut self.out, &data);
+                let profile = self.profile();
+                exchange::write_challenge(&mut self.out, profile, &data);
                 self.state = State::Authenticating(sasl);
                 Ok(())
             }
@@ -69,24 +81,39 @@ impl Negotiation {
                 self.state = State::Verifying(sasl);
                 Ok(())
             }
-            Ok(Step::Success { peer, data }) => {
-                self.has_proven = true;
-                // §6.4.6: who says to be somebody else than it can prove is told no more than that.
-                if let Some(claimed) = self.from.as_ref().filter(|claimed| *claimed != peer.account()) {
-                    return Err(StreamError::WrongFrom(Said::new(claimed.as_str())));
-                }
-                exchange::write_success(&mut self.out, data.as_deref());
-                self.deadline = now.checked_add(self.terms.limits.bind_within).unwrap_or(now);
-                self.reader.set_limits(self.terms.limits.early_xml());
-                self.restart(Stage::Authenticated(peer));
-                Ok(())
-            }
+            Ok(Step::Success { peer, data }) => self.succeed(now, peer, data),
             Err(refusal) => {
                 let told = self.refuse(now, sasl, refusal.failure);
                 self.refusal = Some(refusal.reason);
                 told
             }
         }
+    }
+
+    fn succeed(
+        &mut self,
+        now: Instant,
+        peer: Authenticated<BareJid>,
+        data: Option<Vec<u8>>,
+    ) -> Result<(), StreamError> {
+        self.has_proven = true;
+        let request = self.request.take();
+        // §6.4.6: who says to be somebody else than it can prove is told no more than that.
+        if let Some(claimed) = self.from.as_ref().filter(|claimed| *claimed != peer.account()) {
+            if request.is_some() {
+                // XEP-0388 §2.3
+                exchange::write_failure(&mut self.out, Profile::Extensible, SaslFailure::InvalidAuthzid);
+            }
+            return Err(StreamError::WrongFrom(Said::new(claimed.as_str())));
+        }
+        self.deadline = now.checked_add(self.terms.limits.bind_within).unwrap_or(now);
+        self.reader.set_limits(self.terms.limits.early_xml());
+        if let Some(request) = request {
+            return self.carry_out(*request, peer, data);
+        }
+        exchange::write_success(&mut self.out, data.as_deref());
+        self.restart(Stage::Authenticated(peer));
+        Ok(())
     }
 
     /// A failure is told later, except to a client that gave up by itself.
@@ -99,6 +126,7 @@ impl Negotiation {
         metrics::counter!("unisono_sasl_failures_total", "condition" => failure.as_str()).increment(1);
         self.failures = self.failures.saturating_add(1);
         self.refusal = None;
+        self.request = None;
         let delay = match failure {
             SaslFailure::Aborted => Duration::ZERO,
             _ => self.terms.limits.sasl_failure_delay,
@@ -116,11 +144,17 @@ impl Negotiation {
         sasl: Box<Authenticator<BareJid>>,
         failure: SaslFailure,
     ) -> Result<(), StreamError> {
-        exchange::write_failure(&mut self.out, failure);
+        let profile = self.profile();
+        exchange::write_failure(&mut self.out, profile, failure);
         if self.failures >= self.terms.limits.sasl_attempts_max {
             return Err(StreamError::TooManyAttempts("authenticate")); // RFC 6120 §6.4.5
         }
         self.state = State::Authenticating(sasl);
         Ok(())
+    }
+
+    /// The profile of this stream; until the client has chosen one, that which each of them speaks.
+    fn profile(&self) -> Profile {
+        self.profile.unwrap_or(Profile::Plain)
     }
 }

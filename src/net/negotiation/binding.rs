@@ -36,7 +36,7 @@ impl Negotiation {
         }
         let resource = request.child_text("resource", NS_BIND).filter(|text| !text.is_empty());
         let resource = resource.map(CompactString::from);
-        self.next = Some(Action::Bind { peer: peer.clone(), resource });
+        self.next = Some(Action::Bind { peer: peer.clone(), agent: self.agent, resource });
         self.state = State::Asking(peer, id);
         Ok(())
     }
@@ -79,16 +79,18 @@ impl Negotiation {
 
     /// What an extension says. One that the client asks again and again may have to search the store each time.
     pub(super) fn answered(&mut self, answer: Answer) -> Result<(), StreamError> {
-        let State::Interrupted(before) = mem::replace(&mut self.state, State::Closed) else {
-            return Err(StreamError::Internal);
+        let before = match mem::replace(&mut self.state, State::Closed) {
+            State::Completing(completion) => return self.answered_inline(completion, answer),
+            State::Interrupted(before) => before,
+            _ => return Err(StreamError::Internal),
         };
         for element in &answer.write {
             element.write_into(&mut self.out, &CLIENT_SCOPE);
         }
         match answer {
             Answer { error: Some(error), .. } => return Err(error),
-            Answer { resumed: true, .. } => self.finish(),
-            Answer { resumed: false, .. } => self.state = *before,
+            Answer { resumed: Some(_), .. } => self.finish(),
+            Answer { resumed: None, .. } => self.state = *before,
         }
         self.answers = self.answers.saturating_add(1);
         if !matches!(self.state, State::Bound) && self.answers >= self.terms.limits.early_requests_max {

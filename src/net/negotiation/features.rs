@@ -5,7 +5,7 @@ use unisono_core::binding::{NS_BIND, NS_SESSION};
 use unisono_core::stanza::{CLIENT_SCOPE, NS_STREAMS};
 use unisono_xml::{Element, ElementBuilder};
 
-use super::{NS_SASL, NS_TLS};
+use super::{NS_SASL, NS_SASL2, NS_TLS};
 use crate::limits::Limits;
 use crate::sasl::Offer;
 
@@ -21,11 +21,18 @@ pub(super) fn write_securing(out: &mut Vec<u8>) {
     write(out, features().child(starttls));
 }
 
-/// Inside of TLS: authentication, and to what it can be bound.
-pub(super) fn write_authenticating(out: &mut Vec<u8>, offer: &Offer) {
-    let names = offer.mechanisms().iter().map(|mechanism| mechanism.as_str());
-    let mechanisms = names.map(|name| Element::builder("mechanism", NS_SASL).text(name).build());
-    let mechanisms = Element::builder("mechanisms", NS_SASL).children(mechanisms).build();
+/// Inside of TLS: authentication in either profile, to what it can be bound, and what may come together with it.
+pub(super) fn write_authenticating(out: &mut Vec<u8>, offer: &Offer, inline: &[Element]) {
+    let mechanisms = |list, ns: &'static str| {
+        let names = offer.mechanisms().iter().map(|mechanism| mechanism.as_str());
+        let mechanisms = names.map(move |name| Element::builder("mechanism", ns).text(name).build());
+        Element::builder(list, ns).children(mechanisms)
+    };
+    // XEP-0388 §2.1: nothing can be begun without a mechanism.
+    let extensible = (!offer.mechanisms().is_empty()).then(|| {
+        let inline = Element::builder("inline", NS_SASL2).children(inline.iter().cloned()).build();
+        mechanisms("authentication", NS_SASL2).child(inline).build()
+    });
     let types: Vec<_> = offer
         .binding_types()
         .map(|kind| {
@@ -34,7 +41,8 @@ pub(super) fn write_authenticating(out: &mut Vec<u8>, offer: &Offer) {
         .collect();
     let bindings = (!types.is_empty())
         .then(|| Element::builder("sasl-channel-binding", NS_CHANNEL_BINDING).children(types).build());
-    write(out, features().child(mechanisms).child_opt(bindings));
+    let mechanisms = mechanisms("mechanisms", NS_SASL).build();
+    write(out, features().child(mechanisms).child_opt(extensible).child_opt(bindings));
 }
 
 /// After authentication: binding, and what the extensions offer. Limits are announced here and not before, so that no
@@ -42,6 +50,16 @@ pub(super) fn write_authenticating(out: &mut Vec<u8>, offer: &Offer) {
 pub(super) fn write_binding(out: &mut Vec<u8>, limits: &Limits, of_extensions: &[Element]) {
     // RFC 3921 §3 demanded a session; this says that today nobody need ask.
     let session = Element::builder("session", NS_SESSION).child(Element::new("optional", NS_SESSION)).build();
+    let binding = features().child(Element::new("bind", NS_BIND)).child(session);
+    write(out, with_limits(binding, limits).children(of_extensions.iter().cloned()));
+}
+
+/// The same where a resource is bound already, together with the login (XEP-0386).
+pub(super) fn write_bound(out: &mut Vec<u8>, limits: &Limits, of_extensions: &[Element]) {
+    write(out, with_limits(features(), limits).children(of_extensions.iter().cloned()));
+}
+
+fn with_limits(features: ElementBuilder, limits: &Limits) -> ElementBuilder {
     let number = |name: &'static str, value: u64| {
         Element::builder(name, NS_LIMITS).text(CompactString::from(value.to_string())).build()
     };
@@ -49,12 +67,7 @@ pub(super) fn write_binding(out: &mut Vec<u8>, limits: &Limits, of_extensions: &
         .child(number("max-bytes", limits.stanza_bytes_max as u64))
         .child(number("idle-seconds", limits.idle_after.as_secs()))
         .build();
-    let all = features()
-        .child(Element::new("bind", NS_BIND))
-        .child(session)
-        .child(limits)
-        .children(of_extensions.iter().cloned());
-    write(out, all);
+    features.child(limits)
 }
 
 fn features() -> ElementBuilder {

@@ -12,6 +12,8 @@
 //!     ▼
 //!  Opening ──header──▶ Binding ◀──▶ Asking ──▶ Bound                authenticated
 //! ```
+//! That is the way of RFC 6120 §6. In the profile of XEP-0388 nothing opens anew after success; see [`inline`].
+//!
 //! The host is the one of the first header, and an identity is what SASL says, for as long as the connection lives.
 
 mod authentication;
@@ -19,6 +21,7 @@ mod binding;
 mod exchange;
 mod features;
 mod header;
+mod inline;
 #[cfg(test)]
 mod tests;
 
@@ -29,12 +32,15 @@ use bytes::BytesMut;
 use compact_str::CompactString;
 use tokio::time::Instant;
 use unisono_core::clock::Random;
+use unisono_core::devices::UserAgent;
 use unisono_core::error::StanzaError;
 use unisono_core::jid::{BareJid, FullJid};
 use unisono_core::stanza::{CLIENT_SCOPE, NS_CLIENT, NS_STREAMS};
 use unisono_xml::{Element, StreamEvent, StreamHeader, StreamReader};
 
+use self::exchange::Profile;
 use self::header::Header;
+use self::inline::{Completion, Request};
 use crate::error::{CLOSE, Said, StreamError};
 use crate::limits::Limits;
 use crate::sasl::{
@@ -44,6 +50,7 @@ use crate::sasl::{
 
 pub(crate) const NS_TLS: &str = "urn:ietf:params:xml:ns:xmpp-tls";
 pub(crate) const NS_SASL: &str = "urn:ietf:params:xml:ns:xmpp-sasl";
+pub(crate) const NS_SASL2: &str = "urn:xmpp:sasl:2";
 
 /// What all streams of a server have in common.
 pub(crate) struct Terms {
@@ -54,6 +61,10 @@ pub(crate) struct Terms {
     pub(crate) random: Arc<dyn Random>,
     /// What the extensions offer to who is authenticated.
     pub(crate) features: Vec<Element>,
+    /// What they offer together with authentication, as it is announced …
+    pub(crate) inline: Vec<Element>,
+    /// … and by namespace and name, what of it they answer themselves.
+    pub(crate) at_login: Vec<(&'static str, &'static str)>,
 }
 
 /// How a connection is encrypted.
@@ -75,6 +86,8 @@ pub(crate) enum Input<'a> {
     Credentials(Result<Option<Credentials>, Unreadable>),
     /// The answer to [`Action::Bind`].
     Bound(Result<FullJid, StanzaError>),
+    /// The answer to [`Action::BindInline`]: the resource and `<bound/>`.
+    BoundInline(Result<(FullJid, Element), StanzaError>),
     /// The answer to [`Action::Nonza`].
     Answered(Answer),
     /// Time passed.
@@ -89,7 +102,7 @@ pub(crate) struct Unreadable;
 pub(crate) struct Answer {
     pub(crate) write: Vec<Element>,
     /// The stream has taken up a session.
-    pub(crate) resumed: bool,
+    pub(crate) resumed: Option<FullJid>,
     pub(crate) error: Option<StreamError>,
 }
 
@@ -110,7 +123,14 @@ pub(crate) enum Action {
     /// Bind this resource, or make one up.
     Bind {
         peer: Authenticated<BareJid>,
+        agent: Option<UserAgent>,
         resource: Option<CompactString>,
+    },
+    /// Bind a resource as a client asks for it together with the login (XEP-0386).
+    BindInline {
+        peer: Authenticated<BareJid>,
+        agent: Option<UserAgent>,
+        request: Element,
     },
     /// Let an extension answer, who the client is if it has proven that.
     Nonza {
@@ -134,6 +154,12 @@ pub(crate) struct Negotiation {
     lang: Option<CompactString>,
     /// Whether our header of the present stream is out.
     opened: bool,
+    /// In which profile the client authenticates.
+    profile: Option<Profile>,
+    /// While it does so in that of XEP-0388: what it asks for besides.
+    request: Option<Box<Request>>,
+    /// The client's installation, once it is known who says so.
+    agent: Option<UserAgent>,
     failures: u32,
     /// The client has proven who it is, whatever came of that.
     has_proven: bool,
@@ -160,6 +186,8 @@ enum State {
         failure: SaslFailure,
         sasl: Box<Authenticator<BareJid>>,
     },
+    /// All that came with the request to authenticate is being done.
+    Completing(Box<Completion>),
     Binding(Authenticated<BareJid>),
     /// The hub binds a resource, with the id of the request.
     Asking(Authenticated<BareJid>, Option<CompactString>),
@@ -173,9 +201,11 @@ impl State {
     fn is_authenticated(&self) -> bool {
         match self {
             Self::Interrupted(before) => before.is_authenticated(),
-            Self::Opening(Stage::Authenticated(_)) | Self::Binding(_) | Self::Asking(..) | Self::Bound => {
-                true
-            }
+            Self::Opening(Stage::Authenticated(_))
+            | Self::Completing(_)
+            | Self::Binding(_)
+            | Self::Asking(..)
+            | Self::Bound => true,
             Self::Opening(Stage::Clear | Stage::Secured(_))
             | Self::Securing
             | Self::Handshaking
@@ -207,6 +237,9 @@ impl Negotiation {
             from: None,
             lang: None,
             opened: false,
+            profile: None,
+            request: None,
+            agent: None,
             failures: 0,
             has_proven: false,
             refusal: None,
@@ -228,6 +261,7 @@ impl Negotiation {
             }
             Input::Credentials(found) => self.verify(now, found),
             Input::Bound(result) => self.bound(result),
+            Input::BoundInline(result) => self.bound_inline(result),
             Input::Answered(answer) => self.answered(answer),
             Input::Time => self.pass_time(now),
         }
@@ -257,6 +291,7 @@ impl Negotiation {
                 State::Handshaking
                 | State::Verifying(_)
                 | State::Refused { .. }
+                | State::Completing(_)
                 | State::Asking(..)
                 | State::Interrupted(_)
                 | State::Bound
@@ -335,7 +370,9 @@ impl Negotiation {
         self.lang = lang;
         self.open();
         match &state {
-            State::Authenticating(sasl) => features::write_authenticating(&mut self.out, sasl.offer()),
+            State::Authenticating(sasl) => {
+                features::write_authenticating(&mut self.out, sasl.offer(), &self.terms.inline);
+            }
             State::Binding(_) => {
                 features::write_binding(&mut self.out, &self.terms.limits, &self.terms.features);
             }
@@ -355,6 +392,10 @@ impl Negotiation {
         Ok(match stage {
             Stage::Clear => State::Securing,
             Stage::Secured(bindings) => {
+                // XEP-0388 §2.1: nobody of another domain can be authenticated here.
+                if let Some(from) = from.filter(|from| from.domain() != to.domain()) {
+                    return Err(StreamError::WrongFrom(Said::new(from.as_str())));
+                }
                 let offer = Offer::new(&terms.policy, Channel::Tls(bindings));
                 let decoys = Arc::clone(&terms.decoys);
                 State::Authenticating(Box::new(Authenticator::new(to.as_str(), offer, decoys)))
@@ -385,16 +426,20 @@ impl Negotiation {
                 _ => Err(StreamError::StartTls),
             };
         }
-        match state {
-            State::Securing if element.ns() == NS_SASL => {
-                exchange::write_failure(&mut self.out, SaslFailure::EncryptionRequired);
+        match (state, Profile::of(element.ns())) {
+            (State::Securing, Some(profile)) => {
+                exchange::write_failure(&mut self.out, profile, SaslFailure::EncryptionRequired);
                 Err(StreamError::SaslOutsideTls)
             }
-            State::Authenticating(sasl) if element.ns() == NS_SASL => self.exchange(now, sasl, element),
-            State::Binding(peer) if element.ns() == NS_CLIENT => self.bind(peer, element),
+            (State::Authenticating(sasl), Some(profile)) => self.exchange(now, sasl, profile, element),
+            // XEP-0388 §2.4
+            (State::Authenticating(_), None) if self.request.is_some() => {
+                Err(StreamError::SaslDisturbed("something else"))
+            }
+            (State::Binding(peer), None) if element.ns() == NS_CLIENT => self.bind(peer, element),
             // Extensions know what comes too early, too.
-            State::Securing | State::Authenticating(_) | State::Binding(_)
-                if ![NS_SASL, NS_STREAMS].contains(&element.ns()) =>
+            (state @ (State::Securing | State::Authenticating(_) | State::Binding(_)), None)
+                if element.ns() != NS_STREAMS =>
             {
                 let peer = if let State::Binding(peer) = &state { Some(peer.clone()) } else { None };
                 self.next = Some(Action::Nonza { peer, element: element.clone() });

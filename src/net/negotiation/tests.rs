@@ -1,6 +1,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::arithmetic_side_effects)]
 
 mod headers;
+mod inline;
 
 use std::num::NonZeroU32;
 use std::sync::atomic::{AtomicU8, Ordering};
@@ -29,6 +30,8 @@ fn terms() -> Arc<Terms> {
         decoys: Arc::new(Decoys::new(&[1; 32], &[])),
         random: Arc::new(Counting(AtomicU8::new(0))),
         features: vec![Element::new("sm", "urn:xmpp:sm:3")],
+        inline: vec![Element::new("sm", "urn:xmpp:sm:3")],
+        at_login: vec![("urn:xmpp:sm:3", "resume")],
     })
 }
 
@@ -200,7 +203,9 @@ fn the_whole_way_leads_to_a_bound_stream() {
     assert!(said.contains("<bind xmlns='urn:ietf:params:xml:ns:xmpp-bind'/>"), "{said}");
     assert!(said.contains("<sm xmlns='urn:xmpp:sm:3'/>") && !said.contains("mechanisms"), "{said}");
 
-    let Some(Action::Bind { peer, resource: None }) = talk.send(BIND).unwrap() else { panic!("no wish") };
+    let Some(Action::Bind { peer, agent: None, resource: None }) = talk.send(BIND).unwrap() else {
+        panic!("no wish")
+    };
     assert_eq!(peer.account().as_str(), "alice@example.org");
     let jid = "alice@example.org/phone".parse().unwrap();
     assert!(matches!(talk.tell(Input::Bound(Ok(jid))).unwrap(), Some(Action::Proceed)));
@@ -443,7 +448,11 @@ fn extensions_answer_before_a_resource_is_bound() {
     let mut talk = binding();
     let Some(Action::Nonza { element, .. }) = talk.send(resume).unwrap() else { panic!("not asked") };
     assert!(element.is("resume", "urn:xmpp:sm:3"));
-    let answer = |resumed| Answer { write: vec![Element::new("x", "urn:xmpp:sm:3")], resumed, error: None };
+    let answer = |resumed: bool| Answer {
+        write: vec![Element::new("x", "urn:xmpp:sm:3")],
+        resumed: resumed.then(|| "alice@example.org/phone".parse().unwrap()),
+        error: None,
+    };
     assert!(talk.tell(Input::Answered(answer(false))).unwrap().is_none());
     assert_eq!(talk.said(), "<x xmlns='urn:xmpp:sm:3'/>");
     talk.send(resume).unwrap();
@@ -459,7 +468,7 @@ fn extensions_answer_before_a_resource_is_bound() {
 /// XEP-0198 §3: what comes too early is for its extension to refuse, and the stream goes on from where it was.
 #[test]
 fn extensions_know_what_comes_too_early() {
-    let failed = || Answer { write: vec![Element::new("failed", "u")], resumed: false, error: None };
+    let failed = || Answer { write: vec![Element::new("failed", "u")], resumed: None, error: None };
     let ask = |talk: &mut Talk, is_known| {
         let asked = talk.send("<enable xmlns='urn:xmpp:sm:3'/>").unwrap();
         let Some(Action::Nonza { peer, .. }) = asked else { panic!("{asked:?}") };

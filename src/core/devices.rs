@@ -1,0 +1,203 @@
+//! Which device a session is of: the installation that a client names itself by (XEP-0388 §2.3), or else the resource.
+
+use std::fmt;
+use std::sync::Arc;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use compact_str::{CompactString, format_compact};
+use sha2::{Digest, Sha256};
+
+use crate::account::{Account, Cell};
+use crate::catch_up::numbers_write;
+use crate::error::{StanzaError, StreamCondition};
+use crate::hub::Hub;
+use crate::ids::{DeviceId, SessionId, Ticket};
+use crate::jid::BareJid;
+use crate::session::Session;
+use crate::storage::{DeviceRecord, Write};
+
+/// What the keys of devices begin with that are known by their user agent (RFC 9562 §4).
+const NAMED: &str = "urn:uuid:";
+/// Bytes of what makes a resource unlike all others.
+const RESOURCE_BYTES: usize = 9;
+
+/// A client's installation, as it names itself: a UUID of version 4 (XEP-0388 §2.3). It is a secret of the two.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub struct UserAgent(u128);
+
+impl UserAgent {
+    /// Reads the `id` of a `<user-agent/>`.
+    pub fn parse(text: &str) -> Option<Self> {
+        let is_placed = |(at, byte): (usize, u8)| match at {
+            8 | 13 | 18 | 23 => byte == b'-',
+            14 => byte == b'4',
+            19 => matches!(byte.to_ascii_lowercase(), b'8' | b'9' | b'a' | b'b'),
+            _ => byte.is_ascii_hexdigit(),
+        };
+        if text.len() != 36 || !text.bytes().enumerate().all(is_placed) {
+            return None;
+        }
+        u128::from_str_radix(&text.replace('-', ""), 16).ok().map(Self)
+    }
+
+    /// What its device is kept under.
+    pub(crate) fn key(self) -> CompactString {
+        let digits = format_compact!("{:032x}", self.0);
+        let parts = [0..8, 8..12, 12..16, 16..20, 20..32].map(|range| digits.get(range).unwrap_or_default());
+        format_compact!("{NAMED}{}", parts.join("-"))
+    }
+}
+
+/// Nobody else is to know it, the log neither.
+impl fmt::Debug for UserAgent {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("UserAgent")
+    }
+}
+
+/// Where a session is about to begin.
+#[derive(Clone, Copy)]
+pub(crate) struct Place<'a> {
+    pub(crate) resource: &'a str,
+    /// What the device is known by.
+    pub(crate) key: &'a str,
+    pub(crate) connection: u64,
+}
+
+impl Account {
+    /// A session that has to end for one that begins: a resource has one session, and so has a device.
+    pub(crate) fn predecessor(&self, place: Place<'_>) -> Option<&Session> {
+        let device = self.devices.iter().find(|device| device.key == place.key).map(|device| device.id);
+        let same_device = || self.sessions.iter().find(|session| Some(session.device) == device);
+        self.resource(place.resource).or_else(same_device)
+    }
+
+    /// What the connection of a session is told that ends for a newer one. COMPAT(Conversations 2.19): on `conflict` it
+    /// takes the name of its installation for one that another has, and makes up a new one, so that no device that is
+    /// known by such a name is told that of its own newer session.
+    pub(crate) fn reason_to_give_way(&self, session: &Session, key: &str) -> StreamCondition {
+        let is_same = self.device(session.device).is_some_and(|device| device.key == key);
+        if is_same && key.starts_with(NAMED) { StreamCondition::Reset } else { StreamCondition::Conflict }
+    }
+}
+
+impl Hub {
+    /// A resource for a client that leaves it to the server. For an installation that says which it is, always the same
+    /// (XEP-0386 §3.2.1), and nothing that tells two accounts of one installation together.
+    pub(crate) fn made_up_resource(&self, account: &BareJid, agent: Option<UserAgent>) -> String {
+        let mut bytes = [0_u8; RESOURCE_BYTES];
+        match agent {
+            None => self.random.fill(&mut bytes),
+            Some(UserAgent(id)) => {
+                let digest = Sha256::new()
+                    .chain_update(self.agent_secret)
+                    .chain_update(id.to_be_bytes())
+                    .chain_update(account.as_str());
+                bytes.iter_mut().zip(digest.finalize()).for_each(|(byte, drawn)| *byte = drawn);
+            }
+        }
+        URL_SAFE_NO_PAD.encode(bytes)
+    }
+
+    /// Notes a device that was never here. From when the ticket is durable, what is recorded is due to it, whatever
+    /// happens to the server.
+    pub(crate) fn introduce(
+        &self,
+        cell: &Arc<Cell>,
+        place: Place<'_>,
+    ) -> Result<Option<Ticket>, StanzaError> {
+        let mut account = self.lock_for(cell, place)?;
+        if account.devices.iter().any(|device| device.key == place.key) {
+            return Ok(None);
+        }
+        self.device_for(&mut account, place.key);
+        Ok(Some(account.last_ticket))
+    }
+
+    /// The device that is known by this key, or a new one.
+    pub(crate) fn device_for(&self, account: &mut Account, key: &str) -> DeviceId {
+        let now = self.clock.now_micros();
+        let known = account.devices.iter_mut().find(|device| device.key == key);
+        let device = if let Some(device) = known {
+            device.last_seen = now;
+            device.clone()
+        } else {
+            let device = DeviceRecord {
+                id: DeviceId(self.random_id()),
+                key: CompactString::from(key),
+                cursor: account.first_cursor(),
+                pages_archive: false,
+                last_seen: now,
+            };
+            account.devices.reserve_exact(1);
+            account.devices.push(device.clone());
+            device
+        };
+        let id = device.id;
+        let mut writes = vec![Write::Device { account: account.id, device }];
+        writes.extend(self.forget_devices(account, now));
+        self.commit(account, writes);
+        id
+    }
+
+    /// Forgets devices that were not seen for long, and those beyond the limit; never one with a session.
+    fn forget_devices(&self, account: &mut Account, now: i64) -> Vec<Write> {
+        let age = i64::try_from(self.settings.forget_devices_after.as_micros()).unwrap_or(i64::MAX);
+        let before = now.saturating_sub(age);
+        let in_use: Vec<_> = account.sessions.iter().map(|session| session.device).collect();
+        let mut idle: Vec<_> = account
+            .devices
+            .iter()
+            .filter(|device| device.last_seen < now && !in_use.contains(&device.id))
+            .map(|device| (device.last_seen, device.id))
+            .collect();
+        idle.sort_unstable();
+        let too_many = account.devices.len().saturating_sub(self.settings.devices_max);
+        let by_rank = idle.iter().enumerate();
+        let old: Vec<_> = by_rank
+            .filter(|(rank, (seen, _))| *rank < too_many || *seen < before)
+            .map(|(_, (_, id))| *id)
+            .collect();
+        account.devices.retain(|device| !old.contains(&device.id));
+        let (over, others) =
+            std::mem::take(&mut account.over).into_iter().partition(|(device, _)| old.contains(device));
+        account.over = others;
+        let over: Vec<(DeviceId, SessionId)> = over;
+        let mut writes: Vec<_> =
+            over.into_iter().map(|(_, session)| numbers_write(account.id, session, None)).collect();
+        writes.extend(old.into_iter().map(|device| Write::DeviceRemoved { device }));
+        writes
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    #[test]
+    fn an_installation_is_named_by_a_uuid_of_version_4() {
+        let key = |text: &str| UserAgent::parse(text).map(UserAgent::key);
+        let want = Some(CompactString::from("urn:uuid:d4565fa7-4d72-4749-b3d3-740edbf87770"));
+        assert_eq!(key("d4565fa7-4d72-4749-b3d3-740edbf87770"), want);
+        assert_eq!(key("D4565FA7-4D72-4749-B3D3-740EDBF87770"), want);
+        assert!(key("00000000-0000-4000-8000-000000000000").is_some());
+        for text in [
+            "",
+            "d4565fa7",
+            "00000000-0000-0000-0000-000000000000", // nobody's
+            "d4565fa7-4d72-1749-b3d3-740edbf87770", // of version 1
+            "d4565fa7-4d72-4749-c3d3-740edbf87770", // of another variant
+            "d4565fa7-4d72-4749-b3d3-740edbf8777",
+            "d4565fa7-4d72-4749-b3d3-740edbf877700",
+            "d4565fa74d72-4749-b3d3-740edbf87770--",
+            "{d4565fa7-4d72-4749-b3d3-740edbf8777}",
+            "d4565fa7-4d72-4749-b3d3-740edbf8777g",
+            "d4565fa7-4d72-4749-b3d3-740edbf8777ä",
+            "+4565fa7-4d72-4749-b3d3-740edbf87770",
+        ] {
+            assert!(key(text).is_none(), "{text}");
+        }
+    }
+}

@@ -1,0 +1,257 @@
+//! Promise P6: a device is whole when it is bound (XEP-0386), and knows where what it is sent begins.
+
+use unisono_core::bind2;
+use unisono_core::devices::UserAgent;
+use unisono_core::error::StreamCondition;
+
+use super::*;
+
+const NOTHING: [&str; 0] = [];
+const PHONE: &str = "d4565fa7-4d72-4749-b3d3-740edbf87770";
+const LAPTOP: &str = "a6ba2f36-4a2c-4f0f-9a0e-5f5b1d2f8c11";
+const CARBONS: &str = "<enable xmlns='urn:xmpp:carbons:2'/>";
+const SM: &str = "<enable xmlns='urn:xmpp:sm:3' resume='true'/>";
+
+impl World {
+    /// A resource that is bound together with the login, and `<bound/>`.
+    async fn begin(&self, name: &str, agent: Option<&str>, wishes: &str) -> (Device, Element) {
+        let request = format!("<bind xmlns='urn:xmpp:bind:0'>{wishes}</bind>");
+        let request = Element::parse(&request, &CLIENT_SCOPE, &Limits::default()).unwrap();
+        let agent = agent.map(|id| UserAgent::parse(id).unwrap());
+        let bound = self.hub.bind_inline(agent, &jid(name), &request, self.connection()).await;
+        let (session, settled) = bound.unwrap();
+        (Device { hub: self.hub.clone(), session }, bind2::bound(settled).await)
+    }
+
+    fn devices_of(&self, name: &str) -> usize {
+        self.hub.resident(&jid(name)).unwrap().lock().devices().len()
+    }
+}
+
+/// The ids of the first and the last message of the archive.
+fn ends(bound: &Element) -> Option<(String, String)> {
+    let metadata = bound.child("metadata", "urn:xmpp:mam:2").unwrap();
+    let end = |name| Some(metadata.child(name, "urn:xmpp:mam:2")?.attr("id")?.to_owned());
+    Some((end("start")?, end("end")?))
+}
+
+/// What a client fetches: the archive up to the end that it was told.
+async fn pages_to(device: &Device, end: &str) -> Vec<String> {
+    device.send("<iq type='set' id='q'><query xmlns='urn:xmpp:mam:2'/></iq>").await;
+    let mut bodies = Vec::new();
+    for stanza in device.take().await {
+        let Some(result) = stanza.child("result", "urn:xmpp:mam:2") else { continue };
+        let message = result.child("forwarded", "urn:xmpp:forward:0").unwrap();
+        let message = message.child("message", "jabber:client").unwrap();
+        bodies.push(message.child_text("body", "jabber:client").unwrap().into_owned());
+        if result.attr("id") == Some(end) {
+            return bodies;
+        }
+    }
+    panic!("the archive does not have its end: {bodies:?}")
+}
+
+#[tokio::test]
+async fn an_installation_has_one_resource_for_one_tag() {
+    let world = World::with(&["alice", "bob"]).await;
+    let resource = async |name, agent, wishes| {
+        let (device, _) = world.begin(name, agent, wishes).await;
+        device.session.jid.resource().to_owned()
+    };
+    let first = resource("alice", Some(PHONE), "<tag>A client</tag>").await;
+    assert!(first.starts_with("A client/") && !first.contains(PHONE), "{first}");
+    assert_eq!(resource("alice", Some(PHONE), "<tag>A client</tag>").await, first);
+    let spelled = PHONE.to_uppercase();
+    assert_eq!(resource("alice", Some(&spelled), "<tag>A client</tag>").await, first);
+    let own = first.strip_prefix("A client/").unwrap();
+    assert_eq!(resource("alice", Some(PHONE), "").await, own);
+    assert_eq!(resource("alice", Some(PHONE), "<tag/>").await, own);
+    // A tag that no resource may have.
+    assert_eq!(resource("alice", Some(PHONE), "<tag>\u{2028}</tag>").await, own);
+    let long = format!("<tag>{}</tag>", "x".repeat(1020));
+    assert_eq!(resource("alice", Some(PHONE), &long).await, own);
+    // All of that was one device; what others have tells nothing of it.
+    assert_eq!(world.devices_of("alice"), 1);
+    assert_ne!(resource("alice", Some(LAPTOP), "").await, own);
+    assert_ne!(resource("bob", Some(PHONE), "").await, own);
+    let unnamed = resource("alice", None, "<tag>A client</tag>").await;
+    assert!(unnamed.starts_with("A client/"), "{unnamed}");
+    assert_ne!(resource("alice", None, "<tag>A client</tag>").await, unnamed);
+    let world = world.crash().await;
+    let (device, _) = world.begin("alice", Some(PHONE), "").await;
+    assert_eq!(device.session.jid.resource(), own);
+}
+
+#[tokio::test]
+async fn a_device_that_begins_anew_gets_no_conflict() {
+    let world = World::with(&["alice"]).await;
+    let (first, _) = world.begin("alice", Some(PHONE), "<tag>A</tag>").await;
+    let (second, _) = world.begin("alice", Some(PHONE), "<tag>B</tag>").await;
+    assert_eq!(world.hub.lost(&first.session), Some(StreamCondition::Reset));
+    // In the older way of binding, too, and whatever the resource is.
+    let agent = UserAgent::parse(PHONE);
+    let third = world.hub.bind_as(agent, &jid("alice"), Some("phone"), world.connection()).await.unwrap();
+    assert_eq!(world.hub.lost(&second.session), Some(StreamCondition::Reset));
+    assert_eq!((third.jid.resource(), world.devices_of("alice")), ("phone", 1));
+    let fourth = world.hub.bind_as(agent, &jid("alice"), Some("phone"), world.connection()).await.unwrap();
+    assert_eq!(world.hub.lost(&third), Some(StreamCondition::Reset));
+    // Somebody else who takes the resource is another matter (RFC 6120 §7.7.2.2).
+    world.bind("alice", "phone").await;
+    assert_eq!(world.hub.lost(&fourth), Some(StreamCondition::Conflict));
+    assert_eq!(world.devices_of("alice"), 2);
+}
+
+#[tokio::test]
+async fn a_resumption_is_no_conflict_either() {
+    let world = World::with(&["alice"]).await;
+    let (phone, bound) = world.begin("alice", Some(PHONE), SM).await;
+    let id = bound.child("enabled", "urn:xmpp:sm:3").unwrap().attr("id").unwrap().to_owned();
+    let (reply, resumed) = world.resume("alice", &id, 0).await;
+    assert!(resumed.is_some(), "{:?}", reply.write);
+    assert_eq!(world.hub.lost(&phone.session), Some(StreamCondition::Reset));
+}
+
+#[tokio::test]
+async fn what_a_session_begins_with_is_there_at_once() {
+    let world = World::with(&["alice", "bob"]).await;
+    let alice = world.online("alice", "desk").await;
+    let laptop = world.online("bob", "laptop").await;
+    let (phone, bound) = world.begin("bob", Some(PHONE), &format!("{CARBONS}{SM}")).await;
+    let names: Vec<_> = bound.children().map(Element::name).collect();
+    assert_eq!(names, ["metadata", "enabled"]);
+    assert_eq!(ends(&bound), None); // an empty archive
+    alice.say("bob@example.org/laptop", "1").await;
+    phone.say("alice@example.org", "2").await;
+    assert_eq!(phone.bodies().await, ["1"]);
+    assert_eq!(laptop.bodies().await, ["1", ">2"]);
+    assert_eq!(phone.handled().await, Some(1));
+    phone.acknowledge(1).await;
+    // Without a wish, none of it.
+    let (plain, bound) = world.begin("bob", Some(LAPTOP), "").await;
+    assert!(!bound.has_child("enabled", "urn:xmpp:sm:3"));
+    alice.say("bob@example.org/laptop", "3").await;
+    assert_eq!(plain.bodies().await, NOTHING);
+    assert!(plain.nonza("<r xmlns='urn:xmpp:sm:3'/>").await.write.first().unwrap().name() == "failed");
+}
+
+#[tokio::test]
+async fn a_session_begins_in_the_state_that_its_client_names() {
+    let world = World::with(&["alice"]).await;
+    let laptop = world.online("alice", "laptop").await;
+    for (wish, waits) in [
+        ("<inactive xmlns='urn:xmpp:csi:0'/>", true),
+        ("<active xmlns='urn:xmpp:csi:0'/>", false),
+        ("", false),
+    ] {
+        let (phone, _) = world.begin("alice", Some(PHONE), wish).await;
+        phone.send("<presence/>").await;
+        phone.take().await;
+        laptop.send("<presence><show>away</show></presence>").await;
+        let has_it = phone.take().await.iter().any(|stanza| stanza.name() == "presence");
+        assert_eq!(has_it, !waits, "{wish}");
+        phone.nonza("<active xmlns='urn:xmpp:csi:0'/>").await;
+        assert_eq!(!phone.take().await.is_empty(), waits, "{wish}");
+    }
+}
+
+/// What a device pages up to the end that it was told and what it is sent from then on, together, is all there is.
+#[tokio::test]
+async fn nothing_is_missed_and_nothing_comes_twice() {
+    let world = World::with(&["alice", "bob"]).await;
+    let alice = world.online("alice", "desk").await;
+    let unarchived = |body: &str| {
+        format!(
+            "<message to='bob@example.org' type='chat' id='{body}'><body>{body}</body>\
+             <no-permanent-store xmlns='urn:xmpp:hints'/></message>"
+        )
+    };
+    world.begin("bob", Some(PHONE), CARBONS).await.0.lose_connection();
+    for with_another in [false, true] {
+        let laptop = world.online("bob", "laptop").await;
+        alice.say("bob@example.org", "1").await;
+        alice.send(&unarchived("2")).await;
+        alice.say("bob@example.org", "3").await;
+        laptop.take().await;
+        laptop.send("<presence type='unavailable'/>").await;
+        if with_another {
+            laptop.send("<presence/>").await;
+        }
+        let (phone, bound) = world.begin("bob", Some(PHONE), &format!("{CARBONS}{SM}")).await;
+        let (_, end) = ends(&bound).unwrap();
+        // Before its first presence.
+        alice.say("bob@example.org", "4").await;
+        alice.say(phone.session.jid.as_str(), "5").await;
+        let mut stanzas = phone.take().await;
+        phone.send("<presence/>").await;
+        alice.say("bob@example.org", "6").await;
+        stanzas.extend(phone.take().await);
+        stanzas.retain(|stanza| stanza.ns() == "jabber:client");
+        let mut heard: Vec<_> = stanzas.iter().filter_map(told).map(|(body, _)| body).collect();
+        let mut fetched = pages_to(&phone, &end).await;
+        assert_eq!(fetched.split_off(fetched.len() - 2), ["1", "3"]);
+        let mut sorted = heard.clone();
+        sorted.sort();
+        assert_eq!(sorted, ["2", "4", "5", "6"], "{with_another}: {heard:?}");
+        heard.retain(|body| body != "2");
+        assert_eq!(heard, ["4", "5", "6"]);
+        // It has all, so nothing of that comes again, though it asks for nothing.
+        phone.acknowledge(u32::try_from(stanzas.len()).unwrap()).await;
+        phone.lose_connection();
+        let (phone, bound) = world.begin("bob", Some(PHONE), &format!("{CARBONS}{SM}")).await;
+        assert!(ends(&bound).is_some_and(|(_, newer)| newer != end));
+        phone.send("<presence/>").await;
+        assert_eq!(phone.bodies().await, NOTHING, "{with_another}");
+        phone.lose_connection();
+    }
+}
+
+/// A client whose last id is the end of the archive asks for nothing. What is sent to it counts all the same.
+#[tokio::test]
+async fn a_device_that_has_nothing_to_page_keeps_its_place() {
+    let world = World::with(&["alice", "bob"]).await;
+    let alice = world.online("alice", "desk").await;
+    let note = "<message to='bob@example.org' type='chat' id='n'><body>note</body>\
+                <no-permanent-store xmlns='urn:xmpp:hints'/></message>";
+    world.begin("bob", Some(PHONE), "").await.0.lose_connection();
+    alice.say("bob@example.org", "1").await;
+    alice.send(note).await;
+    let (phone, _) = world.begin("bob", Some(PHONE), SM).await;
+    phone.send("<presence/>").await;
+    assert_eq!(phone.bodies().await, ["note"]);
+    phone.acknowledge(2).await;
+    alice.say("bob@example.org", "2").await;
+    assert_eq!(phone.bodies().await, ["2"]);
+    phone.acknowledge(3).await;
+    phone.lose_connection();
+    world.pass(Duration::from_secs(1));
+    let world = world.crash().await;
+    let (phone, _) = world.begin("bob", Some(PHONE), SM).await;
+    phone.send("<presence/>").await;
+    assert_eq!(phone.bodies().await, NOTHING);
+    let cell = world.hub.resident(&jid("bob")).unwrap();
+    let (_, report) = world.hub.doctor(&cell).await.unwrap();
+    assert_eq!(report.iter().map(|device| device.gap).collect::<Vec<_>>(), [0]);
+}
+
+/// The end is that of the moment in which the resource was bound, whatever comes while it is being looked up.
+#[tokio::test]
+async fn the_end_that_is_told_is_where_live_traffic_begins() {
+    let world = World::with(&["alice", "bob"]).await;
+    let alice = world.online("alice", "desk").await;
+    let laptop = world.online("bob", "laptop").await;
+    alice.say("bob@example.org", "1").await;
+    let request = format!("<bind xmlns='urn:xmpp:bind:0'>{CARBONS}</bind>");
+    let request = Element::parse(&request, &CLIENT_SCOPE, &Limits::default()).unwrap();
+    let agent = UserAgent::parse(PHONE);
+    let bound = world.hub.bind_inline(agent, &jid("bob"), &request, world.connection()).await;
+    let (session, settled) = bound.unwrap();
+    let phone = Device { hub: world.hub.clone(), session };
+    alice.say("bob@example.org", "2").await;
+    let (start, end) = ends(&bind2::bound(settled).await).unwrap();
+    let seen = laptop.conversation().await;
+    assert_eq!((Some(start), Some(end.clone())), (seen[0].1.clone(), seen[0].1.clone()));
+    assert_eq!(phone.bodies().await, ["2"]);
+    assert_eq!(pages_to(&phone, &end).await, ["1"]);
+    phone.send("<presence/>").await;
+    assert_eq!(phone.bodies().await, NOTHING);
+}
