@@ -33,8 +33,8 @@ pub enum StoreError {
 }
 
 /// All that the server asks of a store.
-pub trait Store: Accounts + Logs + Documents + Sessions + Journal {}
-impl<T: Accounts + Logs + Documents + Sessions + Journal> Store for T {}
+pub trait Store: Accounts + Logs + Documents + Nodes + Sessions + Journal {}
+impl<T: Accounts + Logs + Documents + Nodes + Sessions + Journal> Store for T {}
 
 /// One durable change. A commit holds those that must happen together.
 #[derive(Clone, Debug)]
@@ -53,6 +53,13 @@ pub enum Write {
     RosterItemForgotten { account: AccountId, jid: BareJid },
     /// Stores a keyed document, or removes it (`None`).
     Document { account: AccountId, kind: CompactString, key: CompactString, value: Option<String> },
+    /// Stores an item of a node, in the place of the one with its id, then forgets all but the `keep` newest of the
+    /// node; with [`KEEP_ALL`] none.
+    Item { account: AccountId, node: CompactString, item: Arc<NodeItem>, keep: u32 },
+    /// Forgets an item of a node.
+    ItemRetracted { account: AccountId, node: CompactString, id: CompactString },
+    /// Forgets all items of a node.
+    NodePurged { account: AccountId, node: CompactString },
     /// Stores a device, new or changed.
     Device { account: AccountId, device: DeviceRecord },
     /// Forgets a device and its sessions.
@@ -126,7 +133,7 @@ pub struct AccountData {
     pub id: AccountId,
     pub jid: BareJid,
     pub state: AccountState,
-    /// The position of the last entry of the log.
+    /// The last position that was given: to an entry of the log, or to an item of a node.
     pub head: LogPosition,
     /// Removed items included.
     pub roster: Vec<RosterItem>,
@@ -191,7 +198,7 @@ pub trait Accounts: Send + Sync {
         jid: &'a BareJid,
         state: AccountState,
     ) -> BoxFuture<'a, Result<(), StoreError>>;
-    /// Removes the account, its log entries, documents, roster, devices and sessions.
+    /// Removes the account, its log entries, documents, items of nodes, roster, devices and sessions.
     fn delete<'a>(&'a self, jid: &'a BareJid) -> BoxFuture<'a, Result<(), StoreError>>;
     /// A secret of this server, 32 bytes, drawn by `make` when it is first asked for and kept for ever.
     fn secret<'a>(&'a self, name: &'a str, make: [u8; 32]) -> BoxFuture<'a, Result<[u8; 32], StoreError>>;
@@ -319,6 +326,87 @@ pub trait Documents: Send + Sync {
         account: AccountId,
         kind: &'a str,
     ) -> BoxFuture<'a, Result<Vec<Document>, StoreError>>;
+}
+
+/// [`Write::Item`] forgets no item, and does not look for one to forget.
+pub const KEEP_ALL: u32 = u32::MAX;
+
+/// An item of a node (XEP-0060).
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct NodeItem {
+    /// Names the item in its node.
+    pub id: CompactString,
+    /// From the counter that numbers the account's log, so its microseconds are the time of publication. An item that
+    /// is published again gets a new one.
+    pub position: LogPosition,
+    pub publisher: Option<Jid>,
+    /// The serialised payload. The store does not look into it.
+    pub payload: String,
+}
+
+/// Which items of a node. The default is the first page, oldest first.
+#[derive(Clone, Debug)]
+pub struct ItemQuery {
+    /// Only the items with these ids; those that are not there are left out.
+    pub ids: Option<Vec<CompactString>>,
+    /// Only items after this position (XEP-0312).
+    pub since: Option<LogPosition>,
+    /// Only items after the one with this id, which must be there, else the answer is `StoreError::NotFound`.
+    pub after: Option<CompactString>,
+    /// Only items before the one with this id, which must be there as well.
+    pub before: Option<CompactString>,
+    pub limit: usize,
+    /// Whether the page is the last of the range instead of the first. Items come oldest first anyway.
+    pub from_end: bool,
+    /// Whether `ItemPage::count` and `index` are wanted.
+    pub counted: bool,
+    /// Whether payloads are not wanted: they come empty, and are not read.
+    pub without_payloads: bool,
+}
+
+impl Default for ItemQuery {
+    fn default() -> Self {
+        Self {
+            ids: None,
+            since: None,
+            after: None,
+            before: None,
+            limit: 50,
+            from_end: false,
+            counted: false,
+            without_payloads: false,
+        }
+    }
+}
+
+/// A page of the items of a node.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct ItemPage {
+    /// Oldest first.
+    pub items: Vec<Arc<NodeItem>>,
+    /// Whether nothing more of the queried range lies beyond the page, in the direction of paging.
+    pub complete: bool,
+    /// All items of the range without `after` and `before` of the page, as XEP-0059 counts.
+    pub count: Option<u64>,
+    /// The index of the first item of the page in that count.
+    pub index: Option<u64>,
+}
+
+/// The items of an account's nodes. What else there is of a node is a [`Document`]. What was submitted to the journal
+/// is visible when it is durable; a node that nobody has heard of has no items.
+pub trait Nodes: Send + Sync {
+    fn items<'a>(
+        &'a self,
+        account: AccountId,
+        node: &'a str,
+        query: &'a ItemQuery,
+    ) -> BoxFuture<'a, Result<ItemPage, StoreError>>;
+    /// The newest item of each of these nodes, in their order.
+    fn last_items<'a>(
+        &'a self,
+        account: AccountId,
+        nodes: &'a [&'a str],
+    ) -> BoxFuture<'a, Result<Vec<Option<Arc<NodeItem>>>, StoreError>>;
 }
 
 /// A device as it is kept.

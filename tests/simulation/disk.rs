@@ -11,8 +11,8 @@ use unisono_conformance::converge::{Event, Random, Recorder};
 use unisono_core::ids::{AccountId, LogPosition, SessionId, Ticket};
 use unisono_core::jid::BareJid;
 use unisono_core::storage::{
-    AccountData, AccountState, AccountSummary, Accounts, BoxFuture, Commit, Document, Documents, Journal,
-    LogPage, LogQuery, Logs, SessionRecord, Sessions, StoreError,
+    AccountData, AccountState, AccountSummary, Accounts, BoxFuture, Commit, Document, Documents, ItemPage,
+    ItemQuery, Journal, LogPage, LogQuery, Logs, NodeItem, Nodes, SessionRecord, Sessions, StoreError,
 };
 use unisono_store::MemoryStore;
 
@@ -380,6 +380,25 @@ impl Documents for Disk {
         kind: &'a str,
     ) -> BoxFuture<'a, Result<Vec<Document>, StoreError>> {
         self.read(move || self.inner.documents(account, kind))
+    }
+}
+
+impl Nodes for Disk {
+    fn items<'a>(
+        &'a self,
+        account: AccountId,
+        node: &'a str,
+        query: &'a ItemQuery,
+    ) -> BoxFuture<'a, Result<ItemPage, StoreError>> {
+        self.read(move || self.inner.items(account, node, query))
+    }
+
+    fn last_items<'a>(
+        &'a self,
+        account: AccountId,
+        nodes: &'a [&'a str],
+    ) -> BoxFuture<'a, Result<Vec<Option<Arc<NodeItem>>>, StoreError>> {
+        self.read(move || self.inner.last_items(account, nodes))
     }
 }
 

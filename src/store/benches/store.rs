@@ -1,4 +1,4 @@
-//! CPU time per message and per page, of the whole process: what the store costs a server, whatever the
+//! CPU time per message, item and page, of the whole process: what the store costs a server, whatever the
 //! disk does. The accounts and the size of a message are those of the table in DESIGN.md §3.
 //!
 //! `UNISONO_BENCH_POSTGRES` names an empty PostgreSQL database to measure as well; what is measured there is
@@ -17,7 +17,9 @@ use tokio::runtime::{Builder, Runtime};
 use unisono_core::ids::{AccountId, DeviceId, LogPosition, SessionId};
 use unisono_core::record::{Keep, MessageRecord, Origin, Payload, Place};
 use unisono_core::stanza::MessageType;
-use unisono_core::storage::{Accounts, Commit, Journal, LogQuery, Logs, Write};
+use unisono_core::storage::{
+    Accounts, Commit, ItemQuery, Journal, KEEP_ALL, LogQuery, Logs, NodeItem, Nodes, Write,
+};
 use unisono_store::SqlStore;
 
 const ACCOUNTS: i64 = 2_000;
@@ -39,6 +41,8 @@ fn main() {
     for (name, url) in urls {
         let store = runtime.block_on(SqlStore::open(&url)).unwrap();
         commit(&mut criterion, &runtime, name, &store);
+        publish(&mut criterion, &runtime, name, &store);
+        read_items(&mut criterion, &runtime, name, &store);
         runtime.block_on(store.close());
     }
     let length = std::env::var("UNISONO_BENCH_LOG").map_or(LONG_LOG, |length| length.parse().unwrap());
@@ -90,6 +94,77 @@ async fn commit_group(store: &SqlStore, group: Vec<Commit>) {
         last = store.submit(commit);
     }
     store.wait(last).await;
+}
+
+/// Nodes that have so many items, and payloads of so many bytes.
+const NODES: [(&str, i64, usize); 4] =
+    [("current", 1, 300), ("read", 500, 300), ("blog", 10_000, 300), ("picture", 1, 100_000)];
+
+/// Items that are published again, 1 or 20 in one commit, each of another account. One iteration is one item.
+fn publish(criterion: &mut Criterion<CpuTime>, runtime: &Runtime, name: &str, store: &SqlStore) {
+    let mut group = criterion.benchmark_group(format!("{name}: an item"));
+    let mut number: i64 = 0;
+    let mut next = |(node, items, bytes): (&str, i64, usize), account: i64, keep: u32| {
+        number += 1;
+        let item = NodeItem {
+            id: (number / 20 % items).to_string().into(),
+            position: LogPosition(number),
+            publisher: Some(format!("user{account}@example.org/phone.a1b2").parse().unwrap()),
+            payload: "x".repeat(bytes),
+        };
+        let account = AccountId(account);
+        let writes = vec![Write::Item { account, node: node.into(), item: Arc::new(item), keep }];
+        Commit { writes, wake: Vec::new() }
+    };
+    for node in NODES {
+        // To fill it, nothing has to give way.
+        let all = (0..node.1 * 20).map(|n| next(node, n % 20 + 1, KEEP_ALL)).collect();
+        runtime.block_on(commit_group(store, all));
+        let keep = u32::try_from(node.1).unwrap();
+        for size in [1, 20] {
+            let name = format!("of {} bytes, node of {}, items per commit", node.2, node.1);
+            group.bench_function(BenchmarkId::new(name, size), |bencher| {
+                bencher.iter_custom(|items| {
+                    let commits = items.div_ceil(size);
+                    let mut elapsed = Duration::ZERO;
+                    for _ in 0..commits {
+                        let accounts = 1..=i64::try_from(size).unwrap();
+                        let commits = accounts.map(|account| next(node, account, keep)).collect();
+                        let started = cpu_time();
+                        runtime.block_on(commit_group(store, commits));
+                        elapsed += cpu_time().abs_diff(started);
+                    }
+                    let elapsed = elapsed.as_nanos() * u128::from(items);
+                    Duration::from_nanos(u64::try_from(elapsed / u128::from(commits * size)).unwrap())
+                });
+            });
+        }
+    }
+    group.finish();
+}
+
+fn read_items(criterion: &mut Criterion<CpuTime>, runtime: &Runtime, name: &str, store: &SqlStore) {
+    let mut group = criterion.benchmark_group(format!("{name}: reading items"));
+    let page = ItemQuery { counted: true, ..ItemQuery::default() };
+    for (what, node, limit, query) in [
+        ("all 500", "read", 500, page.clone()),
+        ("50 of 10,000, from the end", "blog", 50, ItemQuery { from_end: true, ..page.clone() }),
+        ("one of 100,000 bytes", "picture", 1, page),
+    ] {
+        let query = ItemQuery { limit, ..query };
+        group.bench_function(what, |bencher| {
+            bencher.iter(|| {
+                let page = runtime.block_on(store.items(AccountId(1), node, black_box(&query))).unwrap();
+                assert_eq!(page.items.len(), limit);
+                page
+            });
+        });
+    }
+    let names = ["current", "read", "blog", "1", "2", "3", "4", "5", "6", "7"];
+    group.bench_function("the last of 10 nodes", |bencher| {
+        bencher.iter(|| runtime.block_on(store.last_items(AccountId(1), black_box(&names))).unwrap());
+    });
+    group.finish();
 }
 
 fn message(number: i64, sender: i64, recipient: i64) -> MessageRecord {

@@ -7,6 +7,7 @@ mod accounts;
 mod journal;
 mod logs;
 mod model;
+mod nodes;
 mod retract;
 
 use std::sync::Arc;

@@ -5,14 +5,16 @@ use std::collections::BTreeMap;
 
 use unisono_core::ids::{AccountId, LogPosition, SessionId};
 use unisono_core::record::Keep;
-use unisono_core::storage::{LogQuery, StoreError, Write};
+use unisono_core::storage::{ItemQuery, KEEP_ALL, LogQuery, StoreError, Write};
 
-use super::{Subject, jid, message, payloads};
+use super::{Subject, jid, message, nodes, payloads};
 
 const NAMES: [&str; 4] = ["alice", "bob", "carol", "eve"];
 /// Of the names, these have accounts.
 const ACCOUNTS: usize = 3;
 const STEPS: usize = 250;
+const NODES: [&str; 2] = ["n", "m"];
+const ITEMS: [&str; 5] = ["a", "b", "c", "d", "e"];
 
 #[tokio::test]
 async fn sqlite_answers_like_memory() {
@@ -93,6 +95,7 @@ async fn run(mut subject: Subject, seed: u64) {
             }
         }
         run.compare(&subject, &model).await;
+        run.compare_nodes(&subject, &model).await;
     }
 }
 
@@ -123,7 +126,7 @@ impl Run {
     }
 
     fn write(&mut self) -> Write {
-        match self.dice.roll(14) {
+        match self.dice.roll(20) {
             0 => {
                 let names = [self.dice.pick(&NAMES), self.dice.pick(&NAMES)];
                 let from = names[usize::try_from(self.dice.roll(2)).unwrap()];
@@ -137,8 +140,27 @@ impl Run {
                 let last = LogPosition(self.last.get(&account).copied().unwrap_or(0));
                 Write::Delivered { account, upto: upto.min(last) }
             }
+            2 => {
+                let id = self.dice.pick(&ITEMS).into();
+                Write::ItemRetracted { account: self.account(), node: self.dice.pick(&NODES).into(), id }
+            }
+            3 if self.dice.chance(3) => {
+                Write::NodePurged { account: self.account(), node: self.dice.pick(&NODES).into() }
+            }
+            3..8 => self.item(),
             _ => self.message(),
         }
+    }
+
+    fn item(&mut self) -> Write {
+        let (account, node, id) = (self.account(), self.dice.pick(&NODES), self.dice.pick(&ITEMS));
+        self.now += 1 + self.dice.number(3);
+        self.last.insert(account, self.now);
+        let keep = match self.dice.roll(6) {
+            0 => KEEP_ALL,
+            keep => u32::try_from(keep).unwrap(),
+        };
+        nodes::item(account, node, id, self.now, keep)
     }
 
     fn message(&mut self) -> Write {
@@ -190,6 +212,42 @@ impl Run {
             include_unarchived: self.dice.chance(3),
             counted: self.dice.chance(2),
         }
+    }
+
+    fn item_query(&mut self) -> ItemQuery {
+        let mut id = |sides| self.dice.chance(sides).then(|| self.dice.pick(&ITEMS).into());
+        let (after, before) = (id(3), id(5));
+        ItemQuery {
+            ids: self.dice.chance(3).then(|| (0..3).map(|_| self.dice.pick(&ITEMS).into()).collect()),
+            since: self.dice.chance(4).then(|| self.position()),
+            after,
+            before,
+            limit: usize::try_from(self.dice.roll(7)).unwrap(),
+            from_end: self.dice.chance(2),
+            counted: self.dice.chance(2),
+            without_payloads: self.dice.chance(4),
+        }
+    }
+
+    async fn compare_nodes(&mut self, subject: &Subject, model: &Subject) {
+        let (store, model) = (subject.store(), model.store());
+        let seed = self.seed;
+        for _ in 0..4 {
+            let (account, node, query) = (self.account(), self.dice.pick(&NODES), self.item_query());
+            match (store.items(account, node, &query).await, model.items(account, node, &query).await) {
+                (Ok(page), Ok(expected)) => {
+                    assert_eq!(page, expected, "seed {seed}: {account} {node} {query:?}");
+                }
+                (Err(StoreError::NotFound), Err(StoreError::NotFound)) => {}
+                (found, expected) => panic!("seed {seed}: {query:?}: {found:?} instead of {expected:?}"),
+            }
+        }
+        let (account, nodes) = (self.account(), ["m", "o", "n", "m"]);
+        assert_eq!(
+            store.last_items(account, &nodes).await.unwrap(),
+            model.last_items(account, &nodes).await.unwrap(),
+            "seed {seed}: {account}"
+        );
     }
 
     async fn compare(&mut self, subject: &Subject, model: &Subject) {

@@ -8,17 +8,19 @@ use unisono_core::ids::{DeviceId, LogPosition, SessionId};
 use unisono_core::jid::BareJid;
 use unisono_core::record::{Direction, Keep, MessageRecord, Payload, Place};
 use unisono_core::roster::RosterItem;
-use unisono_core::storage::{DeviceRecord, SessionRecord};
+use unisono_core::storage::{DeviceRecord, NodeItem, SessionRecord};
 
 #[derive(Clone)]
 pub(super) struct Holdings {
     pub(super) log: BTreeMap<LogPosition, Entry>,
-    /// What was ever the highest position: it stays when the entry is forgotten.
+    /// What was ever the highest position, of an entry or an item: it stays when that is forgotten.
     pub(super) head: LogPosition,
     /// The newest entry that was ever purged.
     pub(super) purged: LogPosition,
     pub(super) roster: BTreeMap<BareJid, RosterItem>,
     pub(super) documents: BTreeMap<(CompactString, CompactString), String>,
+    /// The items of each node that has any, oldest first.
+    pub(super) nodes: BTreeMap<CompactString, Vec<Arc<NodeItem>>>,
     pub(super) devices: BTreeMap<DeviceId, DeviceRecord>,
     pub(super) sessions: BTreeMap<SessionId, SessionRecord>,
 }
@@ -39,6 +41,7 @@ impl Default for Holdings {
             purged: LogPosition::START,
             roster: BTreeMap::new(),
             documents: BTreeMap::new(),
+            nodes: BTreeMap::new(),
             devices: BTreeMap::new(),
             sessions: BTreeMap::new(),
         }

@@ -8,6 +8,7 @@
 mod accounts;
 mod holdings;
 mod log;
+mod nodes;
 
 use std::collections::{BTreeMap, VecDeque};
 use std::mem;
@@ -204,6 +205,11 @@ impl Content {
                     Some(value) => documents.insert(name, value.clone()),
                     None => documents.remove(&name),
                 };
+            }
+            Write::Item { account, node, item, keep } => self.holdings(*account).publish(node, item, *keep),
+            Write::ItemRetracted { account, node, id } => self.holdings(*account).retract_item(node, id),
+            Write::NodePurged { account, node } => {
+                self.holdings(*account).nodes.remove(node);
             }
             Write::Device { account, device } => {
                 self.holdings(*account).devices.insert(device.id, device.clone());

@@ -237,9 +237,9 @@ fn from_digits(digits: &str) -> Option<[u8; 32]> {
 }
 
 /// What [`load`] reads in one row: number and state, the highest positions by the index of archived and of
-/// waiting entries, by delivery and by purging, then packed: roster, devices, sessions, recent
+/// waiting entries, by delivery, by purging and by publishing, then packed: roster, devices, sessions, recent
 /// fingerprints (with their sessions, which nobody asks for where no session is left), documents.
-type LoadRow = (i64, i64, i64, i64, i64, i64, String, String, String, String, String);
+type LoadRow = (i64, i64, i64, i64, i64, i64, i64, String, String, String, String, String);
 
 /// Among how many entries the recent fingerprints are looked for. A repetition follows its original soon.
 const RECENT_SCANNED: usize = 2 * RECENT_FINGERPRINTS;
@@ -252,6 +252,7 @@ fn load_sql(kinds: usize) -> String {
         coalesce((SELECT position FROM waiting WHERE account = a.id ORDER BY position DESC LIMIT 1), 0), \
         coalesce((SELECT delivered FROM mark WHERE account = a.id), 0), \
         coalesce((SELECT purged FROM mark WHERE account = a.id), 0), \
+        coalesce((SELECT published FROM mark WHERE account = a.id), 0), \
         coalesce((SELECT string_agg(concat(octet_length(jid), ':', jid, item), '') \
             FROM roster WHERE account = a.id), ''), \
         coalesce((SELECT string_agg(concat(id, ';', octet_length(key), ':', key, cursor, ';', \
@@ -299,10 +300,24 @@ async fn load(
 }
 
 fn data(jid: &BareJid, row: LoadRow, tail: &Tail) -> Result<AccountData, StoreError> {
-    let (id, state, archived, waiting, delivered, purged, roster, devices, sessions, recent, documents) = row;
+    let (
+        id,
+        state,
+        archived,
+        waiting,
+        delivered,
+        purged,
+        published,
+        roster,
+        devices,
+        sessions,
+        recent,
+        documents,
+    ) = row;
     let id = AccountId(id);
     let unindexed = tail.rows(id);
     let last = unindexed.last().map_or(0, |row| row.position);
+    let head = [archived, waiting, delivered, purged, published, last].into_iter().max();
     let sessions = Unpacker::new(&sessions).all(|packed| session(packed, tail))?;
     let mut recent =
         Unpacker::new(&recent).all(|packed| Ok((SessionId(packed.number()?), packed.number()?)))?;
@@ -318,7 +333,7 @@ fn data(jid: &BareJid, row: LoadRow, tail: &Tail) -> Result<AccountData, StoreEr
         id,
         jid: jid.clone(),
         state: account_state(state)?,
-        head: LogPosition([archived, waiting, delivered, purged, last].into_iter().max().unwrap_or(0)),
+        head: LogPosition(head.unwrap_or(0)),
         roster: Unpacker::new(&roster).all(|packed| {
             let contact = self::jid(packed.text()?)?;
             unpack_item(contact, packed)
@@ -386,7 +401,8 @@ async fn forget_some(connection: &mut AnyConnection, kind: Kind, account: i64) -
 
 /// Removes all of an account but its entries.
 async fn remove(connection: &mut AnyConnection, account: i64) -> sqlx::Result<()> {
-    const REST: [&str; 6] = [
+    const REST: [&str; 7] = [
+        "DELETE FROM item WHERE account = $1",
         "DELETE FROM mark WHERE account = $1",
         "DELETE FROM session WHERE account = $1",
         "DELETE FROM device WHERE account = $1",

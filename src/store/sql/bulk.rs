@@ -23,6 +23,8 @@ const BYTES_MAX: usize = 64 * 1024 * 1024;
 
 /// A statement with a list of rows in it: `head ($1, $2), ($3, $4) tail`.
 pub(super) struct Bulk {
+    /// Parameters in the head.
+    first: usize,
     head: &'static str,
     columns: usize,
     tail: &'static str,
@@ -31,8 +33,17 @@ pub(super) struct Bulk {
 
 impl Bulk {
     pub(super) const fn new(head: &'static str, columns: usize, tail: &'static str) -> Self {
+        Self::with(0, head, columns, tail)
+    }
+
+    /// The same with one parameter in the head, where it is `$1`, once.
+    pub(super) const fn after_one(head: &'static str, columns: usize, tail: &'static str) -> Self {
+        Self::with(1, head, columns, tail)
+    }
+
+    const fn with(first: usize, head: &'static str, columns: usize, tail: &'static str) -> Self {
         let texts = [const { [const { OnceLock::new() }; SIZES.len()] }; 2];
-        Self { head, columns, tail, texts }
+        Self { first, head, columns, tail, texts }
     }
 
     /// Runs the statement for all rows, in as few steps as possible. Returns how many rows it changed.
@@ -40,13 +51,36 @@ impl Bulk {
         &self,
         connection: &mut AnyConnection,
         kind: Kind,
+        rows: &[T],
+        bind: impl Fn(Binding, &T) -> Binding,
+    ) -> sqlx::Result<u64> {
+        self.run_filled(connection, kind, |query| query, rows, bind).await
+    }
+
+    /// The same for a statement with a parameter in its head.
+    pub(super) async fn run_after_one<T>(
+        &self,
+        connection: &mut AnyConnection,
+        kind: Kind,
+        first: i64,
+        rows: &[T],
+        bind: impl Fn(Binding, &T) -> Binding,
+    ) -> sqlx::Result<u64> {
+        self.run_filled(connection, kind, |query| query.bind(first), rows, bind).await
+    }
+
+    async fn run_filled<T>(
+        &self,
+        connection: &mut AnyConnection,
+        kind: Kind,
+        bind_first: impl Fn(Binding) -> Binding,
         mut rows: &[T],
         bind: impl Fn(Binding, &T) -> Binding,
     ) -> sqlx::Result<u64> {
         let mut changed: u64 = 0;
         while let Some((size, now, later)) = next_step(rows) {
             // Bound: all values of the rows; the text has their number only.
-            let query = sqlx::query(composed(self.text(kind, size)));
+            let query = bind_first(sqlx::query(composed(self.text(kind, size))));
             let result = now.iter().fold(query, &bind).execute(&mut *connection).await?;
             changed = changed.saturating_add(result.rows_affected());
             rows = later;
@@ -88,13 +122,17 @@ impl Bulk {
     }
 
     /// SQLite looks for the name of each parameter in a list, at each execution, so it gets nameless ones.
-    fn compose(&self, kind: Kind, rows: usize) -> String {
-        let mut text = String::from(self.head);
+    pub(super) fn compose(&self, kind: Kind, rows: usize) -> String {
+        let mut text = match kind {
+            Kind::Sqlite if self.first > 0 => self.head.replace("$1", "?"),
+            _ => String::from(self.head),
+        };
         for row in 0..rows {
             text.push_str(if row == 0 { "(" } else { ", (" });
             for column in 0..self.columns {
                 text.push_str(if column == 0 { "" } else { ", " });
                 let number = row.saturating_mul(self.columns).saturating_add(column).saturating_add(1);
+                let number = number.saturating_add(self.first);
                 let _ = match kind {
                     Kind::Sqlite => text.write_char('?'),
                     Kind::Postgres => write!(text, "${number}"),
@@ -147,6 +185,14 @@ mod tests {
             &*BULK.text(Kind::Sqlite, two),
             "INSERT INTO t (a, b) VALUES (?, ?), (?, ?) ON CONFLICT DO NOTHING"
         );
+    }
+
+    #[test]
+    fn a_parameter_may_come_before_the_rows() {
+        static BULK: Bulk = Bulk::after_one("SELECT $1 FROM (VALUES ", 2, ") AS v");
+        let two = SIZES.iter().position(|size| *size == 2).unwrap();
+        assert_eq!(&*BULK.text(Kind::Postgres, two), "SELECT $1 FROM (VALUES ($2, $3), ($4, $5)) AS v");
+        assert_eq!(&*BULK.text(Kind::Sqlite, two), "SELECT ? FROM (VALUES (?, ?), (?, ?)) AS v");
     }
 
     #[test]

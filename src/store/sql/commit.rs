@@ -30,6 +30,7 @@ pub(super) async fn write(
     put_sessions(connection, kind, plan).await?;
     put_roster(connection, kind, plan).await?;
     put_documents(connection, kind, hasher, plan).await?;
+    plan.publishing.write(connection, kind, hasher).await?;
     mark_delivered(connection, kind, plan).await?;
     append_messages(connection, kind, plan).await?;
     for retraction in &plan.retractions {

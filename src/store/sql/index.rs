@@ -16,7 +16,7 @@ use crate::pack::Unpacker;
 use crate::record;
 
 /// Positions or messages that one statement names.
-const NAMED_MAX: usize = 64;
+pub(super) const NAMED_MAX: usize = 64;
 
 /// What of the index a reader sees.
 #[derive(Clone, Copy)]
@@ -221,13 +221,13 @@ fn bind_all(query: Scalar<String>, numbers: &[i64]) -> Scalar<String> {
 }
 
 /// The numbers, and the last one once more for each place that is left.
-fn filled(numbers: &[i64]) -> impl Iterator<Item = i64> {
+pub(super) fn filled(numbers: &[i64]) -> impl Iterator<Item = i64> {
     let filling = numbers.last().into_iter().cycle();
     numbers.iter().chain(filling).take(places(numbers.len())).copied()
 }
 
 /// The parameters for `count` numbers, the first of which is `$first`.
-fn parameters(first: usize, count: usize) -> String {
+pub(super) fn parameters(first: usize, count: usize) -> String {
     let mut text = String::new();
     for number in first..first.saturating_add(places(count)) {
         let comma = if number == first { "" } else { ", " };

@@ -14,7 +14,7 @@ struct Migration {
 }
 
 /// All steps, oldest first. What is released stays as it is.
-const MIGRATIONS: [Migration; 3] = [
+const MIGRATIONS: [Migration; 4] = [
     Migration {
         version: 1,
         sqlite: include_str!("../migrations/sqlite/0001_start.sql"),
@@ -29,6 +29,11 @@ const MIGRATIONS: [Migration; 3] = [
         version: 3,
         sqlite: include_str!("../migrations/sqlite/0003_stanzas.sql"),
         postgres: include_str!("../migrations/postgres/0003_stanzas.sql"),
+    },
+    Migration {
+        version: 4,
+        sqlite: include_str!("../migrations/sqlite/0004_nodes.sql"),
+        postgres: include_str!("../migrations/postgres/0004_nodes.sql"),
     },
 ];
 

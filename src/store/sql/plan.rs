@@ -13,6 +13,7 @@ use unisono_core::roster::RosterItem;
 use unisono_core::storage::{Commit, DeviceRecord, SessionRecord, Write};
 
 use super::message::Columns;
+use super::publish::Publishing;
 use crate::hash::Hasher;
 use crate::record;
 
@@ -24,6 +25,7 @@ pub(super) struct Plan<'a> {
     pub(super) delivered: BTreeMap<AccountId, LogPosition>,
     pub(super) roster: BTreeMap<(AccountId, &'a BareJid), Option<&'a RosterItem>>,
     pub(super) documents: BTreeMap<(AccountId, &'a str, &'a str), Option<&'a str>>,
+    pub(super) publishing: Publishing<'a>,
     pub(super) devices: BTreeMap<DeviceId, (AccountId, &'a DeviceRecord)>,
     /// Removed before `devices` and `sessions` are written, with all their sessions.
     pub(super) devices_removed: BTreeSet<DeviceId>,
@@ -74,6 +76,7 @@ impl<'a> Plan<'a> {
             && self.delivered.is_empty()
             && self.roster.is_empty()
             && self.documents.is_empty()
+            && self.publishing.is_empty()
             && self.devices.is_empty()
             && self.devices_removed.is_empty()
             && self.sessions.is_empty()
@@ -105,6 +108,9 @@ impl<'a> Plan<'a> {
             Write::Document { account, kind, key, value } => {
                 self.documents.insert((*account, kind, key), value.as_deref());
             }
+            Write::Item { account, node, item, keep } => self.publishing.put(*account, node, item, *keep),
+            Write::ItemRetracted { account, node, id } => self.publishing.retract(*account, node, id),
+            Write::NodePurged { account, node } => self.publishing.purge(*account, node),
             Write::Device { account, device } => {
                 self.devices.insert(device.id, (*account, device));
             }

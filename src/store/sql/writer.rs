@@ -21,6 +21,7 @@ use super::error::{CommitError, read_error};
 use super::indexer;
 use super::message::{Columns, PACKED};
 use super::plan::Plan;
+use super::publish;
 use crate::durability::wake_all;
 use crate::pack::Unpacker;
 
@@ -195,13 +196,16 @@ async fn attempt(shared: &Shared, part: &[Queued], is_retry: bool) -> Result<(),
     Ok(())
 }
 
-/// Whether the messages of a plan are stored: then all of its transaction is. `next` is the first number that nobody
-/// but us may have given.
+/// Whether the messages of a plan are stored, or its last item of a node: then all of its transaction is. `next` is the
+/// first number that nobody but us may have given.
 async fn is_durable(connection: &mut AnyConnection, plan: &Plan<'_>, next: i64) -> Result<bool, CommitError> {
     const NEWEST: &str = "SELECT coalesce(max(id), 0) FROM message";
     let newest: i64 = sqlx::query_scalar(NEWEST).fetch_one(&mut *connection).await?;
     if newest < next {
-        return Ok(false);
+        // What has no number can be written twice, but for items: those that stay depend on those that came first.
+        let last = plan.publishing.last().filter(|_| plan.messages.is_empty());
+        let Some(last) = last else { return Ok(false) };
+        return Ok(publish::is_published(connection, last).await?);
     }
     let foreign = || CommitError::Inherent("another server has written to this database".to_owned());
     let ours =
@@ -257,5 +261,52 @@ pub(super) async fn close(shared: &Shared) {
     };
     if let Err(error) = shared.database.answered(close).await {
         tracing::warn!(%error, "cannot close the store");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(
+        clippy::unwrap_used,
+        clippy::expect_used,
+        clippy::indexing_slicing,
+        clippy::arithmetic_side_effects
+    )]
+
+    use unisono_core::ids::{AccountId, LogPosition};
+    use unisono_core::storage::{KEEP_ALL, NodeItem, Write};
+
+    use super::*;
+    use crate::contract::Subject;
+
+    /// Who lost the connection in the middle of COMMIT sees whether the items are there.
+    #[tokio::test]
+    async fn items_are_not_published_again_when_they_are_durable() {
+        let mut subjects = vec![Subject::sqlite().await];
+        subjects.extend(Subject::postgres().await);
+        for subject in subjects {
+            let item = |position| NodeItem {
+                id: "i".into(),
+                position: LogPosition(position),
+                publisher: None,
+                payload: String::new(),
+            };
+            let put = |position| Write::Item {
+                account: AccountId(1),
+                node: "n".into(),
+                item: Arc::new(item(position)),
+                keep: KEEP_ALL,
+            };
+            subject.write([put(10)]).await;
+            let shared = &subject.sql().unwrap().shared;
+            for (position, expected) in [(10, true), (11, false)] {
+                let commit = Commit { writes: vec![put(position)], wake: Vec::new() };
+                let check = async |connection: &mut AnyConnection, next: &mut i64| {
+                    let plan = Plan::new([&commit], shared.hasher, *next);
+                    is_durable(connection, &plan, *next).await
+                };
+                assert_eq!(shared.alone(check).await.unwrap(), expected, "{position}");
+            }
+        }
     }
 }
