@@ -424,7 +424,8 @@ impl Setting for Relay {
         let host = Host::parse("turn.example.org", Path::new("")).unwrap_or_default();
         let example = [Self { host, ..Self::default() }];
         let list = if list.is_empty() { &example } else { list };
-        list.iter().map(|one| format!("{mark}[[calls.relay]]\n{}", sample::keys(one, mark))).collect()
+        let tables = list.iter().map(|one| format!("{mark}[[calls.relay]]\n{}", sample::keys(one, mark)));
+        tables.collect()
     }
 }
 
