@@ -62,7 +62,7 @@ fn enable(request: &NonzaRequest) -> NonzaReply {
 fn enable_at_bind(bound: &mut JustBound<'_>) -> Settled {
     let Some(request) = bound.request.child("enable", NS) else { return Settled::Nothing };
     let resume_for = wanted(request, bound.hub);
-    let id = bound.hub.enable_management_of(bound.account, bound.session, resume_for);
+    let id = bound.hub.enable_management_at_bind(bound.account, bound.session, resume_for);
     id.map_or(Settled::Nothing, |id| Settled::Now(enabled(&id, resume_for)))
 }
 

@@ -24,6 +24,9 @@ use crate::storage::{SessionRecord, StoreError, Write};
 
 /// Resource binding (RFC 6120 §7). The network layer answers it; what comes after that comes here.
 pub const NS_BIND: &str = "urn:ietf:params:xml:ns:xmpp-bind";
+
+/// Sessions of a device that are over and still tell what arrived, where the device begins another with its login.
+const FORMER_SESSIONS: usize = 2;
 /// Sessions as RFC 3921 §3 had them. Older clients ask for one after binding.
 pub const NS_SESSION: &str = "urn:ietf:params:xml:ns:xmpp-session";
 
@@ -163,15 +166,28 @@ impl Hub {
     /// Makes the session count stanzas, and survive its connection for `resume_for` if that is not zero
     /// (XEP-0198 §3). Returns the id to resume it by.
     pub fn enable_management(&self, session: &SessionRef, resume_for: Duration) -> Option<CompactString> {
-        self.enable_management_of(&mut session.cell.lock(), session.id, resume_for)
+        // The client has heard what an older session of its device would tell, and has no more use for that.
+        self.enable(&mut session.cell.lock(), session.id, resume_for, 0)
     }
 
-    /// The same with the account locked.
-    pub fn enable_management_of(
+    /// The same together with the login, with the account locked. Whether the client ever hears the answer is not known:
+    /// what became of its last sessions is kept, so that it can ask again (promise P4).
+    pub fn enable_management_at_bind(
         &self,
         account: &mut Account,
         session: SessionId,
         resume_for: Duration,
+    ) -> Option<CompactString> {
+        self.enable(account, session, resume_for, FORMER_SESSIONS)
+    }
+
+    /// `former`: so many sessions of the device that are over are not forgotten.
+    fn enable(
+        &self,
+        account: &mut Account,
+        session: SessionId,
+        resume_for: Duration,
+        former: usize,
     ) -> Option<CompactString> {
         let found = account.session_mut(session)?;
         if found.management.is_some() {
@@ -188,14 +204,18 @@ impl Hub {
         };
         let device = record.device;
         let mut writes = vec![Write::Session { account: account.id, session: record }];
-        // A device that starts afresh has no use for what an older session of it would tell.
-        let (over, others) = std::mem::take(&mut account.over).into_iter().partition(|(of, _)| *of == device);
-        let over: Vec<(DeviceId, SessionId)> = over;
-        account.over = others;
-        for (_, earlier) in over {
-            writes.push(numbers_write(account.id, earlier, None));
-            writes.push(Write::SessionEnded { session: earlier });
-        }
+        let of_device = account.over.iter().filter(|(of, _)| *of == device).count();
+        let mut too_many = of_device.saturating_sub(former);
+        account.over.retain(|(of, earlier)| {
+            // The oldest stand first.
+            let is_forgotten = *of == device && too_many > 0;
+            if is_forgotten {
+                too_many = too_many.saturating_sub(1);
+                writes.push(numbers_write(account.id, *earlier, None));
+                writes.push(Write::SessionEnded { session: *earlier });
+            }
+            !is_forgotten
+        });
         self.commit(account, writes);
         Some(self.session_ids.seal(session.0, account.id.0))
     }

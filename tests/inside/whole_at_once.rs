@@ -111,6 +111,25 @@ async fn a_resumption_is_no_conflict_either() {
     assert_eq!(world.hub.lost(&phone.session), Some(StreamCondition::Reset));
 }
 
+/// Promise P4: who could not resume, begins anew with the same breath and never hears of it, asks again.
+#[tokio::test]
+async fn what_arrived_is_told_until_it_was_heard() {
+    let world = World::with(&["alice", "bob"]).await;
+    let (phone, bound) = world.begin("alice", Some(PHONE), SM).await;
+    let previous = bound.child("enabled", "urn:xmpp:sm:3").unwrap().attr("id").unwrap().to_owned();
+    phone.say("bob@example.org", "1").await;
+    phone.nonza("<r xmlns='urn:xmpp:sm:3'/>").await;
+    phone.take().await;
+    let world = world.crash().await;
+    for _ in 0..2 {
+        let (reply, resumed) = world.resume("alice", &previous, 0).await;
+        let failed = reply.write.first().unwrap();
+        assert_eq!((failed.name(), failed.attr("h"), resumed.is_none()), ("failed", Some("1"), true));
+        let (lost, _) = world.begin("alice", Some(PHONE), SM).await;
+        lost.lose_connection();
+    }
+}
+
 #[tokio::test]
 async fn what_a_session_begins_with_is_there_at_once() {
     let world = World::with(&["alice", "bob"]).await;

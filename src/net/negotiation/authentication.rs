@@ -57,8 +57,6 @@ impl Negotiation {
             let step = sasl.provide(credentials);
             self.step(now, sasl, step)
         } else {
-            // The exchange is over, so that nothing of it can be taken up.
-            let _ended = sasl.abort();
             self.refuse(now, sasl, SaslFailure::TemporaryAuthFailure)
         }
     }
@@ -108,8 +106,8 @@ impl Negotiation {
         }
         self.deadline = now.checked_add(self.terms.limits.bind_within).unwrap_or(now);
         self.reader.set_limits(self.terms.limits.early_xml());
-        if let Some(request) = request {
-            return self.carry_out(*request, peer, data);
+        if self.profile == Some(Profile::Extensible) {
+            return self.carry_out(*request.ok_or(StreamError::Internal)?, peer, data);
         }
         exchange::write_success(&mut self.out, data.as_deref());
         self.restart(Stage::Authenticated(peer));
@@ -120,9 +118,11 @@ impl Negotiation {
     pub(super) fn refuse(
         &mut self,
         now: Instant,
-        sasl: Box<Authenticator<BareJid>>,
+        mut sasl: Box<Authenticator<BareJid>>,
         failure: SaslFailure,
     ) -> Result<(), StreamError> {
+        // The exchange is over, so that nothing of it can be taken up.
+        let _ended = sasl.abort();
         metrics::counter!("unisono_sasl_failures_total", "condition" => failure.as_str()).increment(1);
         self.failures = self.failures.saturating_add(1);
         self.refusal = None;

@@ -95,6 +95,24 @@ fn data_come_in_elements_of_their_own() {
     assert!(talk.said().starts_with(&format!("<failure {SASL2}><")));
 }
 
+/// What fails is over, in both profiles: what would have been right then is out of order.
+#[test]
+fn nothing_of_a_failed_exchange_is_taken_up() {
+    for (profile, begin) in [
+        (SASL, format!("<auth {SASL} mechanism='PLAIN'/>")),
+        (SASL2, format!("<authenticate {SASL2} mechanism='PLAIN'/>")),
+    ] {
+        let mut talk = authenticating();
+        talk.send(&begin).unwrap();
+        assert_eq!(talk.said(), format!("<challenge {profile}/>"));
+        talk.send(&format!("<response {profile}>%%%</response>")).unwrap();
+        assert!(talk.said().contains("<incorrect-encoding"), "{profile}");
+        let response = format!("<response {profile}>{}</response>", STANDARD.encode("\0alice\0secret"));
+        assert!(talk.send(&response).unwrap().is_none(), "{profile}");
+        assert!(talk.said().contains("<malformed-request"), "{profile}");
+    }
+}
+
 #[test]
 fn failures_have_the_conditions_of_the_other_profile() {
     // What is short as it comes, and long where each element says all that it is.
