@@ -24,11 +24,11 @@ use crate::storage::{SessionRecord, StoreError, Write};
 
 /// Resource binding (RFC 6120 §7). The network layer answers it; what comes after that comes here.
 pub const NS_BIND: &str = "urn:ietf:params:xml:ns:xmpp-bind";
+/// Sessions as RFC 3921 §3 had them. Older clients ask for one after binding.
+pub const NS_SESSION: &str = "urn:ietf:params:xml:ns:xmpp-session";
 
 /// Sessions of a device that are over and still tell what arrived, where the device begins another with its login.
 const FORMER_SESSIONS: usize = 2;
-/// Sessions as RFC 3921 §3 had them. Older clients ask for one after binding.
-pub const NS_SESSION: &str = "urn:ietf:params:xml:ns:xmpp-session";
 
 /// Answers that one session may be owed. Of more, the last tells what all of them would.
 const ANSWERS_MAX: usize = 256;

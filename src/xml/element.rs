@@ -4,7 +4,14 @@ use std::{borrow::Cow, fmt, sync::Arc};
 
 use compact_str::CompactString;
 
-use crate::{ElementBuilder, Limits, Scope, XmlError, nodes::Nodes, ns::Ns, outer::Outer, tree, write};
+use crate::{
+    ElementBuilder, Limits, Scope, XmlError,
+    nodes::Nodes,
+    ns::Ns,
+    outer::Outer,
+    tree,
+    write::{self, Length, Sink as _},
+};
 
 /// An element with its attributes and its content. It cannot change, and a clone is a reference count.
 ///
@@ -180,6 +187,13 @@ impl Element {
     /// Appends this element as XML. It declares what `scope` does not, and can only be read where `scope` holds.
     pub fn write_into(&self, out: &mut Vec<u8>, scope: &Scope<'_>) {
         write::element(out, self, scope.default_ns, scope);
+    }
+
+    /// Whether this element takes more bytes than that as XML. It is not written for it, and not looked at further.
+    pub fn is_longer_than(&self, bytes: usize, scope: &Scope<'_>) -> bool {
+        let mut length = Length { bytes: 0, max: bytes };
+        write::element(&mut length, self, scope.default_ns, scope);
+        length.is_full()
     }
 
     /// This element as XML, as [`write_into`](Self::write_into) has it.

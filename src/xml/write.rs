@@ -278,6 +278,8 @@ mod tests {
         ] {
             let element = Element::parse(text, &scope, &Limits::default()).unwrap();
             assert_eq!(element.to_string_in(&scope), want, "{text}");
+            assert!(!element.is_longer_than(want.len(), &scope), "{text}");
+            assert!(element.is_longer_than(want.len() - 1, &scope), "{text}");
             assert_eq!(Element::parse(want, &scope, &Limits::default()).unwrap(), element, "{text}");
         }
     }

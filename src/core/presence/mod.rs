@@ -34,7 +34,7 @@ impl Hub {
     pub(crate) fn receive_presence(self: &Arc<Self>, origin: &SessionRef, presence: Presence) -> Receipt {
         let is_request = presence.kind == PresenceType::Subscribe;
         let bytes_max = if is_request { REQUEST_BYTES_MAX } else { PRESENCE_BYTES_MAX };
-        if presence_element(&presence, None).to_string_in(&CLIENT_SCOPE).len() > bytes_max {
+        if presence_element(&presence, None).is_longer_than(bytes_max, &CLIENT_SCOPE) {
             let error = StanzaError::new(Condition::PolicyViolation);
             return Receipt::Done(self.refuse_presence(origin, &presence, Refusal::Error(Box::new(error))));
         }

@@ -96,9 +96,10 @@ impl Negotiation {
     ) -> Result<(), StreamError> {
         self.has_proven = true;
         let request = self.request.take();
+        let is_extensible = self.profile == Some(Profile::Extensible);
         // §6.4.6: who says to be somebody else than it can prove is told no more than that.
         if let Some(claimed) = self.from.as_ref().filter(|claimed| *claimed != peer.account()) {
-            if request.is_some() {
+            if is_extensible {
                 // XEP-0388 §2.3
                 exchange::write_failure(&mut self.out, Profile::Extensible, SaslFailure::InvalidAuthzid);
             }
@@ -106,7 +107,7 @@ impl Negotiation {
         }
         self.deadline = now.checked_add(self.terms.limits.bind_within).unwrap_or(now);
         self.reader.set_limits(self.terms.limits.early_xml());
-        if self.profile == Some(Profile::Extensible) {
+        if is_extensible {
             return self.carry_out(*request.ok_or(StreamError::Internal)?, peer, data);
         }
         exchange::write_success(&mut self.out, data.as_deref());

@@ -42,11 +42,10 @@ pub(super) struct Request {
 
 /// An element as text, unless that is longer than what a stranger may send.
 fn folded(element: &Element) -> Result<Box<str>, SaslFailure> {
-    let text = element.to_string_in(&CLIENT_SCOPE);
-    if text.len() > STRANGER_ELEMENT_BYTES_MAX {
+    if element.is_longer_than(STRANGER_ELEMENT_BYTES_MAX, &CLIENT_SCOPE) {
         return Err(SaslFailure::MalformedRequest);
     }
-    Ok(text.into())
+    Ok(element.to_string_in(&CLIENT_SCOPE).into())
 }
 
 /// A client that is known, and is told so when all that it asked for is done.
