@@ -26,7 +26,7 @@ const READERS: usize = 4;
 const BURST: u64 = 64;
 
 /// How long that may take: some servers need more time for each message the more there are.
-const FILL_MAX: Duration = Duration::from_secs(2400);
+const FILL_MAX: Duration = Duration::from_secs(7200);
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Direction {
