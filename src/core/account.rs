@@ -34,17 +34,29 @@ pub struct Cell {
     pub id: AccountId,
     pub jid: BareJid,
     account: Mutex<Account>,
+    publishing: Mutex<()>,
 }
 
 impl Cell {
     pub(crate) fn new(account: Account) -> Self {
-        Self { id: account.id, jid: account.jid.clone(), account: Mutex::new(account) }
+        Self {
+            id: account.id,
+            jid: account.jid.clone(),
+            account: Mutex::new(account),
+            publishing: Mutex::default(),
+        }
     }
 
     /// The account. The lock is held for decisions only, never across an `.await`.
     pub fn lock(&self) -> MutexGuard<'_, Account> {
         // A handler that panicked ends its stream; the account goes on.
         self.account.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Keeps the order of what the account's nodes tell others (XEP-0060): held from before a change is decided until
+    /// everybody's devices have it in their queues. It comes before every lock of an account, and never two at a time.
+    pub fn publishing(&self) -> MutexGuard<'_, ()> {
+        self.publishing.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

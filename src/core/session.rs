@@ -4,6 +4,8 @@ use std::collections::{BTreeSet, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
+use compact_str::CompactString;
+
 use crate::catch_up::{Before, CatchUp};
 use crate::delays::Moment;
 use crate::error::StreamCondition;
@@ -92,6 +94,9 @@ pub struct Session {
     inactive: bool,
     /// Namespaces of what the device asked to be told about.
     pub(crate) follows: Vec<&'static str>,
+    /// Nodes of whose changes the device is told because its capabilities say so (XEP-0163 §4.3), sorted; shared by all
+    /// devices with the same capabilities.
+    interests: Arc<[CompactString]>,
     pub(crate) outbox: Outbox,
     /// Stanzas that wait until the device looks again (XEP-0352).
     pub(crate) held: Vec<Entry>,
@@ -125,6 +130,7 @@ impl Session {
             carbons: false,
             inactive: false,
             follows: Vec::new(),
+            interests: Arc::default(),
             outbox: Outbox::default(),
             held: Vec::new(),
             management: None,
@@ -206,6 +212,21 @@ impl Session {
         if !self.follows(ns) {
             self.follows.push(ns);
         }
+    }
+
+    /// Whether the device is interested in a node, whoever's it is (XEP-0163 §4.3).
+    pub fn is_interested_in(&self, node: &str) -> bool {
+        self.interests.binary_search_by(|interest| interest.as_str().cmp(node)).is_ok()
+    }
+
+    /// The nodes that the device is interested in, sorted.
+    pub fn interests(&self) -> &Arc<[CompactString]> {
+        &self.interests
+    }
+
+    /// Replaces what the device is interested in. The nodes are sorted.
+    pub fn set_interests(&mut self, nodes: Arc<[CompactString]>) {
+        self.interests = nodes;
     }
 
     /// Whether nobody looks at the device (XEP-0352).
