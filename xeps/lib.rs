@@ -7,12 +7,14 @@ pub mod xep0030_disco;
 pub mod xep0049_private_xml;
 pub mod xep0054_vcard;
 pub mod xep0059_result_sets;
+pub mod xep0060_pubsub;
 pub mod xep0085_chat_states;
 pub mod xep0092_version;
 pub mod xep0115_caps;
 pub mod xep0128_disco_extensions;
 pub mod xep0157_contacts;
 pub mod xep0160_offline;
+pub mod xep0163_pep;
 pub mod xep0184_receipts;
 pub mod xep0191_blocking;
 pub mod xep0198_stream_management;
@@ -20,6 +22,8 @@ pub mod xep0199_ping;
 pub mod xep0202_time;
 pub mod xep0203_delay;
 pub mod xep0215_external_services;
+pub mod xep0222_public_data;
+pub mod xep0223_private_data;
 pub mod xep0280_carbons;
 pub mod xep0297_forwarding;
 pub mod xep0308_correction;
@@ -74,12 +78,16 @@ pub const ALL: &[&dyn Extension] = &[
     &xep0049_private_xml::PrivateXml,
     &xep0054_vcard::VCards,
     &xep0059_result_sets::ResultSets,
+    &xep0060_pubsub::PubSub,
     &xep0092_version::Version,
     &xep0115_caps::Caps,
     &xep0128_disco_extensions::DiscoExtensions,
     &xep0157_contacts::ContactAddresses,
+    &xep0163_pep::PersonalEventing,
     &xep0199_ping::Ping,
     &xep0202_time::EntityTime,
     &xep0215_external_services::ExternalServices,
+    &xep0222_public_data::PublicData,
+    &xep0223_private_data::PrivateData,
     &xep0297_forwarding::Forwarding,
 ];
