@@ -1,11 +1,13 @@
 //! A session: what a device has while it is connected, or may come back to (XEP-0198).
 
+use std::any::Any;
 use std::collections::{BTreeSet, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
 use compact_str::CompactString;
 
+use crate::asking::Asked;
 use crate::catch_up::{Before, CatchUp};
 use crate::delays::Moment;
 use crate::error::StreamCondition;
@@ -96,7 +98,13 @@ pub struct Session {
     pub(crate) follows: Vec<&'static str>,
     /// Nodes of whose changes the device is told because its capabilities say so (XEP-0163 §4.3), sorted; shared by all
     /// devices with the same capabilities.
-    interests: Arc<[CompactString]>,
+    pub(crate) interests: Arc<[CompactString]>,
+    /// Of these it is to be told what there is.
+    pub(crate) newly_interested: Vec<CompactString>,
+    /// What the server asked the device.
+    pub(crate) asked: Vec<Asked>,
+    /// What extensions keep.
+    states: Vec<Box<dyn Any + Send>>,
     pub(crate) outbox: Outbox,
     /// Stanzas that wait until the device looks again (XEP-0352).
     pub(crate) held: Vec<Entry>,
@@ -131,6 +139,9 @@ impl Session {
             inactive: false,
             follows: Vec::new(),
             interests: Arc::default(),
+            newly_interested: Vec::new(),
+            asked: Vec::new(),
+            states: Vec::new(),
             outbox: Outbox::default(),
             held: Vec::new(),
             management: None,
@@ -214,19 +225,16 @@ impl Session {
         }
     }
 
-    /// Whether the device is interested in a node, whoever's it is (XEP-0163 §4.3).
-    pub fn is_interested_in(&self, node: &str) -> bool {
-        self.interests.binary_search_by(|interest| interest.as_str().cmp(node)).is_ok()
-    }
-
-    /// The nodes that the device is interested in, sorted.
-    pub fn interests(&self) -> &Arc<[CompactString]> {
-        &self.interests
-    }
-
-    /// Replaces what the device is interested in. The nodes are sorted.
-    pub fn set_interests(&mut self, nodes: Arc<[CompactString]>) {
-        self.interests = nodes;
+    /// What an extension keeps with the session, in memory alone: after a restart it is the default again.
+    pub fn state<T: Any + Send + Default>(&mut self) -> &mut T {
+        let known = self.states.iter().position(|state| state.is::<T>());
+        let index = known.unwrap_or(self.states.len());
+        if known.is_none() {
+            self.states.push(Box::<T>::default());
+        }
+        let state = self.states.get_mut(index).and_then(|state| state.downcast_mut());
+        #[expect(clippy::expect_used, reason = "it was found there, or put there, a moment ago")]
+        state.expect("a state of this type")
     }
 
     /// Whether nobody looks at the device (XEP-0352).
