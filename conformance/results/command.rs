@@ -2,7 +2,6 @@
 
 use std::path::PathBuf;
 use std::process::ExitCode;
-use std::sync::Arc;
 use std::time::Instant;
 
 use anyhow::{Context as _, Result};
@@ -122,7 +121,8 @@ impl Arguments {
         } else {
             let (amount, binary) = (self.converge.clone(), self.binary.clone());
             let options = amount.options();
-            let found = converge::measure(name, Arc::new(description), binary, amount, self.jobs).await?;
+            let found =
+                converge::measure(name, amount.target(description)?, binary, amount, self.jobs).await?;
             folder.keep(kind, &short, &Part::new(subject, options, found))
         }
     }

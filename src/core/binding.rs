@@ -445,7 +445,8 @@ impl Hub {
         self.cursor_moved(cell, &mut account, device, None);
         let leave = self.leave(&mut account, id, gone);
         let Some(index) = account.sessions.iter().position(|session| session.id == id) else { return };
-        let session = account.sessions.swap_remove(index);
+        let mut session = account.sessions.swap_remove(index);
+        self.give_up(cell, &mut session);
         account.touched = self.clock.elapsed();
         self.waits_for_offline(&mut account, &session);
         if let Some(handled) = handled {

@@ -150,12 +150,14 @@ impl Hub {
         session.wake();
     }
 
-    /// Reads the next stretch of what a device missed, as far as it is durable, and queues it.
+    /// Reads the next stretch of what a device missed, as far as it is durable, and queues it; before that, what there is
+    /// of nodes that it became interested in.
     ///
     /// # Errors
     ///
-    /// The log cannot be read. The session stays where it is, so that it can go on later.
+    /// The store cannot be read. The session stays where it is, so that it can go on later.
     pub async fn read_on(self: &Arc<Self>, origin: &SessionRef) -> Result<(), StoreError> {
+        self.tell_interests(origin).await?;
         let durable = self.store.durable();
         let (query, head) = {
             let account = origin.cell.lock();

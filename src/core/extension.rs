@@ -8,6 +8,7 @@ use std::any::{Any, TypeId};
 use std::collections::HashMap;
 use std::sync::{Arc, MutexGuard};
 
+use compact_str::CompactString;
 use unisono_xml::Element;
 
 use crate::account::{Account, Cell};
@@ -19,8 +20,8 @@ use crate::jid::{BareJid, Jid};
 use crate::outbox::{Form, Item};
 use crate::record::{Direction, Keep, MessageRecord, Payload};
 use crate::session::Session;
-use crate::stanza::{Iq, IqType, Message, Stanza};
-use crate::storage::{BoxFuture, Write};
+use crate::stanza::{Iq, IqType, Message, Presence, Stanza};
+use crate::storage::{BoxFuture, StoreError, Write};
 
 pub use crate::presence::Sight;
 
@@ -140,6 +141,11 @@ pub type Filter = fn(&Item, &Session) -> Option<Holding>;
 pub type Left = fn(&mut Account, &Element, i64, &mut Vec<Write>);
 /// When the last device of an account left, in microseconds since 1970.
 pub type LastSeen = fn(&Account) -> Option<i64>;
+/// What becomes of an available presence that a device sent to everybody, beside that it is shown.
+pub type Present = fn(&Arc<Hub>, &SessionRef, &Presence);
+/// A device became interested in these nodes.
+pub type Interested =
+    fn(Arc<Hub>, SessionRef, Vec<CompactString>) -> BoxFuture<'static, Result<(), StoreError>>;
 pub type Nonza = fn(NonzaRequest) -> BoxFuture<'static, NonzaReply>;
 
 /// An iq, and everything a handler may need to answer it.
@@ -270,6 +276,7 @@ pub type StreamFeature = fn(&Hub) -> Element;
 /// A form about an entity (XEP-0128).
 pub type ExtendedInfo = fn(&Hub) -> Option<Element>;
 
+type MakeState = fn() -> Box<dyn Any + Send + Sync>;
 type Decode = fn(&str, &str) -> Box<dyn Any + Send>;
 type DecodeKeyed = fn(&str) -> Option<Box<dyn Any + Send>>;
 
@@ -294,6 +301,9 @@ pub struct Registry {
     pub(crate) stamp: Vec<Stamp>,
     pub(crate) filter: Vec<Filter>,
     pub(crate) left: Vec<Left>,
+    pub(crate) present: Vec<Present>,
+    pub(crate) interested: Vec<Interested>,
+    pub(crate) server_states: Vec<(TypeId, MakeState)>,
     pub(crate) last_seen: Option<LastSeen>,
     pub(crate) ack_writer: Option<fn(&mut Vec<u8>, u32)>,
     pub(crate) request_writer: Option<fn(&mut Vec<u8>)>,
@@ -464,6 +474,29 @@ impl Registry {
     /// The last available device of an account left, with this presence, at this time (in microseconds since 1970).
     pub fn left(&mut self, handler: Left) -> &mut Self {
         self.left.push(handler);
+        self
+    }
+
+    /// A device sent available presence to everybody, its first or another. It is shown to those who see it already, and
+    /// no account is locked.
+    pub fn presence(&mut self, handler: Present) -> &mut Self {
+        self.present.push(handler);
+        self
+    }
+
+    /// A device became interested in nodes that it was not interested in before ([`Session::set_interests`]), or became
+    /// available with what interests it: it is to be told what there is of them. The connection of the device waits for
+    /// the handler before it goes on, so it may read the store. What several changes bring together comes at once, sorted,
+    /// each node once; the device may have lost interest, or left, meanwhile. After an error the connection ends, and what
+    /// comes next to the session tells again; so the same node may come twice.
+    pub fn interested(&mut self, handler: Interested) -> &mut Self {
+        self.interested.push(handler);
+        self
+    }
+
+    /// Keeps a value of type `T` for the whole server, in memory, found by [`Hub::server_state`].
+    pub fn server_state<T: Any + Send + Sync + Default>(&mut self) -> &mut Self {
+        self.server_states.push((TypeId::of::<T>(), || Box::<T>::default()));
         self
     }
 

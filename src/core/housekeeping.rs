@@ -17,8 +17,9 @@ use crate::subscription;
 
 impl Hub {
     /// To be called about once a second.
-    pub fn sweep(&self) {
+    pub fn sweep(self: &Arc<Self>) {
         self.expire_sessions();
+        self.expire_questions();
         self.evict_idle();
     }
 
@@ -113,7 +114,9 @@ impl Hub {
             let until = self.clock.elapsed().saturating_add(self.settings.resume_for);
             let link = Link::Detached { until };
             let bytes_max = self.settings.outbox_bytes_max;
-            if let Some(session) = snapshot::read(text, &record, &cell.jid, &self.registry, link, bytes_max) {
+            let saved = snapshot::read(text, &record, &cell.jid, &self.registry, link, bytes_max);
+            if let Some(mut session) = saved {
+                session.interests = self.interest_list(session.interests.to_vec());
                 self.detached_list().push((until, cell.clone(), record.id));
                 account.sessions.push(session);
             } else {

@@ -1,5 +1,6 @@
 //! The hub: all accounts of the server, and what they share.
 
+use std::any::{Any, TypeId};
 use std::collections::{HashMap, HashSet};
 use std::hash::{DefaultHasher, Hasher};
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
@@ -7,11 +8,13 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 use std::time::Duration;
 
 use crate::account::{Account, Cell};
+use crate::asking::Questions;
 use crate::clock::{Clock, Random};
 use crate::delays::Delays;
 use crate::error::StreamCondition;
 use crate::extension::Registry;
 use crate::ids::{SessionId, Ticket};
+use crate::interests::Lists;
 use crate::jid::{BareJid, FullJid};
 use crate::render::Renderer;
 use crate::seal::Seal;
@@ -180,6 +183,12 @@ pub struct Hub {
     pub(crate) detached: Mutex<Vec<(Duration, Arc<Cell>, SessionId)>>,
     /// Accounts with cursors that moved.
     pub(crate) moved: Mutex<Vec<Arc<Cell>>>,
+    /// What the server asked devices.
+    pub(crate) questions: Questions,
+    /// What devices are interested in.
+    pub(crate) interests: Lists,
+    /// What extensions keep for the whole server.
+    states: HashMap<TypeId, Box<dyn Any + Send + Sync>>,
     /// Why connections lost their session, until they come to ask.
     reasons: Mutex<HashMap<u64, StreamCondition>>,
 }
@@ -207,6 +216,7 @@ impl Hub {
             last_id: AtomicI64::new(clock.now_micros()),
             started: clock.elapsed(),
             store,
+            states: registry.server_states.iter().map(|(id, make)| (*id, make())).collect(),
             registry,
             clock,
             random,
@@ -222,6 +232,8 @@ impl Hub {
             last_connection: AtomicU64::new(0),
             detached: Mutex::default(),
             moved: Mutex::default(),
+            questions: Questions::default(),
+            interests: Lists::default(),
             reasons: Mutex::default(),
         }))
     }
@@ -229,6 +241,11 @@ impl Hub {
     /// Whether a domain is one of ours.
     pub fn serves(&self, domain: &str) -> bool {
         self.settings.serves(domain)
+    }
+
+    /// What an extension keeps for the whole server, in memory alone, if it said so by [`Registry::server_state`].
+    pub fn server_state<T: Any + Send + Sync>(&self) -> Option<&T> {
+        self.states.get(&TypeId::of::<T>()).and_then(|state| state.downcast_ref())
     }
 
     /// How long the server runs.

@@ -28,12 +28,14 @@ pub mod sharing;
 pub mod writing;
 
 // Sessions and what they see.
+pub mod asking;
 pub mod bind2;
 pub mod binding;
 mod catch_up;
 pub mod devices;
 pub mod doctor;
 mod housekeeping;
+mod interests;
 mod presence;
 mod repetition;
 pub mod resumption;

@@ -120,7 +120,9 @@ impl Hub {
             return self.to_resource(origin, iq, to);
         }
         if matches!(iq.kind, IqType::Result | IqType::Error) {
-            // An answer to a request that the server never makes.
+            if bare == *own {
+                self.take_answer(origin, &iq);
+            }
             return Receipt::Done(self.settle(origin, Ticket::NONE, None));
         }
         if to.local().is_none() {

@@ -1,11 +1,13 @@
 //! A session: what a device has while it is connected, or may come back to (XEP-0198).
 
+use std::any::Any;
 use std::collections::{BTreeSet, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
 use compact_str::CompactString;
 
+use crate::asking::Asked;
 use crate::catch_up::{Before, CatchUp};
 use crate::delays::Moment;
 use crate::error::StreamCondition;
@@ -98,7 +100,13 @@ pub struct Session {
     pub(crate) knows_nodes: LogPosition,
     /// Nodes of whose changes the device is told because its capabilities say so (XEP-0163 §4.3), sorted; shared by all
     /// devices with the same capabilities.
-    interests: Arc<[CompactString]>,
+    pub(crate) interests: Arc<[CompactString]>,
+    /// Of these it is to be told what there is.
+    pub(crate) newly_interested: Vec<CompactString>,
+    /// What the server asked the device.
+    pub(crate) asked: Vec<Asked>,
+    /// What extensions keep.
+    states: Vec<Box<dyn Any + Send>>,
     pub(crate) outbox: Outbox,
     /// Stanzas that wait until the device looks again (XEP-0352).
     pub(crate) held: Vec<Entry>,
@@ -134,6 +142,9 @@ impl Session {
             follows: Vec::new(),
             knows_nodes: LogPosition::START,
             interests: Arc::default(),
+            newly_interested: Vec::new(),
+            asked: Vec::new(),
+            states: Vec::new(),
             outbox: Outbox::default(),
             held: Vec::new(),
             management: None,
@@ -217,19 +228,16 @@ impl Session {
         }
     }
 
-    /// Whether the device is interested in a node, whoever's it is (XEP-0163 §4.3).
-    pub fn is_interested_in(&self, node: &str) -> bool {
-        self.interests.binary_search_by(|interest| interest.as_str().cmp(node)).is_ok()
-    }
-
-    /// The nodes that the device is interested in, sorted.
-    pub fn interests(&self) -> &Arc<[CompactString]> {
-        &self.interests
-    }
-
-    /// Replaces what the device is interested in. The nodes are sorted.
-    pub fn set_interests(&mut self, nodes: Arc<[CompactString]>) {
-        self.interests = nodes;
+    /// What an extension keeps with the session, in memory alone: after a restart it is the default again.
+    pub fn state<T: Any + Send + Default>(&mut self) -> &mut T {
+        let known = self.states.iter().position(|state| state.is::<T>());
+        let index = known.unwrap_or(self.states.len());
+        if known.is_none() {
+            self.states.push(Box::<T>::default());
+        }
+        let state = self.states.get_mut(index).and_then(|state| state.downcast_mut());
+        #[expect(clippy::expect_used, reason = "it was found there, or put there, a moment ago")]
+        state.expect("a state of this type")
     }
 
     /// What was published up to here, the device may have from an earlier session; what came after it, it has not.

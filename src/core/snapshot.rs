@@ -3,6 +3,7 @@
 use std::str::FromStr;
 use std::time::Duration;
 
+use compact_str::CompactString;
 use unisono_xml::{Element, ElementBuilder, Node};
 
 use crate::catch_up::{Before, CatchUp, Replay, read_stretches, write_stretches};
@@ -26,6 +27,11 @@ pub(crate) fn write(session: &Session) -> String {
     let behind = behind.map(|(place, entry)| write_entry(entry).attr("behind", place.0.to_string()).build());
     let directed =
         session.directed.iter().map(|jid| Element::builder("directed", NS).attr("jid", jid.as_str()).build());
+    // Who asks them all at a start asks thousands at once; so they are kept.
+    let interests = session.interests.iter().map(|node| {
+        let is_new = session.newly_interested.contains(node);
+        Element::builder("interest", NS).attr("node", node.as_str()).attr_opt("new", flag(is_new)).build()
+    });
     let presence =
         session.presence.as_ref().map(|presence| crate::presence::presence_element(presence, None));
     let resume_for = session.management.as_ref().map_or(0, |management| management.resume_for.as_secs());
@@ -42,6 +48,7 @@ pub(crate) fn write(session: &Session) -> String {
         .child(write_catch_up(&session.catch_up).text(stretches).build())
         .child_opt(presence)
         .children(directed)
+        .children(interests)
         .children(entries)
         .children(behind)
         .build()
@@ -182,6 +189,12 @@ pub(crate) fn read(
         session.priority = priority.and_then(|child| child.text().trim().parse().ok()).unwrap_or(0);
         session.presence = Some(std::sync::Arc::new(presence));
     }
+    let interests = || saved.children().filter(|child| child.is("interest", NS));
+    let nodes = |all: &mut dyn Iterator<Item = &Element>| -> Vec<CompactString> {
+        all.filter_map(|child| child.attr("node")).map(CompactString::from).collect()
+    };
+    session.interests = nodes(&mut interests()).into();
+    session.newly_interested = nodes(&mut interests().filter(|child| child.attr("new") == Some("true")));
     session.questions = split(saved.attr("questions")).collect();
     session.catch_up = read_catch_up(saved_catch_up)?;
     // Without one of them the others would have wrong numbers.
@@ -233,7 +246,7 @@ mod tests {
     use crate::ids::{DeviceId, SessionId};
 
     /// As the first version wrote them. They stay: who upgrades takes his sessions along.
-    const SAVED: [&str; 5] = [
+    const SAVED: [&str; 6] = [
         "<session xmlns='unisono:session:1' acknowledged='7' resume-for='300' interested='true' carbons='true' \
          questions='5 6'><catch-up state='done'>2 10 11</catch-up><presence xmlns='jabber:client' from='a@b.org/phone'>\
          <priority>3</priority></presence><directed jid='c@d.org/x'/><entry covers='12' position='12'/>\
@@ -247,6 +260,8 @@ mod tests {
          shown-after='3' waiting-after='2' live-after='9' read='5' newest='9' early='4'>3 4 5</catch-up>\
          <entry shared='true'><message xmlns='jabber:client' to='a@b.org/phone'/></entry>\
          <entry behind='8'><message xmlns='jabber:client' to='a@b.org/phone'/></entry></session>",
+        "<session xmlns='unisono:session:1' acknowledged='0' resume-for='60'><catch-up state='done'/>\
+         <interest node='urn:a'/><interest node='urn:b &amp;' new='true'/></session>",
     ];
 
     fn read_back(text: &str) -> Option<Session> {

@@ -30,7 +30,8 @@ pub enum Drained {
     More,
     /// The content of these entries has to be read first: [`Hub::refill`].
     Read(Vec<LogPosition>),
-    /// The device misses a part of its log that has to be read: [`Hub::read_on`].
+    /// The device misses a part of its log that has to be read, or what there is of nodes that interest it:
+    /// [`Hub::read_on`].
     CatchUp,
     /// The session does not belong to this connection any more, with the error that its stream ends by.
     Gone(StreamCondition),
@@ -52,7 +53,9 @@ impl Hub {
         self.counters.written.fetch_add(count, Ordering::Relaxed);
         let ask_in = self.ask_when_due(found, out);
         let drained = match drained {
-            Drained::Idle(_) if found.wants_log(durable) => Drained::CatchUp,
+            Drained::Idle(_) if found.wants_log(durable) || !found.newly_interested.is_empty() => {
+                Drained::CatchUp
+            }
             Drained::Idle(_) => Drained::Idle(ask_in),
             drained => drained,
         };

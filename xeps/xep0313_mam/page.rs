@@ -225,7 +225,7 @@ impl<'a> Shown<'a> {
             bytes = bytes.saturating_add(text.len());
             let is_room = results.is_empty() || bytes <= bytes_max;
             if is_room {
-                results.push(Item::Text(String::from_utf8_lossy(&text).into()));
+                results.push(Item::Text(str::from_utf8(&text).unwrap_or_default().into()));
             }
             is_room
         };

@@ -42,6 +42,9 @@ impl Hub {
         let presence = Arc::new(presence);
         let Some(session) = account.session_mut(origin.id) else { return Receipt::Done(Ticket::NONE) };
         let initial = session.presence.replace(presence.clone()).is_none();
+        if initial {
+            session.begins_interests();
+        }
         session.priority = priority.unwrap_or(0);
         self.to_own_sessions(&mut account, origin.id, &news, true);
         if initial {
@@ -66,6 +69,7 @@ impl Hub {
         for contact in &subscriptions {
             self.see(origin, contact);
         }
+        self.registry.present.iter().for_each(|handler| handler(self, origin, &presence));
         Receipt::Done(self.settle(origin, Ticket::NONE, None))
     }
 
@@ -127,6 +131,7 @@ impl Hub {
         let mut leave = Leave { news, contacts: Vec::new(), directed: Vec::new(), ticket: Ticket::NONE };
         let Some(session) = account.session_mut(id) else { return leave };
         let was_available = session.presence.take().is_some();
+        session.forget_interests();
         let directed = std::mem::take(&mut session.directed);
         session.stop_following(head, &self.registry.filter);
         let unseen = |jid: &Jid| !(was_available && account.is_seen_by(&jid.to_bare()));

@@ -1,0 +1,141 @@
+//! What devices are interested in (XEP-0163 §4.3), and that they are told of it what there is.
+
+use std::collections::HashSet;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use compact_str::CompactString;
+
+use crate::hub::{Hub, SessionRef};
+use crate::session::Session;
+use crate::storage::StoreError;
+
+/// Lists of nodes, each held once, however many devices have it. Sessions of one client software have the same.
+#[derive(Default)]
+pub(crate) struct Lists {
+    known: Mutex<Known>,
+}
+
+#[derive(Default)]
+struct Known {
+    lists: HashSet<Arc<[CompactString]>>,
+    /// At this size, those that nobody has any more are forgotten.
+    clean_at: usize,
+}
+
+impl Lists {
+    /// The list of these nodes, sorted.
+    fn shared(&self, mut nodes: Vec<CompactString>) -> Arc<[CompactString]> {
+        nodes.sort_unstable();
+        nodes.dedup();
+        if nodes.is_empty() {
+            return Arc::default();
+        }
+        let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(list) = known.lists.get(nodes.as_slice()) {
+            return list.clone();
+        }
+        if known.lists.len() >= known.clean_at {
+            known.lists.retain(|list| Arc::strong_count(list) > 1);
+            known.clean_at = known.lists.len().saturating_mul(2).max(64);
+        }
+        let list = Arc::<[CompactString]>::from(nodes);
+        known.lists.insert(list.clone());
+        list
+    }
+}
+
+impl Hub {
+    /// These nodes as a list for [`Session::set_interests`]: sorted, and in memory once for all who have the same.
+    pub fn interest_list(&self, nodes: Vec<CompactString>) -> Arc<[CompactString]> {
+        self.interests.shared(nodes)
+    }
+
+    /// Lets the extensions tell a device what there is of the nodes that it became interested in.
+    pub(crate) async fn tell_interests(self: &Arc<Self>, origin: &SessionRef) -> Result<(), StoreError> {
+        let newly = {
+            let mut account = origin.cell.lock();
+            let Some(session) = account.session_mut(origin.id) else { return Ok(()) };
+            std::mem::take(&mut session.newly_interested)
+        };
+        if newly.is_empty() {
+            return Ok(());
+        }
+        for handler in &self.registry.interested {
+            if let Err(error) = handler(self.clone(), origin.clone(), newly.clone()).await {
+                let mut account = origin.cell.lock();
+                if let Some(session) = account.session_mut(origin.id) {
+                    session.becomes_interested(newly);
+                }
+                return Err(error);
+            }
+        }
+        Ok(())
+    }
+}
+
+impl Session {
+    /// Whether the device is interested in a node, whoever's it is (XEP-0163 §4.3).
+    pub fn is_interested_in(&self, node: &str) -> bool {
+        self.interests.binary_search_by(|interest| interest.as_str().cmp(node)).is_ok()
+    }
+
+    /// The nodes that the device is interested in, sorted.
+    pub fn interests(&self) -> &Arc<[CompactString]> {
+        &self.interests
+    }
+
+    /// Replaces what the device is interested in by a list of [`Hub::interest_list`]. While it is available, its
+    /// connection goes on with telling it what there is of the nodes that come in.
+    pub fn set_interests(&mut self, nodes: Arc<[CompactString]>) {
+        let before = std::mem::replace(&mut self.interests, nodes);
+        let gained = self.interests.iter().filter(|node| before.binary_search(node).is_err());
+        let gained = gained.cloned().collect();
+        self.becomes_interested(gained);
+    }
+
+    /// The device was not available before: of everything that interests it, it is told what there is.
+    pub(crate) fn begins_interests(&mut self) {
+        self.becomes_interested(self.interests.to_vec());
+    }
+
+    /// A device that is not available is told nothing.
+    pub(crate) fn forget_interests(&mut self) {
+        self.interests = Arc::default();
+        self.newly_interested = Vec::new();
+    }
+
+    fn becomes_interested(&mut self, gained: Vec<CompactString>) {
+        let mut newly = std::mem::take(&mut self.newly_interested);
+        newly.extend(gained);
+        // So it is never longer than the list of interests.
+        newly.retain(|node| self.is_available() && self.is_interested_in(node));
+        newly.sort_unstable();
+        newly.dedup();
+        self.newly_interested = newly;
+        if !self.newly_interested.is_empty() {
+            self.wake();
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn equal_lists_are_one_and_go_with_the_last_who_has_them() {
+        let lists = Lists::default();
+        let list =
+            |names: &[&str]| lists.shared(names.iter().map(|name| CompactString::from(*name)).collect());
+        let first = list(&["b", "a", "b"]);
+        assert_eq!(*first, ["a", "b"]);
+        assert!(Arc::ptr_eq(&first, &list(&["a", "b"])));
+        assert!(!Arc::ptr_eq(&first, &list(&["a"])));
+        assert_eq!(*list(&[]), [] as [&str; 0]);
+        for n in 0..1000 {
+            list(&[&n.to_string()]);
+        }
+        assert!(lists.known.lock().is_ok_and(|known| known.lists.len() <= 128));
+        assert!(Arc::ptr_eq(&first, &list(&["a", "b"])));
+    }
+}
