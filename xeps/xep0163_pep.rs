@@ -12,6 +12,8 @@
 
 use unisono_core::extension::{Entity, Extension, Registry, Spec};
 
+use crate::xep0060_pubsub::send_last_items;
+
 pub struct PersonalEventing;
 
 /// What the nodes of accounts offer beside what all nodes do (§5, §6.1; XEP-0060 §9).
@@ -37,5 +39,7 @@ impl Extension for PersonalEventing {
         for feature in FEATURES {
             on.account_feature(feature);
         }
+        // §4.3.3, rule 2
+        on.interested(|hub, session, nodes| Box::pin(send_last_items(hub, session, nodes)));
     }
 }

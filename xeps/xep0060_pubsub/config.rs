@@ -444,19 +444,12 @@ fn refused(name: &str) -> StanzaError {
 mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
-    use crate::testing::element;
 
     fn form(fields: &[(&str, &[&str])]) -> Submitted {
-        let fields: String = fields
-            .iter()
-            .map(|(name, values)| {
-                let values: String = values.iter().map(|value| format!("<value>{value}</value>")).collect();
-                format!("<field var='{name}'>{values}</field>")
-            })
-            .collect();
-        let form_type = format!("<field var='FORM_TYPE'><value>{NS_CONFIG}</value></field>");
-        let form = format!("<x xmlns='jabber:x:data' type='submit'>{form_type}{fields}</x>");
-        Submitted::parse(&element(&form), NS_CONFIG).unwrap()
+        let fields = fields.iter().map(|(name, values)| forms::field(name, "hidden", values.iter().copied()));
+        let form = Element::builder("x", forms::NS).attr("type", "submit");
+        let form = form.child(forms::field("FORM_TYPE", "hidden", [NS_CONFIG])).children(fields).build();
+        Submitted::parse(&form, NS_CONFIG).unwrap()
     }
 
     #[test]
