@@ -4,6 +4,7 @@ pub mod xep0004_forms;
 pub mod xep0012_last_activity;
 pub mod xep0013_offline_retrieval;
 pub mod xep0030_disco;
+pub mod xep0048_bookmarks;
 pub mod xep0049_private_xml;
 pub mod xep0054_vcard;
 pub mod xep0059_result_sets;
@@ -33,6 +34,8 @@ pub mod xep0334_hints;
 pub mod xep0352_csi;
 pub mod xep0359_stanza_ids;
 pub mod xep0380_encryption;
+pub mod xep0402_bookmarks;
+pub mod xep0411_bookmark_conversion;
 pub mod xep0424_retraction;
 pub mod xep0428_fallback;
 pub mod xep0441_mam_preferences;
@@ -75,6 +78,7 @@ pub const ALL: &[&dyn Extension] = &[
     &xep0012_last_activity::LastActivity,
     &xep0013_offline_retrieval::OfflineRetrieval,
     &xep0030_disco::Disco,
+    &xep0048_bookmarks::BookmarkList,
     &xep0049_private_xml::PrivateXml,
     &xep0054_vcard::VCards,
     &xep0059_result_sets::ResultSets,
@@ -90,4 +94,6 @@ pub const ALL: &[&dyn Extension] = &[
     &xep0222_public_data::PublicData,
     &xep0223_private_data::PrivateData,
     &xep0297_forwarding::Forwarding,
+    &xep0402_bookmarks::Bookmarks,
+    &xep0411_bookmark_conversion::BookmarkConversion,
 ];
