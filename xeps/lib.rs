@@ -41,6 +41,7 @@ pub mod xep0428_fallback;
 pub mod xep0441_mam_preferences;
 pub mod xep0444_reactions;
 pub mod xep0461_replies;
+pub mod xep0490_displayed;
 
 #[cfg(test)]
 mod testing;
@@ -70,6 +71,7 @@ pub const ALL: &[&dyn Extension] = &[
     &xep0313_mam::Archive,
     &xep0160_offline::Offline,
     &xep0441_mam_preferences::ArchivePreferences,
+    &xep0490_displayed::DisplayedSync,
     // At `filter`.
     &xep0352_csi::ClientState,
     // Requests, and what streams agree on.

@@ -45,4 +45,5 @@ mod snapshot;
 pub mod clock;
 pub mod delays;
 pub mod extension;
+mod following;
 pub mod storage;

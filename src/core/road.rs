@@ -11,6 +11,7 @@ use crate::account::{Account, Cell, lock_pair};
 use crate::catch_up::{CatchUp, missed_form};
 use crate::error::{Condition, StanzaError};
 use crate::extension::{Child, Refusal, Side};
+use crate::following::{Following, Then};
 use crate::hub::{Hub, SessionRef, Settings};
 use crate::ids::{AccountId, LogPosition, SessionId, Ticket};
 use crate::jid::{BareJid, Jid};
@@ -44,7 +45,7 @@ impl Hub {
         message: Message,
         recipient: &Recipient,
     ) -> Ticket {
-        let (message, is_forged) = self.annotate(message);
+        let (message, taken, is_forged) = self.annotate(message);
         let (mut sender, mut other) = match recipient {
             Recipient::Account(cell) => lock_pair(&origin.cell, cell),
             Recipient::Nobody(_) => (origin.cell.lock(), None),
@@ -56,7 +57,7 @@ impl Hub {
             session.note("message", "it says what only the server may say, which is left out");
         }
         let to_self = matches!(recipient, Recipient::Account(cell) if cell.id == origin.cell.id);
-        let mut road = Road { hub: self, origin, message, error: None };
+        let mut road = Road { hub: self, origin, message, taken, error: None };
         let ticket = match road.admit(&sender, Side::Sender) {
             Err(refusal) => road.refuse(refusal),
             Ok(()) if to_self => road.within_account(&mut sender),
@@ -73,17 +74,27 @@ impl Hub {
         ticket
     }
 
-    /// Stage `annotate`: nobody but us says what only we may say. Whether somebody did.
-    fn annotate(&self, mut message: Message) -> (Message, bool) {
-        let forged = |child: &Element| {
-            self.registry.annotate.iter().any(|judge| judge(child, &self.settings) == Child::Remove)
+    /// Stage `annotate`: nobody but us says what only we may say, and nobody else hears what is for us alone. Returns
+    /// that, and whether somebody said more than allowed.
+    fn annotate(&self, mut message: Message) -> (Message, Vec<Element>, bool) {
+        let judge = |child: &Element| {
+            let verdicts = self.registry.annotate.iter().map(|judge| judge(child, &self.settings));
+            verdicts.into_iter().find(|verdict| *verdict != Child::Keep).unwrap_or(Child::Keep)
         };
-        let is_forged = message.payload.elements().iter().any(forged);
-        if is_forged {
-            let kept = message.payload.elements().iter().filter(|child| !forged(child)).cloned().collect();
-            message.payload = Payload::from_elements(kept);
+        let (mut taken, mut is_forged) = (Vec::new(), false);
+        if message.payload.elements().iter().all(|child| judge(child) == Child::Keep) {
+            return (message, taken, is_forged);
         }
-        (message, is_forged)
+        let mut kept = Vec::new();
+        for child in message.payload.elements() {
+            match judge(child) {
+                Child::Keep => kept.push(child.clone()),
+                Child::Take => taken.push(child.clone()),
+                Child::Remove => is_forged = true,
+            }
+        }
+        message.payload = Payload::from_elements(kept);
+        (message, taken, is_forged)
     }
 
     /// Stage `admit`, for any stanza.
@@ -155,6 +166,8 @@ struct Road<'a> {
     hub: &'a Hub,
     origin: &'a SessionRef,
     message: Message,
+    /// What it said to us alone.
+    taken: Vec<Element>,
     error: Option<StanzaError>,
 }
 
@@ -216,10 +229,17 @@ impl Road<'_> {
                 self.apply(&record, account, direction, &mut writes);
             }
         }
+        let sent_then = self.follow(&record, sender, Direction::Sent, &mut writes);
+        let received_then = other
+            .as_deref_mut()
+            .map(|other| self.follow(&record, other, Direction::Received, &mut writes))
+            .unwrap_or_default();
         let ticket = self.submit(writes, sender, other.as_deref_mut());
         self.queue(sender, &record, &reflected, Direction::Sent, ticket);
+        self.go_on(sender, sent_then, ticket);
         if let Some(other) = other {
             self.queue(other, &record, &delivered, Direction::Received, ticket);
+            self.go_on(other, received_then, ticket);
         }
         if let Some(error) = self.error.as_ref().filter(|_| self.message.kind != MessageType::Error) {
             self.hub.copy_error(sender, &record, self.origin.id, error, ticket);
@@ -245,8 +265,10 @@ impl Road<'_> {
         let record = Arc::new(self.record(account, None, received, fingerprint));
         let mut writes = self.writes(&record);
         self.apply(&record, account, Direction::Received, &mut writes);
+        let then = self.follow(&record, account, Direction::Received, &mut writes);
         let ticket = self.submit(writes, account, None);
         self.queue(account, &record, &delivered, Direction::Received, ticket);
+        self.go_on(account, then, ticket);
         ticket
     }
 
@@ -279,6 +301,28 @@ impl Road<'_> {
             for apply in &self.hub.registry.apply {
                 apply(record, account, direction, writes);
             }
+        }
+    }
+
+    /// What changes with it in an account of this server. It is a change of that account alone, whose lock is held.
+    fn follow(
+        &self,
+        record: &MessageRecord,
+        account: &mut Account,
+        direction: Direction,
+        writes: &mut Vec<Write>,
+    ) -> Vec<Then> {
+        let origin = Some(self.origin).filter(|origin| origin.cell.id == account.id);
+        let (hub, taken, then) = (self.hub, self.taken.as_slice(), Vec::new());
+        let mut following = Following { hub, account, record, direction, taken, origin, writes, then };
+        self.hub.registry.follow.iter().for_each(|follow| follow(&mut following));
+        following.then
+    }
+
+    /// What devices learn of that, behind their copies.
+    fn go_on(&self, account: &mut Account, then: Vec<Then>, ticket: Ticket) {
+        for work in then {
+            work(self.hub, account, ticket);
         }
     }
 

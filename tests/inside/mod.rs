@@ -5,6 +5,7 @@ mod at_once;
 mod blocking;
 mod catching_up;
 mod contacts;
+mod displayed;
 mod edges;
 mod limits;
 mod nodes;

@@ -32,7 +32,7 @@ async fn events(device: &Device) -> Vec<String> {
     device.take().await.iter().filter_map(event).collect()
 }
 
-fn options(options: &[(&str, &str)]) -> String {
+pub(super) fn options(options: &[(&str, &str)]) -> String {
     let fields = options
         .iter()
         .map(|(name, value)| format!("<field var='pubsub#{name}'><value>{value}</value></field>"));
@@ -65,7 +65,7 @@ async fn items(device: &Device, whose: &str, node: &str) -> Result<Vec<String>, 
 }
 
 /// What the device's capabilities would say.
-fn interest(device: &Device, nodes: &[&str]) {
+pub(super) fn interest(device: &Device, nodes: &[&str]) {
     let list = device.hub.interest_list(nodes.iter().map(|node| (*node).into()).collect());
     let mut account = device.session.cell.lock();
     account.session_mut(device.session.id).unwrap().set_interests(list);
@@ -92,6 +92,7 @@ async fn who_is_interested_is_told_on_all_devices_of_both() {
     laptop.take().await;
     for device in [&phone, &laptop, &bob, &eve] {
         interest(device, &["urn:x"]);
+        device.take().await;
     }
     let (_, own) = ask(&phone, "set", "", "", &item("urn:x", "1", "a")).await;
     assert_eq!(own, ["urn:x: 1=a"], "the one that published, too");
@@ -136,6 +137,7 @@ async fn nobody_is_told_what_is_not_durable() {
     let (alice, bob) = (world.online("alice", "phone").await, world.online("bob", "desk").await);
     befriend(&alice, &bob).await;
     interest(&bob, &["urn:x"]);
+    bob.take().await;
     world.store.hold();
     alice
         .send(&format!(
@@ -192,7 +194,7 @@ async fn a_device_that_comes_is_sent_the_last_item_and_what_it_missed() {
     let laptop = world.online("alice", "laptop").await;
     bob.say("alice@example.org", "hello").await;
     laptop.take().await;
-    world.hub.end_session(&laptop.session);
+    world.hub.end(&laptop.session.cell, laptop.session.id);
     for n in 2..=4 {
         publish(&alice, "urn:many", &n.to_string(), "b", &many).await;
     }

@@ -219,10 +219,8 @@ fn attempt(
     let _order = cell.publishing();
     let mut account = cell.lock();
     let Decision { steps, mut writes } = decide(&account, seen)?;
-    let mut made: Vec<_> = steps
-        .into_iter()
-        .filter_map(|step| step.make(hub, cell, &mut account, publisher, &mut writes))
-        .collect();
+    let mut made: Vec<_> =
+        steps.into_iter().filter_map(|step| step.make(hub, &mut account, publisher, &mut writes)).collect();
     let ticket = hub.commit(&mut account, writes);
     let mut telling = Vec::with_capacity(made.len());
     for (name, meta, events) in &mut made {
@@ -305,15 +303,19 @@ pub(super) fn follow(
 
 impl Step {
     /// Makes it in memory. Returns the node and what is told of it.
-    fn make(
+    pub(super) fn make(
         self,
         hub: &Hub,
-        cell: &Cell,
         account: &mut Account,
         publisher: &Jid,
         writes: &mut Vec<Write>,
     ) -> Option<(CompactString, Arc<Meta>, Vec<Event>)> {
-        let name = self.node;
+        let (name, owner) = (self.node, account.jid().clone());
+        if let (Some(rule), What::Published { id, payload: Some(payload), .. }) =
+            (rule_of(&owner, &name), &self.what)
+        {
+            rule.published(hub, account, (id, payload), writes);
+        }
         if let Some(new) = self.new {
             account.set_keyed(&name, Some(new), writes);
         }
@@ -333,7 +335,7 @@ impl Step {
             }
             What::Published { id: item, payload, gone } => {
                 if config.persist_items {
-                    let by = Some(publisher.to_bare()).filter(|who: &BareJid| *who != cell.jid);
+                    let by = Some(publisher.to_bare()).filter(|who: &BareJid| *who != owner);
                     let entry = Entry { id: item.clone(), position, publisher: by };
                     if let Some(known) = node.items.as_mut() {
                         known.retain(|old| old.id != entry.id && !gone.contains(&old.id));
@@ -354,7 +356,7 @@ impl Step {
                     }));
                 }
                 let mut events = retractions(&name, config, &gone);
-                let by = publisher_of(config, &cell.jid, Some(publisher));
+                let by = publisher_of(config, &owner, Some(publisher));
                 let element =
                     Element::builder("item", NS_EVENT).attr("id", item.as_str()).attr_opt("publisher", by);
                 let payload = payload.filter(|_| config.deliver_payloads);

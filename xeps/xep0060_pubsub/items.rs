@@ -172,7 +172,7 @@ pub(super) fn item_element(
 }
 
 /// Makes known which items a node has, so that they can be changed.
-pub(super) async fn know(hub: &Hub, cell: &Cell, name: &str) -> Result<(), StoreError> {
+pub(crate) async fn know(hub: &Hub, cell: &Cell, name: &str) -> Result<(), StoreError> {
     let (ticket, changed) = {
         let account = cell.lock();
         match account.keyed::<Node>(name) {
@@ -368,13 +368,8 @@ fn queue_items(
     wanted: fn(&Account, &Meta, &str, &Session) -> bool,
 ) {
     let _order = owner.publishing();
-    let is_as_read = {
-        let account = owner.lock();
-        account.keyed::<Node>(&due.name).is_some_and(|node| node.changed == due.changed)
-    };
-    if !is_as_read {
-        return;
-    }
+    let is_as_read =
+        |account: &Account| account.keyed::<Node>(&due.name).is_some_and(|node| node.changed == due.changed);
     let config = &due.meta.config;
     for item in items {
         let element = item_element(item, NS_EVENT, config, &owner.jid, config.deliver_payloads);
@@ -382,10 +377,14 @@ fn queue_items(
         let event = Event::published(&due.name, config, &item.id, element).at(item.position);
         let mut sharing = Sharing::new(hub, event.message(hub, &owner.jid, config), Ticket::NONE);
         if owner.id == session.cell.id {
-            sharing.with_own(&mut owner.lock(), |found| found.id() == session.id);
+            // What is published with a message keeps no other order than that of this lock.
+            let mut account = owner.lock();
+            if is_as_read(&account) {
+                sharing.with_own(&mut account, |found| found.id() == session.id);
+            }
         } else {
             sharing.with_other(owner, &session.cell, |owner, _, found| {
-                found.id() == session.id && wanted(owner, &due.meta, &due.name, found)
+                is_as_read(owner) && found.id() == session.id && wanted(owner, &due.meta, &due.name, found)
             });
         }
         sharing.finish();

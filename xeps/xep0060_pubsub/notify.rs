@@ -121,14 +121,27 @@ pub(super) fn tell<'a>(
         others.extend(watchers.map(|contact| contact.jid.clone()));
         others.extend(meta.subscriptions.keys().map(Jid::to_bare));
     }
-    let share = |event: Event| Sharing::new(hub, event.message(hub, &cell.jid, &meta.config), ticket);
+    let events = share_with_own(hub, account, node, meta, (events, ticket));
+    Telling { hub, cell, node, meta: meta.clone(), events, others }
+}
+
+/// Tells the devices of the account.
+pub(super) fn share_with_own<'a>(
+    hub: &'a Hub,
+    account: &mut Account,
+    node: &str,
+    meta: &Meta,
+    (events, ticket): (Vec<Event>, Ticket),
+) -> Vec<Sharing<'a>> {
+    let events = if meta.config.deliver_notifications { events } else { Vec::new() };
+    let share = |event: Event| Sharing::new(hub, event.message(hub, account.jid(), &meta.config), ticket);
     let events: Vec<_> = events.into_iter().map(share).collect();
     for event in &events {
         event.with_own(account, |session| {
             has_asked(meta, session).unwrap_or_else(|| is_interested(node, session))
         });
     }
-    Telling { hub, cell, node, meta: meta.clone(), events, others }
+    events
 }
 
 impl Telling<'_> {

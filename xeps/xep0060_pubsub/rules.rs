@@ -1,17 +1,21 @@
 //! Rules of nodes that the server knows: what else has to change when somebody changes one of their items, so that the
 //! nodes of an account never disagree (promise P5).
 
+use compact_str::CompactString;
 use unisono_core::account::Account;
 use unisono_core::error::StanzaError;
 use unisono_core::hub::Hub;
+use unisono_core::storage::Write;
+use unisono_xml::Element;
 
 use super::change::{Action, Change, Seen};
-use crate::{xep0048_bookmarks, xep0402_bookmarks};
+use crate::{xep0048_bookmarks, xep0402_bookmarks, xep0490_displayed};
 
 /// The rules, by node.
-const RULES: [(&str, &dyn Rule); 2] = [
+const RULES: [(&str, &dyn Rule); 3] = [
     (xep0402_bookmarks::NS, &xep0402_bookmarks::OfConferences),
     (xep0048_bookmarks::NS, &xep0048_bookmarks::OfStorage),
+    (xep0490_displayed::NS, &xep0490_displayed::OfDisplayed),
 ];
 
 /// What a node of an account asks of its items.
@@ -30,7 +34,12 @@ pub(crate) trait Rule: Sync {
     fn follow(&self, action: &mut Action, scene: &Scene<'_>) -> Result<Vec<Change>, StanzaError>;
 
     /// What follows when all items are gone.
-    fn emptied(&self, scene: &Scene<'_>) -> Vec<Change>;
+    fn emptied(&self, _: &Scene<'_>) -> Vec<Change> {
+        Vec::new()
+    }
+
+    /// An item is published, in this commit, by somebody or by the server.
+    fn published(&self, _: &Hub, _: &mut Account, _: (&CompactString, &Element), _: &mut Vec<Write>) {}
 }
 
 /// What a rule sees.
