@@ -64,7 +64,9 @@ pub(super) fn text(query: &Element) -> Result<String, Unverifiable> {
         add(&form_type);
         for (name, values) in fields {
             add(&name);
-            values.iter().for_each(|value| add(value));
+            for value in &values {
+                add(value);
+            }
         }
     }
     Ok(text)
@@ -79,7 +81,7 @@ pub(super) fn check(query: &Element) -> Result<(), Unverifiable> {
     let identities_are = children(query, "identity").all(|identity| {
         identity.attrs().iter().all(|attr| is_other(attr.value())) && is_other(language(query, identity))
     });
-    let forms_are = forms(query).flat_map(|form| fields_of(form)).all(|field| {
+    let forms_are = forms(query).flat_map(fields_of).all(|field| {
         is_other(field.attr("var").unwrap_or_default()) && values_of(field).all(|value| is_other(&value))
     });
     if features_are && identities_are && forms_are { Ok(()) } else { Err(Unverifiable::Ambiguous) }
