@@ -29,6 +29,7 @@ pub mod xep0334_hints;
 pub mod xep0352_csi;
 pub mod xep0359_stanza_ids;
 pub mod xep0380_encryption;
+pub mod xep0390_caps2;
 pub mod xep0424_retraction;
 pub mod xep0428_fallback;
 pub mod xep0441_mam_preferences;
@@ -82,4 +83,5 @@ pub const ALL: &[&dyn Extension] = &[
     &xep0202_time::EntityTime,
     &xep0215_external_services::ExternalServices,
     &xep0297_forwarding::Forwarding,
+    &xep0390_caps2::Caps2,
 ];

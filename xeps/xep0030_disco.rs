@@ -13,7 +13,7 @@ use unisono_core::session::Session;
 use unisono_core::stanza::IqType;
 use unisono_xml::{Element, XML_NS};
 
-use crate::{xep0092_version, xep0115_caps};
+use crate::{xep0092_version, xep0115_caps, xep0390_caps2};
 
 pub const NS_INFO: &str = "http://jabber.org/protocol/disco#info";
 pub const NS_ITEMS: &str = "http://jabber.org/protocol/disco#items";
@@ -67,6 +67,25 @@ pub struct Info {
     pub forms: Vec<Element>,
 }
 
+impl Info {
+    /// As it is answered (§3.1), with the node that was asked for.
+    pub(crate) fn to_query(&self, node: Option<&str>) -> Element {
+        let identities = self.identities.iter().map(|identity| identity.to_element());
+        let feature = |ns: &&'static str| Element::builder("feature", NS_INFO).attr("var", *ns).build();
+        Element::builder("query", NS_INFO)
+            .attr_opt("node", node)
+            .children(identities)
+            .children(self.features.iter().map(feature))
+            .children(self.forms.iter().cloned())
+            .build()
+    }
+
+    /// Whether this is the node of an announced hash (XEP-0115 §6.2, XEP-0390 §4.3).
+    fn is_announced_as(&self, node: &str) -> bool {
+        node == xep0115_caps::node(self) || xep0390_caps2::nodes(self).any(|announced| announced == node)
+    }
+}
+
 /// All there is to say about an entity.
 pub fn info_of(hub: &Hub, entity: Entity) -> Info {
     let identity = match entity {
@@ -91,15 +110,10 @@ fn info(request: &Request) -> Answer {
     }
     let info = info_of(&request.hub, request.entity);
     let node = request.payload.attr("node");
-    if node.is_some_and(|node| request.entity != Entity::Server || node != xep0115_caps::node(&info)) {
+    if node.is_some_and(|node| request.entity != Entity::Server || !info.is_announced_as(node)) {
         return Err(StanzaError::new(Condition::ItemNotFound));
     }
-    let identities = info.identities.iter().map(|identity| identity.to_element());
-    let features =
-        info.features.iter().map(|ns| Element::builder("feature", NS_INFO).attr("var", *ns).build());
-    let query =
-        Element::builder("query", NS_INFO).attr_opt("node", node).children(identities).children(features);
-    Ok(Reply::with(query.children(info.forms).build()))
+    Ok(Reply::with(info.to_query(node)))
 }
 
 /// §4: the server has no items of its own yet, and a resource is none with a node.
