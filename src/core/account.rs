@@ -84,6 +84,8 @@ pub struct Account {
     pub(crate) jid: BareJid,
     settings: Arc<Settings>,
     pub(crate) state: AccountState,
+    /// How often the password was changed.
+    pub(crate) passwords: i64,
     pub(crate) head: LogPosition,
     /// Where the log ended before its last entry.
     pub(crate) previous: LogPosition,
@@ -145,6 +147,7 @@ impl Account {
             jid: data.jid,
             settings,
             state: data.state,
+            passwords: data.passwords,
             head: data.head,
             previous: data.head,
             roster: data.roster.into_iter().map(|item| (item.jid.clone(), item)).collect(),
@@ -162,7 +165,7 @@ impl Account {
             barred: 0,
             is_gone: false,
             moved: Vec::new(),
-            waiting: Some(data.head).filter(|head| *head > LogPosition::START),
+            waiting: Some(data.waiting).filter(|head| *head > LogPosition::START),
             forgotten: LogPosition::START,
             touched: Duration::ZERO,
         }

@@ -9,7 +9,7 @@ use unisono_xml::Element;
 use crate::account::{Account, Cell};
 use crate::catch_up::{CatchUp, numbers_write};
 use crate::delays::Moment;
-use crate::devices::{Place, UserAgent};
+use crate::devices::{Login, Place, UserAgent};
 use crate::error::{Condition, StanzaError, StreamCondition};
 use crate::extension::{Entity, Registry, Reply};
 use crate::hub::{Connection, Hub, SessionRef};
@@ -50,44 +50,46 @@ impl Hub {
         resource: Option<&str>,
         connection: Connection,
     ) -> Result<SessionRef, StanzaError> {
-        self.bind_as(None, account, resource, connection).await
+        self.bind_as(&Login::default(), account, resource, connection).await
     }
 
     /// The same for a client that says which installation it is. The device is known by that, and its earlier session
     /// gives way as well.
     pub async fn bind_as(
         self: &Arc<Self>,
-        agent: Option<UserAgent>,
+        login: &Login,
         account: &BareJid,
         resource: Option<&str>,
         connection: Connection,
     ) -> Result<SessionRef, StanzaError> {
         let resource = match resource.filter(|resource| !resource.is_empty()) {
             Some(resource) => account.with_resource(resource),
-            None => account.with_resource(&format!("unisono-{}", self.made_up_resource(account, agent))),
+            None => {
+                account.with_resource(&format!("unisono-{}", self.made_up_resource(account, login.agent)))
+            }
         };
         let jid = resource.map_err(|_| StanzaError::new(Condition::BadRequest))?;
-        self.bind_and(agent, &jid, connection, |_, _| ()).await.map(|(session, ())| session)
+        self.bind_and(login, &jid, connection, |_, _| ()).await.map(|(session, ())| session)
     }
 
     /// Binds a resource, and does more before anything else can happen to the account.
     pub(crate) async fn bind_and<T>(
         self: &Arc<Self>,
-        agent: Option<UserAgent>,
+        login: &Login,
         jid: &FullJid,
         connection: Connection,
         more: impl FnOnce(&mut Account, SessionId) -> T,
     ) -> Result<(SessionRef, T), StanzaError> {
         let cell = self.account(&jid.bare()).await?.ok_or(StanzaError::new(Condition::NotAllowed))?;
-        let key = agent.map_or_else(|| CompactString::from(jid.resource()), UserAgent::key);
+        let key = login.agent.map_or_else(|| CompactString::from(jid.resource()), UserAgent::key);
         let place = Place { resource: jid.resource(), key: &key, connection: connection.number };
-        if let Some(ticket) = self.introduce(&cell, place)? {
+        if let Some(ticket) = self.introduce(&cell, place, login)? {
             self.store.wait(ticket).await;
         }
         let mut account = self.lock_for(&cell, place)?;
         let number = connection.number;
         let id = SessionId(self.random_id());
-        let device = self.device_for(&mut account, &key);
+        let device = self.device_for(&mut account, &key, login);
         let mut session =
             Session::new(id, device, jid.clone(), link(connection), self.settings.outbox_bytes_max);
         if let CatchUp::Before(before) = &mut session.catch_up {

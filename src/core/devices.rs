@@ -8,6 +8,7 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use compact_str::{CompactString, format_compact};
 use sha2::{Digest, Sha256};
 
+use crate::access;
 use crate::account::{Account, Cell};
 use crate::catch_up::numbers_write;
 use crate::error::{StanzaError, StreamCondition};
@@ -15,7 +16,7 @@ use crate::hub::Hub;
 use crate::ids::{DeviceId, SessionId, Ticket};
 use crate::jid::BareJid;
 use crate::session::Session;
-use crate::storage::{DeviceRecord, Write};
+use crate::storage::{Access, DeviceRecord, Write};
 
 /// What the keys of devices begin with that are known by their user agent (RFC 9562 §4).
 const NAMED: &str = "urn:uuid:";
@@ -54,6 +55,59 @@ impl fmt::Debug for UserAgent {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("UserAgent")
     }
+}
+
+/// Characters that are kept of what a client says of itself.
+const WORDS_MAX: usize = 64;
+
+/// Who logs in, as far as the client says, and how it has proven that.
+#[derive(Clone, Default, PartialEq, Eq, Debug)]
+pub struct Login {
+    pub agent: Option<UserAgent>,
+    software: CompactString,
+    name: CompactString,
+    pub proof: Proof,
+}
+
+/// What a client has shown.
+#[derive(Clone, Copy, Default, PartialEq, Eq, Debug)]
+pub enum Proof {
+    #[default]
+    Password,
+    /// XEP-0484
+    Token,
+}
+
+impl Login {
+    /// What `<user-agent/>` says (XEP-0388 §2.3): the installation, and the names of the software and of the device, as far
+    /// as a line holds.
+    pub fn new(agent: Option<UserAgent>, software: &str, name: &str) -> Self {
+        Self { agent, software: line(software), name: line(name), proof: Proof::Password }
+    }
+
+    /// The same, with what was shown.
+    #[must_use]
+    pub fn proven_by(self, proof: Proof) -> Self {
+        Self { proof, ..self }
+    }
+
+    /// What it says replaces what it said before.
+    pub(crate) fn note(&self, access: &mut Access) {
+        for (said, noted) in [(&self.software, &mut access.software), (&self.name, &mut access.name)] {
+            if !said.is_empty() {
+                noted.clone_from(said);
+            }
+        }
+    }
+}
+
+/// What people are shown of what a client says: short, and without what moves a cursor or turns the writing round.
+fn line(text: &str) -> CompactString {
+    let is_shown = |letter: &char| {
+        !letter.is_control()
+            && !matches!(letter, '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
+    };
+    text.trim().chars().filter(is_shown).take(WORDS_MAX).collect()
 }
 
 /// Where a session is about to begin.
@@ -106,19 +160,21 @@ impl Hub {
         &self,
         cell: &Arc<Cell>,
         place: Place<'_>,
+        login: &Login,
     ) -> Result<Option<Ticket>, StanzaError> {
         let mut account = self.lock_for(cell, place)?;
         if account.devices.iter().any(|device| device.key == place.key) {
             return Ok(None);
         }
-        self.device_for(&mut account, place.key);
+        self.device_for(&mut account, place.key, login);
         Ok(Some(account.last_ticket))
     }
 
     /// The device that is known by this key, or a new one.
-    pub(crate) fn device_for(&self, account: &mut Account, key: &str) -> DeviceId {
+    pub(crate) fn device_for(&self, account: &mut Account, key: &str, login: &Login) -> DeviceId {
         let now = self.clock.now_micros();
         let known = account.devices.iter_mut().find(|device| device.key == key);
+        let is_new = known.is_none();
         let device = if let Some(device) = known {
             device.last_seen = now;
             device.clone()
@@ -129,13 +185,16 @@ impl Hub {
                 cursor: account.first_cursor(),
                 pages_archive: false,
                 last_seen: now,
+                access: None,
             };
             account.devices.reserve_exact(1);
             account.devices.push(device.clone());
             device
         };
         let id = device.id;
+        let access = access::seen(device.access.as_deref(), login, is_new.then_some(now), account.passwords);
         let mut writes = vec![Write::Device { account: account.id, device }];
+        writes.extend(access.and_then(|access| account.set_access(id, access)));
         writes.extend(self.forget_devices(account, now));
         self.commit(account, writes);
         id

@@ -144,12 +144,15 @@ impl Hub {
         cell.lock().state = state;
         self.bar_logins(cell);
         if state == AccountState::Disabled {
+            self.end_tokens(cell);
             self.end_sessions(cell, &StreamCondition::NotAuthorized);
         }
     }
 
-    /// The operator changed the password: whoever authenticated with the old one has to do so again.
-    pub fn password_changed(&self, cell: &Arc<Cell>) {
+    /// The password is another one, and was changed so often: whoever authenticated with the old one has to do so again, and
+    /// the tokens that they were given are not trusted any more.
+    pub fn password_changed(&self, cell: &Arc<Cell>, passwords: i64) {
+        cell.lock().passwords = passwords;
         self.bar_logins(cell);
         self.end_sessions(cell, &StreamCondition::NotAuthorized);
     }

@@ -13,6 +13,7 @@ pub mod seal;
 pub mod stanza;
 
 // Who holds what.
+pub mod access;
 pub mod account;
 pub mod hub;
 pub mod outbox;

@@ -13,6 +13,7 @@ mod guessing;
 mod incoming;
 mod limits;
 mod listener;
+mod lookup;
 mod negotiation;
 mod panic;
 mod rate;

@@ -343,7 +343,7 @@ impl Accounts for Disk {
         &'a self,
         jid: &'a BareJid,
         credentials: &'a [(String, String)],
-    ) -> BoxFuture<'a, Result<(), StoreError>> {
+    ) -> BoxFuture<'a, Result<i64, StoreError>> {
         self.inner.set_credentials(jid, credentials)
     }
 

@@ -5,7 +5,7 @@ use unisono_core::binding::{NS_BIND, NS_SESSION};
 use unisono_core::stanza::{CLIENT_SCOPE, NS_STREAMS};
 use unisono_xml::{Element, ElementBuilder};
 
-use super::{NS_SASL, NS_SASL2, NS_TLS};
+use super::{NS_SASL, NS_SASL2, NS_TLS, fast};
 use crate::limits::Limits;
 use crate::sasl::Offer;
 
@@ -30,7 +30,9 @@ pub(super) fn write_authenticating(out: &mut Vec<u8>, offer: &Offer, inline: &[E
     };
     // XEP-0388 §2.1: nothing can be begun without a mechanism.
     let extensible = (!offer.mechanisms().is_empty()).then(|| {
-        let inline = Element::builder("inline", NS_SASL2).children(inline.iter().cloned()).build();
+        let fast = fast::feature(offer);
+        let inline =
+            Element::builder("inline", NS_SASL2).child_opt(fast).children(inline.iter().cloned()).build();
         mechanisms("authentication", NS_SASL2).child(inline).build()
     });
     let types: Vec<_> = offer

@@ -203,9 +203,7 @@ fn the_whole_way_leads_to_a_bound_stream() {
     assert!(said.contains("<bind xmlns='urn:ietf:params:xml:ns:xmpp-bind'/>"), "{said}");
     assert!(said.contains("<sm xmlns='urn:xmpp:sm:3'/>") && !said.contains("mechanisms"), "{said}");
 
-    let Some(Action::Bind { peer, agent: None, resource: None }) = talk.send(BIND).unwrap() else {
-        panic!("no wish")
-    };
+    let Some(Action::Bind { peer, resource: None, .. }) = talk.send(BIND).unwrap() else { panic!("no wish") };
     assert_eq!(peer.account().as_str(), "alice@example.org");
     let jid = "alice@example.org/phone".parse().unwrap();
     assert!(matches!(talk.tell(Input::Bound(Ok(jid))).unwrap(), Some(Action::Proceed)));

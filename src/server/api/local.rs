@@ -204,8 +204,8 @@ impl Admin for LocalAdmin {
         Box::pin(async move {
             let cell = self.cell(jid).await?;
             let credentials = self.credentials(password).await?;
-            self.hub.store.set_credentials(jid, &credentials).await.map_err(|error| self.refused(error))?;
-            self.hub.password_changed(&cell);
+            let changed = self.hub.store.set_credentials(jid, &credentials).await;
+            self.hub.password_changed(&cell, changed.map_err(|error| self.refused(error))?);
             self.note(jid, "password changed");
             Ok(())
         })
@@ -219,6 +219,8 @@ impl Admin for LocalAdmin {
                 UserState::Enabled => AccountState::Enabled,
                 UserState::Disabled => AccountState::Disabled,
             };
+            // Also before it is enabled again, in case that a crash came in between.
+            self.hub.store.wait(self.hub.end_tokens(&cell)).await;
             self.hub.store.set_state(jid, state).await.map_err(|error| self.refused(error))?;
             self.hub.state_changed(&cell, state);
             self.note(jid, if state == AccountState::Enabled { "enabled" } else { "disabled" });

@@ -3,9 +3,9 @@
 use std::ops::Bound;
 
 use compact_str::CompactString;
-use unisono_core::ids::{AccountId, SessionId};
+use unisono_core::ids::{AccountId, LogPosition, SessionId};
 use unisono_core::jid::BareJid;
-use unisono_core::record::{Direction, MessageRecord};
+use unisono_core::record::{Direction, Keep, MessageRecord};
 use unisono_core::storage::{
     AccountData, AccountState, AccountSummary, Accounts, BoxFuture, Document, Documents, RECENT_FINGERPRINTS,
     SessionRecord, Sessions, StoreError,
@@ -79,10 +79,12 @@ impl Accounts for MemoryStore {
         &'a self,
         jid: &'a BareJid,
         credentials: &'a [(String, String)],
-    ) -> BoxFuture<'a, Result<(), StoreError>> {
+    ) -> BoxFuture<'a, Result<i64, StoreError>> {
         self.change(|content| {
-            content.accounts.get_mut(jid).ok_or(StoreError::NotFound)?.credentials = credentials.to_vec();
-            Ok(())
+            let account = content.accounts.get_mut(jid).ok_or(StoreError::NotFound)?;
+            account.credentials = credentials.to_vec();
+            account.passwords = account.passwords.saturating_add(1);
+            Ok(account.passwords)
         })
     }
 
@@ -167,7 +169,8 @@ impl Content {
         self.last_account = self.last_account.saturating_add(1);
         let id = AccountId(self.last_account);
         let credentials = credentials.to_vec();
-        let account = Account { id, state: AccountState::Enabled, created_at: now_micros, credentials };
+        let account =
+            Account { id, state: AccountState::Enabled, created_at: now_micros, credentials, passwords: 0 };
         self.accounts.insert(jid.clone(), account);
         Ok(id)
     }
@@ -190,7 +193,9 @@ impl Content {
             id: account.id,
             jid: jid.clone(),
             state: account.state,
+            passwords: account.passwords,
             head: holdings.head,
+            waiting: holdings.waiting(),
             roster: holdings.roster.values().cloned().collect(),
             devices: holdings.devices.values().cloned().collect(),
             sessions: holdings.sessions.values().cloned().collect(),
@@ -210,6 +215,11 @@ impl Holdings {
                 value: value.clone(),
             })
             .collect()
+    }
+
+    fn waiting(&self) -> LogPosition {
+        let waiting = self.log.iter().rev().find(|(_, entry)| entry.keep == Keep::UntilDelivered);
+        waiting.map_or(LogPosition::START, |(position, _)| *position)
     }
 
     fn recent(&self) -> Vec<(SessionId, i64)> {

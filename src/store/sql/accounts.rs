@@ -1,6 +1,7 @@
 //! Accounts, their credentials, and all that an account has when somebody needs it.
 
 use std::fmt::Write as _;
+use std::sync::Arc;
 
 use sqlx::{AnyConnection, Connection as _};
 use unisono_core::ids::{AccountId, DeviceId, LogPosition, SessionId};
@@ -16,6 +17,7 @@ use super::error::{CommitError, read_error};
 use super::removal::{remove_unreferenced, remove_waiting};
 use super::tail::Tail;
 use super::{Shared, SqlStore, indexer, names, purge};
+use crate::access;
 use crate::pack::{Unpacker, storable};
 
 impl Accounts for SqlStore {
@@ -106,14 +108,19 @@ impl Accounts for SqlStore {
         &'a self,
         jid: &'a BareJid,
         credentials: &'a [(String, String)],
-    ) -> BoxFuture<'a, Result<(), StoreError>> {
+    ) -> BoxFuture<'a, Result<i64, StoreError>> {
+        const COUNT: &str =
+            "UPDATE account SET passwords = passwords + 1 WHERE jid = $1 RETURNING id, passwords";
         const FORGET: &str = "DELETE FROM credential WHERE account = $1";
         Box::pin(self.shared.write(async move |connection| {
             let mut transaction = connection.begin().await.map_err(read_error)?;
-            let id = number_of(&mut transaction, jid).await?;
+            let count = sqlx::query_as::<_, (i64, i64)>(COUNT).bind(jid.as_str());
+            let row = count.fetch_optional(&mut *transaction).await.map_err(read_error)?;
+            let (id, passwords) = row.ok_or(StoreError::NotFound)?;
             sqlx::query(FORGET).bind(id).execute(&mut *transaction).await.map_err(read_error)?;
             put_credentials(&mut transaction, id, credentials).await.map_err(read_error)?;
-            transaction.commit().await.map_err(read_error)
+            transaction.commit().await.map_err(read_error)?;
+            Ok(passwords)
         }))
     }
 
@@ -236,10 +243,10 @@ fn from_digits(digits: &str) -> Option<[u8; 32]> {
     Some(secret)
 }
 
-/// What [`load`] reads in one row: number and state, the highest positions by the index of archived and of
+/// What [`load`] reads in one row: number, state and changes of the password, the highest positions by the index of archived and of
 /// waiting entries, by delivery, by purging and by publishing, then packed: roster, devices, sessions, recent
 /// fingerprints (with their sessions, which nobody asks for where no session is left), documents.
-type LoadRow = (i64, i64, i64, i64, i64, i64, i64, String, String, String, String, String);
+type LoadRow = (i64, i64, i64, i64, i64, i64, i64, i64, String, String, String, String, String);
 
 /// Among how many entries the recent fingerprints are looked for. A repetition follows its original soon.
 const RECENT_SCANNED: usize = 2 * RECENT_FINGERPRINTS;
@@ -247,7 +254,7 @@ const RECENT_SCANNED: usize = 2 * RECENT_FINGERPRINTS;
 /// Account $1, watermark $2; the kinds of documents follow.
 fn load_sql(kinds: usize) -> String {
     const LOAD: &str = "\
-        SELECT a.id, a.state, \
+        SELECT a.id, a.state, a.passwords, \
         coalesce((SELECT position FROM log WHERE account = a.id ORDER BY position DESC LIMIT 1), 0), \
         coalesce((SELECT position FROM waiting WHERE account = a.id ORDER BY position DESC LIMIT 1), 0), \
         coalesce((SELECT delivered FROM mark WHERE account = a.id), 0), \
@@ -256,7 +263,8 @@ fn load_sql(kinds: usize) -> String {
         coalesce((SELECT string_agg(concat(octet_length(jid), ':', jid, item), '') \
             FROM roster WHERE account = a.id), ''), \
         coalesce((SELECT string_agg(concat(id, ';', octet_length(key), ':', key, cursor, ';', \
-            pages_archive, ';', last_seen, ';'), '') FROM device WHERE account = a.id), ''), \
+            pages_archive, ';', last_seen, ';', coalesce(octet_length(access.value), -1), ':', access.value), '') \
+            FROM device LEFT JOIN access ON access.device = device.id WHERE account = a.id), ''), \
         coalesce((SELECT string_agg(concat(id, ';', device, ';', octet_length(resource), ':', resource, \
             handled, ';', coalesce(octet_length(snapshot), -1), ':', snapshot), '') \
             FROM session WHERE account = a.id), ''), \
@@ -303,6 +311,7 @@ fn data(jid: &BareJid, row: LoadRow, tail: &Tail) -> Result<AccountData, StoreEr
     let (
         id,
         state,
+        passwords,
         archived,
         waiting,
         delivered,
@@ -317,6 +326,9 @@ fn data(jid: &BareJid, row: LoadRow, tail: &Tail) -> Result<AccountData, StoreEr
     let id = AccountId(id);
     let unindexed = tail.rows(id);
     let last = unindexed.last().map_or(0, |row| row.position);
+    let unindexed_waiting = unindexed.iter().rev().find(|row| row.waits).map_or(0, |row| row.position);
+    let newest_waiting = waiting.max(unindexed_waiting);
+    let newest_waiting = if newest_waiting > delivered { newest_waiting } else { 0 };
     let head = [archived, waiting, delivered, purged, published, last].into_iter().max();
     let sessions = Unpacker::new(&sessions).all(|packed| session(packed, tail))?;
     let mut recent =
@@ -333,7 +345,9 @@ fn data(jid: &BareJid, row: LoadRow, tail: &Tail) -> Result<AccountData, StoreEr
         id,
         jid: jid.clone(),
         state: account_state(state)?,
+        passwords,
         head: LogPosition(head.unwrap_or(0)),
+        waiting: LogPosition(newest_waiting),
         roster: Unpacker::new(&roster).all(|packed| {
             let contact = self::jid(packed.text()?)?;
             unpack_item(contact, packed)
@@ -352,6 +366,7 @@ fn device(packed: &mut Unpacker<'_>) -> Result<DeviceRecord, StoreError> {
         cursor: LogPosition(packed.number()?),
         pages_archive: flag(packed)?,
         last_seen: packed.number()?,
+        access: packed.text_or_none()?.map(access::unpack).transpose()?.map(Arc::new),
     })
 }
 
@@ -401,10 +416,11 @@ async fn forget_some(connection: &mut AnyConnection, kind: Kind, account: i64) -
 
 /// Removes all of an account but its entries.
 async fn remove(connection: &mut AnyConnection, account: i64) -> sqlx::Result<()> {
-    const REST: [&str; 7] = [
+    const REST: [&str; 8] = [
         "DELETE FROM item WHERE account = $1",
         "DELETE FROM mark WHERE account = $1",
         "DELETE FROM session WHERE account = $1",
+        "DELETE FROM access WHERE device IN (SELECT id FROM device WHERE account = $1)",
         "DELETE FROM device WHERE account = $1",
         "DELETE FROM document WHERE account = $1",
         "DELETE FROM roster WHERE account = $1",
