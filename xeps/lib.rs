@@ -34,6 +34,7 @@ pub mod xep0428_fallback;
 pub mod xep0441_mam_preferences;
 pub mod xep0444_reactions;
 pub mod xep0461_replies;
+pub mod xep0494_client_access;
 
 #[cfg(test)]
 mod testing;
@@ -82,4 +83,5 @@ pub const ALL: &[&dyn Extension] = &[
     &xep0202_time::EntityTime,
     &xep0215_external_services::ExternalServices,
     &xep0297_forwarding::Forwarding,
+    &xep0494_client_access::ClientAccess,
 ];

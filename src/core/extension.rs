@@ -20,7 +20,7 @@ use crate::outbox::{Form, Item};
 use crate::record::{Direction, Keep, MessageRecord, Payload};
 use crate::session::Session;
 use crate::stanza::{Iq, IqType, Message, Stanza};
-use crate::storage::{BoxFuture, Write};
+use crate::storage::{BoxFuture, DeviceRecord, Write};
 
 pub use crate::presence::Sight;
 
@@ -138,6 +138,8 @@ pub type Deliver = fn(&MessageRecord, Direction, &Session, &Settings) -> Option<
 pub type Stamp = fn(&mut Vec<u8>, &Copy<'_>);
 pub type Filter = fn(&Item, &Session) -> Option<Holding>;
 pub type Left = fn(&mut Account, &Element, i64, &mut Vec<Write>);
+/// What an extension keeps for a device ends with it.
+pub type DeviceEnded = fn(&mut Account, &DeviceRecord, &mut Vec<Write>);
 /// When the last device of an account left, in microseconds since 1970.
 pub type LastSeen = fn(&Account) -> Option<i64>;
 pub type Nonza = fn(NonzaRequest) -> BoxFuture<'static, NonzaReply>;
@@ -293,6 +295,7 @@ pub struct Registry {
     pub(crate) stamp: Vec<Stamp>,
     pub(crate) filter: Vec<Filter>,
     pub(crate) left: Vec<Left>,
+    pub(crate) device_ended: Vec<DeviceEnded>,
     pub(crate) last_seen: Option<LastSeen>,
     pub(crate) ack_writer: Option<fn(&mut Vec<u8>, u32)>,
     pub(crate) request_writer: Option<fn(&mut Vec<u8>)>,
@@ -461,6 +464,12 @@ impl Registry {
     /// The last available device of an account left, with this presence, at this time (in microseconds since 1970).
     pub fn left(&mut self, handler: Left) -> &mut Self {
         self.left.push(handler);
+        self
+    }
+
+    /// A device is forgotten or taken back: what is kept for it goes in the same commit.
+    pub fn device_ended(&mut self, handler: DeviceEnded) -> &mut Self {
+        self.device_ended.push(handler);
         self
     }
 
