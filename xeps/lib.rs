@@ -35,6 +35,7 @@ pub mod xep0428_fallback;
 pub mod xep0441_mam_preferences;
 pub mod xep0444_reactions;
 pub mod xep0461_replies;
+pub mod xep0494_client_access;
 
 #[cfg(test)]
 mod testing;
@@ -84,4 +85,5 @@ pub const ALL: &[&dyn Extension] = &[
     &xep0215_external_services::ExternalServices,
     &xep0297_forwarding::Forwarding,
     &xep0390_caps2::Caps2,
+    &xep0494_client_access::ClientAccess,
 ];

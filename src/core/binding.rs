@@ -301,6 +301,15 @@ impl Hub {
         Ok(())
     }
 
+    /// A device was there a moment ago, which is stored in the next round.
+    fn was_seen(&self, cell: &Arc<Cell>, account: &mut Account, device: DeviceId) {
+        let first = account.moved.is_empty();
+        account.seen(device, self.clock.now_micros());
+        if first && !account.moved.is_empty() {
+            self.moved.lock().unwrap_or_else(std::sync::PoisonError::into_inner).push(cell.clone());
+        }
+    }
+
     /// A device has its log up to here, which is stored in the next round ([`store_cursors`](Self::store_cursors)).
     pub(crate) fn cursor_moved(
         &self,
@@ -367,6 +376,7 @@ impl Hub {
             drop(account);
             return self.end(&session.cell, session.id);
         }
+        self.was_seen(&session.cell, &mut account, device);
         self.cursor_moved(&session.cell, &mut account, device, None);
         let Some(found) = account.session_mut(session.id) else { return };
         let until = self.clock.elapsed().saturating_add(wait);
@@ -442,7 +452,10 @@ impl Hub {
         let Some(session) = account.session(id) else { return };
         let gone = News::gone(&session.jid);
         let handled = session.management.as_ref().map(|management| management.handled);
-        let device = session.device;
+        let (device, was_connected) = (session.device, session.is_connected());
+        if was_connected {
+            self.was_seen(cell, &mut account, device);
+        }
         self.cursor_moved(cell, &mut account, device, None);
         let leave = self.leave(&mut account, id, gone);
         let Some(index) = account.sessions.iter().position(|session| session.id == id) else { return };

@@ -168,6 +168,7 @@ pub struct Hub {
     pub counters: Counters,
     pub(crate) ids: Seal,
     pub(crate) session_ids: Seal,
+    pub(crate) device_ids: Seal,
     /// What tokens are made of.
     pub(crate) token_secret: [u8; 32],
     /// What resources are made of that stay the same.
@@ -211,6 +212,7 @@ impl Hub {
         };
         let ids = Seal::new(&store.secret("archive-ids", draw()).await?);
         let session_ids = Seal::new(&store.secret("session-ids", draw()).await?);
+        let device_ids = Seal::new(&store.secret("device-ids", draw()).await?);
         let token_secret = store.secret("tokens", draw()).await?;
         let agent_secret = store.secret("user-agents", draw()).await?;
         let mut sharding = [0; 8];
@@ -228,6 +230,7 @@ impl Hub {
             ids,
             session_ids,
             agent_secret,
+            device_ids,
             token_secret,
             accounts: (0..SHARDS).map(|_| RwLock::default()).collect(),
             loading: (0..SHARDS).map(|_| tokio::sync::Mutex::default()).collect(),

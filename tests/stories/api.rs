@@ -30,8 +30,10 @@ async fn the_api_is_what_its_description_says() {
         ("GET", "/v1/users/{jid}", ""),
         ("PATCH", "/v1/users/{jid}", r#"{"state":"enabled"}"#),
         ("GET", "/v1/sync/{jid}", ""),
+        ("GET", "/v1/users/{jid}/devices", ""),
         ("GET", "/v1/sessions", ""),
         ("DELETE", "/v1/sessions", ""),
+        ("DELETE", "/v1/users/{jid}/devices/{id}", ""),
         ("PUT", "/v1/users/{jid}/password", r#"{"password":"secret"}"#),
         ("DELETE", "/v1/users/{jid}", ""),
         ("GET", "/v1/openapi.json", ""),
@@ -43,11 +45,15 @@ async fn the_api_is_what_its_description_says() {
         .map(|path| path.as_object().unwrap().keys().filter(|key| *key != "parameters").count())
         .sum();
     assert_eq!(bodies.len(), described, "each operation is tried");
+    let mut device = String::new();
     for (method, path, body) in bodies {
         let operation = &description["paths"][path][method.to_lowercase()];
         let query = if (method, path) == ("DELETE", "/v1/sessions") { "?jid=alice@example.org" } else { "" };
-        let target = path.replace("{jid}", "alice%40example.org");
+        let target = path.replace("{jid}", "alice%40example.org").replace("{id}", &device);
         let (status, answer) = ask(&format!("{method} {target}{query}"), body).await;
+        if let Some(id) = answer["devices"][0]["id"].as_str() {
+            id.clone_into(&mut device);
+        }
         let said = &operation["responses"][status.to_string()];
         assert!(!said.is_null(), "{method} {path}: {status} {answer}");
         if let Some(reference) = said["content"]["application/json"]["schema"]["$ref"].as_str() {

@@ -488,3 +488,63 @@ async fn a_login_by_token_reads_the_store_once_at_most() {
     server.refused(&wrong, ALICE).await;
     assert_eq!(server.store.reads() - before, 1);
 }
+
+/// THREATS, "Token and session revocation": sessions, resumption and tokens die with the device.
+#[tokio::test(start_paused = true)]
+async fn nothing_is_left_of_a_device_that_is_taken_its_access() {
+    let server = Server::start().await;
+    server.user("alice").await;
+    let (mut phone, said) = server.by_password("alice", PHONE, &format!("{BIND}{}", wish(BOUND))).await;
+    let token = token_in(&said, BOUND).unwrap();
+    let enabled = between(&said, "<enabled xmlns='urn:xmpp:sm:3'", "/>").unwrap();
+    let id = between(enabled, " id='", "'").unwrap();
+    let (mut laptop, _) = server.by_password("alice", LAPTOP, BIND).await;
+    let cell = server.hub.resident(&jid("alice")).unwrap();
+    let devices = server.hub.devices(&cell);
+    let seen: Vec<_> = devices.iter().map(|device| (device.has_password, device.has_token)).collect();
+    assert_eq!(seen.len(), 2);
+    assert!(devices.iter().all(|device| device.name.as_deref() == Some("A phone") && device.has_password));
+    let device = devices.iter().find(|device| device.has_token).unwrap().device;
+    let reason = unisono_core::error::StreamCondition::NotAuthorized;
+    let (ended, ticket) = server.hub.end_device(&cell, device, &reason);
+    server.hub.store.wait(ticket).await;
+    assert_eq!(ended, 1);
+    let last_words = phone.rest().await;
+    assert!(last_words.contains("<stream:error><not-authorized "), "{last_words}");
+    laptop.ping().await;
+    let resume = format!("<resume xmlns='urn:xmpp:sm:3' previd='{id}' h='0'/>");
+    for server in [&server, &server.restarted().await] {
+        assert_eq!(server.refused(&token, ALICE).await, "not-authorized");
+        let (_, said) = server.by_password("alice", "d4565fa7-4d72-4749-b3d3-000000000000", &resume).await;
+        assert!(said.contains("<failed ") && !said.contains(" h='"), "{said}");
+    }
+    assert!(server.hub.devices(&cell).iter().all(|known| known.device != device));
+}
+
+/// XEP-0494 §3.2, over XMPP: a device that knew an older password is no danger any more, and can be taken off the list.
+#[tokio::test(start_paused = true)]
+async fn the_owner_takes_back_what_a_password_did_not_give() {
+    let server = Server::start().await;
+    server.user("alice").await;
+    server.given("alice", PHONE, BOUND).await;
+    let cell = server.hub.resident(&jid("alice")).unwrap();
+    server.hub.password_changed(&cell, 1);
+    let (mut laptop, _) = server.by_password("alice", LAPTOP, BIND).await;
+    laptop.until("</stream:features>").await;
+    laptop.send("<iq type='get' id='l'><list xmlns='urn:xmpp:cam:0'/></iq>").await;
+    let list = laptop.until("</iq>").await;
+    let clients: Vec<_> = list.split("<client ").skip(1).collect();
+    assert_eq!(clients.len(), 2, "{list}");
+    let mut answers = Vec::new();
+    for client in clients.iter().rev() {
+        let id = between(client, "id='", "'").unwrap();
+        laptop.send(&format!("<iq type='set' id='r'><revoke xmlns='urn:xmpp:cam:0' id='{id}'/></iq>")).await;
+        answers.push((client.contains("<password/>"), laptop.until("id='r'").await + &laptop.ping().await));
+    }
+    for (knows_password, answer) in &answers {
+        let is_refused = answer.contains("<password-reset-required ");
+        assert_eq!(is_refused, *knows_password, "{answer}");
+    }
+    assert_eq!(answers.iter().filter(|(knows, _)| *knows).count(), 1, "{list}");
+    assert_eq!(server.hub.devices(&cell).len(), 1);
+}

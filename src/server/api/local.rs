@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use unisono_core::account::{Account, Cell};
 use unisono_core::datetime::format_utc;
+use unisono_core::devices;
 use unisono_core::doctor::DeviceHealth;
 use unisono_core::error::StreamCondition;
 use unisono_core::hub::Hub;
@@ -15,9 +16,9 @@ use unisono_core::storage::{AccountState, AccountSummary, StoreError};
 use unisono_net::sasl::{Password, fresh_keys};
 
 use super::types::{
-    ApiError, ClientState, DeviceKind, DeviceReport, DeviceState, DoctorReport, ErrorCode, Kicked, Names,
-    Secret, SessionInfo, SessionList, StreamManagement, USERS_MAX, UserInfo, UserPage, UserState,
-    VersionInfo,
+    ApiError, ClientState, DeviceInfo, DeviceKind, DeviceList, DeviceReport, DeviceState, DoctorReport,
+    ErrorCode, Kicked, Names, Revoked, Secret, SessionInfo, SessionList, StreamManagement, USERS_MAX,
+    UserInfo, UserPage, UserState, VersionInfo,
 };
 use crate::cli::{Admin, Answer, say};
 
@@ -276,6 +277,32 @@ impl Admin for LocalAdmin {
         })
     }
 
+    fn devices<'a>(&'a self, jid: &'a BareJid) -> Answer<'a, DeviceList> {
+        Box::pin(async move {
+            let cell = match &self.running {
+                Some(_) => self.cell(jid).await?,
+                None => self.stored(jid).await?,
+            };
+            Ok(DeviceList { devices: self.hub.devices(&cell).into_iter().map(device).collect() })
+        })
+    }
+
+    fn revoke<'a>(&'a self, jid: &'a BareJid, id: &'a str) -> Answer<'a, Revoked> {
+        Box::pin(async move {
+            let cell = self.cell(jid).await?;
+            let device = self.hub.devices(&cell).into_iter().find(|device| device.id == id);
+            let device = device.ok_or_else(|| {
+                ApiError::new(ErrorCode::NotFound, format!("{jid} has no device with the id \"{id}\""))
+            })?;
+            let (sessions, ticket) =
+                self.hub.end_device(&cell, device.device, &StreamCondition::NotAuthorized);
+            self.hub.store.wait(ticket).await;
+            self.note(&cell.jid, "access of a device taken back");
+            let sessions = u32::try_from(sessions).unwrap_or(u32::MAX);
+            Ok(Revoked { sessions, knows_password: device.has_password })
+        })
+    }
+
     fn doctor<'a>(&'a self, jid: &'a BareJid) -> Answer<'a, DoctorReport> {
         Box::pin(async move {
             let cell = match &self.running {
@@ -327,16 +354,37 @@ fn describe(account: &Account, session: &Session) -> SessionInfo {
     }
 }
 
+fn device(device: devices::DeviceInfo) -> DeviceInfo {
+    let seen = |at| format_utc(at).to_string();
+    DeviceInfo {
+        id: device.id.into(),
+        kind: if device.resource.is_none() { DeviceKind::UserAgent } else { DeviceKind::Resource },
+        software: device.software.map(Into::into),
+        name: device.name.or(device.resource).map(Into::into),
+        first_seen: device.first_seen.map(seen),
+        last_seen: seen(device.last_seen),
+        state: state(device.session.as_ref().map(|(_, is_connected)| *is_connected)),
+        resource: device.session.map(|(resource, _)| resource.into()),
+        knows_password: device.has_password,
+        has_token: device.has_token,
+    }
+}
+
+/// Of a session that is connected or not, or of none.
+fn state(session: Option<bool>) -> DeviceState {
+    match session {
+        None => DeviceState::Offline,
+        Some(true) => DeviceState::Connected,
+        Some(false) => DeviceState::Detached,
+    }
+}
+
 fn report(health: DeviceHealth, head: i64) -> DeviceReport {
     let DeviceHealth { device, session, gap, gap_is_more, purged } = health;
     DeviceReport {
         device: device.key.to_string(),
-        kind: DeviceKind::Resource,
-        state: match &session {
-            None => DeviceState::Offline,
-            Some((_, true)) => DeviceState::Connected,
-            Some((_, false)) => DeviceState::Detached,
-        },
+        kind: if device.is_named() { DeviceKind::UserAgent } else { DeviceKind::Resource },
+        state: state(session.as_ref().map(|(_, is_connected)| *is_connected)),
         resource: session.map(|(resource, _)| resource),
         cursor: device.cursor.0,
         head,

@@ -8,7 +8,7 @@ use axum::extract::{FromRequest, FromRequestParts, Path, Query, Request, State};
 use axum::http::request::Parts;
 use axum::http::{Method, StatusCode, header};
 use axum::response::{IntoResponse, Response};
-use axum::routing::{get, put};
+use axum::routing::{delete, get, put};
 use axum::{Json, Router};
 use serde::{Deserialize, Serialize};
 use unisono_core::jid::{BareJid, Jid};
@@ -32,6 +32,8 @@ pub fn router(admin: Shared) -> Router {
         .route("/v1/users", get(users).post(add_user))
         .route("/v1/users/{jid}", get(user).patch(change_user).delete(delete_user))
         .route("/v1/users/{jid}/password", put(set_password))
+        .route("/v1/users/{jid}/devices", get(devices))
+        .route("/v1/users/{jid}/devices/{id}", delete(revoke))
         .route("/v1/sessions", get(sessions).delete(kick))
         .route("/v1/sync/{jid}", get(doctor))
         .fallback(|| async { Failed(ApiError::new(ErrorCode::NotFound, "there is no such path")) })
@@ -158,6 +160,17 @@ async fn kick(State(admin): State<Shared>, Asked(Query(query)): Asked<Query<Whos
         admin.kick(&jid).await
     };
     ok(whole(change).await)
+}
+
+async fn devices(State(admin): State<Shared>, Asked(Path(jid)): Asked<Path<String>>) -> Response {
+    ok(async { admin.devices(&bare(&jid)?).await }.await)
+}
+
+async fn revoke(
+    State(admin): State<Shared>,
+    Asked(Path((jid, id))): Asked<Path<(String, String)>>,
+) -> Response {
+    ok(whole(async move { admin.revoke(&bare(&jid)?, &id).await }).await)
 }
 
 async fn doctor(State(admin): State<Shared>, Asked(Path(jid)): Asked<Path<String>>) -> Response {

@@ -6,7 +6,8 @@ use std::pin::Pin;
 use unisono_core::jid::{BareJid, Jid};
 
 use crate::api::types::{
-    ApiError, DoctorReport, Kicked, Names, Secret, SessionList, UserInfo, UserPage, UserState, VersionInfo,
+    ApiError, DeviceList, DoctorReport, Kicked, Names, Revoked, Secret, SessionList, UserInfo, UserPage,
+    UserState, VersionInfo,
 };
 
 /// A future answer.
@@ -42,6 +43,12 @@ pub trait Admin: Send + Sync {
 
     /// Ends the session of a full JID, or all of a bare JID. `NotFound` if there is none.
     fn kick<'a>(&'a self, jid: &'a Jid) -> Answer<'a, Kicked>;
+
+    /// The devices of the account. `NotFound` without such an account.
+    fn devices<'a>(&'a self, jid: &'a BareJid) -> Answer<'a, DeviceList>;
+
+    /// Takes the access of a device back. `NotFound` if the account has none with this id.
+    fn revoke<'a>(&'a self, jid: &'a BareJid, id: &'a str) -> Answer<'a, Revoked>;
 
     /// How far each device of the account has the log. `NotFound` without such an account.
     fn doctor<'a>(&'a self, jid: &'a BareJid) -> Answer<'a, DoctorReport>;

@@ -7,7 +7,7 @@ use unisono_core::jid::BareJid;
 
 use super::exit::Exit;
 use super::output::Style;
-use super::{check, completions, init, serve, session, sync, user, version};
+use super::{check, completions, device, init, serve, session, sync, user, version};
 
 /// An XMPP server whose users' devices all hold the same conversation.
 #[derive(Debug, Parser)]
@@ -55,6 +55,9 @@ pub(crate) enum Command {
     /// See and end sessions
     #[command(subcommand)]
     Session(session::Session),
+    /// See what has access to an account, and take it back
+    #[command(subcommand)]
+    Device(device::Device),
     /// See whether devices have the whole conversation
     #[command(subcommand)]
     Sync(sync::Sync),
@@ -115,6 +118,8 @@ mod tests {
             "session list alice@example.org",
             "session kick alice@example.org",
             "session kick alice@example.org/phone",
+            "device list alice@example.org",
+            "device revoke alice@example.org x1",
             "sync doctor alice@example.org",
             "version",
             "completions bash",
@@ -137,6 +142,7 @@ mod tests {
             ("user passwd @example.org", ErrorKind::ValueValidation),
             ("session kick example.org", ErrorKind::ValueValidation),
             ("session kick alice@example.org/", ErrorKind::ValueValidation),
+            ("device revoke alice@example.org", ErrorKind::MissingRequiredArgument),
             ("sync doctor", ErrorKind::MissingRequiredArgument),
             ("init exam_ple..org", ErrorKind::ValueValidation),
             ("init a@example.org", ErrorKind::ValueValidation),

@@ -18,8 +18,8 @@ use unisono_core::jid::{BareJid, Jid};
 
 use super::admin::{Admin, Answer};
 use crate::api::types::{
-    ApiError, DoctorReport, ErrorBody, ErrorCode, Kicked, Names, NewPassword, NewUser, Secret, SessionList,
-    UserChange, UserInfo, UserPage, UserState, VersionInfo,
+    ApiError, DeviceList, DoctorReport, ErrorBody, ErrorCode, Kicked, Names, NewPassword, NewUser, Revoked,
+    Secret, SessionList, UserChange, UserInfo, UserPage, UserState, VersionInfo,
 };
 
 /// A server that does not answer for so long has a problem of its own.
@@ -171,6 +171,17 @@ impl Admin for ApiClient {
     fn kick<'a>(&'a self, jid: &'a Jid) -> Answer<'a, Kicked> {
         Box::pin(async move {
             let path = format!("/v1/sessions?jid={}", encode(jid.as_str()));
+            parse(&self.request(Method::DELETE, path, Vec::new()).await?)
+        })
+    }
+
+    fn devices<'a>(&'a self, jid: &'a BareJid) -> Answer<'a, DeviceList> {
+        Box::pin(self.get(format!("{}/devices", user_path(jid))))
+    }
+
+    fn revoke<'a>(&'a self, jid: &'a BareJid, id: &'a str) -> Answer<'a, Revoked> {
+        Box::pin(async move {
+            let path = format!("{}/devices/{}", user_path(jid), encode(id));
             parse(&self.request(Method::DELETE, path, Vec::new()).await?)
         })
     }
@@ -327,6 +338,17 @@ mod tests {
         assert_eq!(server.client().await.kick(&jid).await.unwrap().sessions, 1);
         let want = "DELETE /v1/sessions?jid=alice%40example.org%2Fmy%20phone%2F1";
         assert_eq!(server.asked()[0].0, want);
+    }
+
+    #[tokio::test]
+    async fn a_device_is_taken_its_access_by_its_id() {
+        let server = Server::start(200, r#"{"devices":[],"sessions":2,"knows_password":true}"#);
+        let client = server.client().await;
+        assert!(client.devices(&alice()).await.unwrap().devices.is_empty());
+        assert_eq!(client.revoke(&alice(), "a/b").await.unwrap().sessions, 2);
+        let paths: Vec<_> = server.asked().into_iter().map(|(line, _)| line).collect();
+        let user = "/v1/users/alice%40example.org/devices";
+        assert_eq!(paths, [format!("GET {user}"), format!("DELETE {user}/a%2Fb")]);
     }
 
     #[tokio::test]

@@ -11,6 +11,7 @@ mod backend;
 mod check;
 mod client;
 mod completions;
+mod device;
 mod exit;
 mod failure;
 mod init;

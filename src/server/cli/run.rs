@@ -61,6 +61,7 @@ impl Cli {
             Command::Check(command) => wait(command.run(&context)),
             Command::User(command) => wait(command.run(&context)),
             Command::Session(command) => wait(command.run(&context)),
+            Command::Device(command) => wait(command.run(&context)),
             Command::Sync(command) => wait(command.run(&context)),
             Command::Version(command) => wait(command.run(&context)),
         }

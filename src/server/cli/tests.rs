@@ -14,8 +14,8 @@ use unisono_core::jid::{BareJid, Jid};
 
 use super::*;
 use crate::api::types::{
-    ApiError, DoctorReport, ErrorCode, Kicked, Names, Secret, SessionList, UserInfo, UserPage, UserState,
-    VersionInfo,
+    ApiError, DeviceList, DoctorReport, ErrorCode, Kicked, Names, Revoked, Secret, SessionList, UserInfo,
+    UserPage, UserState, VersionInfo,
 };
 use crate::cli::backend::Local;
 use crate::config::{Config, Loaded};
@@ -84,6 +84,17 @@ impl Admin for Memory {
         Box::pin(async move {
             self.find(&jid.to_bare())?;
             Ok(Kicked { sessions: if jid.is_full() { 1 } else { 2 } })
+        })
+    }
+
+    fn devices<'a>(&'a self, jid: &'a BareJid) -> Answer<'a, DeviceList> {
+        Box::pin(async move { self.find(jid).map(|_| DeviceList { devices: Vec::new() }) })
+    }
+
+    fn revoke<'a>(&'a self, jid: &'a BareJid, id: &'a str) -> Answer<'a, Revoked> {
+        Box::pin(async move {
+            self.find(jid)?;
+            Ok(Revoked { sessions: 1, knows_password: id == "known" })
         })
     }
 
@@ -177,6 +188,13 @@ fn what_is_done_to_an_account_is_told() {
         ("session list a@localhost", "there are no sessions"),
         ("session kick a@localhost/phone", "1 session of a@localhost/phone ended"),
         ("session kick a@localhost", "2 sessions of a@localhost ended"),
+        ("device list a@localhost", "no device has logged in yet"),
+        ("device revoke a@localhost x", "the access of x is taken back, 1 session ended"),
+        (
+            "device revoke a@localhost known",
+            "the access of known is taken back, 1 session ended\n\
+             It knows the password, and can come back until that is changed: `unisono user passwd a@localhost`",
+        ),
         ("sync doctor a@localhost", "a@localhost, log head -\nno device has logged in yet"),
         ("user delete --yes a@localhost", "a@localhost deleted"),
     ] {
@@ -189,6 +207,8 @@ fn what_is_done_to_an_account_is_told() {
         "user passwd a@localhost --password-stdin",
         "session kick a@localhost",
         "sync doctor a@localhost",
+        "device list a@localhost",
+        "device revoke a@localhost x",
     ] {
         let failure = place.run(line).unwrap_err();
         assert_eq!((failure.exit, failure.code), (Exit::NotFound, "not_found"), "{line}");
