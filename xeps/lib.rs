@@ -27,6 +27,7 @@ pub mod xep0313_mam;
 pub mod xep0333_markers;
 pub mod xep0334_hints;
 pub mod xep0352_csi;
+pub mod xep0353_jingle_messages;
 pub mod xep0359_stanza_ids;
 pub mod xep0380_encryption;
 pub mod xep0390_caps2;
@@ -56,6 +57,7 @@ pub const ALL: &[&dyn Extension] = &[
     &xep0184_receipts::Receipts,
     &xep0308_correction::Correction,
     &xep0333_markers::Markers,
+    &xep0353_jingle_messages::JingleMessages,
     &xep0380_encryption::Encryption,
     &xep0424_retraction::Retraction,
     &xep0428_fallback::Fallback,
