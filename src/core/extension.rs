@@ -22,7 +22,7 @@ use crate::session::Session;
 use crate::stanza::{Iq, IqType, Message, Stanza};
 use crate::storage::{BoxFuture, Write};
 
-pub use crate::presence::Sight;
+pub use crate::presence::{Sight, Voucher};
 
 /// One extension.
 pub trait Extension: Sync {
@@ -299,6 +299,8 @@ pub struct Registry {
     pub(crate) wrappings: Vec<&'static crate::outbox::Wrapping>,
     pub(crate) kinds: Vec<&'static str>,
     pub(crate) states: HashMap<&'static str, (TypeId, Decode)>,
+    pub(crate) slots: crate::slots::Slots,
+    pub(crate) early: crate::early::Early,
 }
 
 impl Registry {

@@ -84,6 +84,9 @@ impl LocalAdmin {
             StoreError::Exists | StoreError::Alike(_) => {
                 ApiError::new(ErrorCode::AlreadyExists, "there already")
             }
+            StoreError::Reserved => {
+                ApiError::new(ErrorCode::AlreadyExists, "an invitation keeps the name free")
+            }
             StoreError::Unavailable(_) | StoreError::Corrupt(_) if self.running.is_none() => {
                 ApiError::new(ErrorCode::Unavailable, format!("the store cannot be used: {error}"))
             }
