@@ -10,6 +10,7 @@ use bytes::BytesMut;
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt};
 use tokio::time::{Instant, sleep_until, timeout_at};
 use unisono_core::bind2;
+use unisono_core::early::Standing;
 use unisono_core::extension::{NonzaReply, NonzaRequest, StreamState};
 use unisono_core::hub::{Connection, SessionRef};
 use unisono_core::jid::{BareJid, FullJid};
@@ -17,7 +18,7 @@ use unisono_core::session::ConnectionInfo;
 use unisono_core::storage::{AccountState, Wake};
 use unisono_xml::Element;
 
-use crate::admission::Place;
+use crate::admission::{Place, network};
 use crate::ending::{close, note};
 use crate::error::{Said, StreamError};
 use crate::guessing::{Attempt, Wait};
@@ -25,7 +26,7 @@ use crate::incoming::poll_read_sparingly;
 use crate::negotiation::{Action, Answer, Input, Negotiation, Security, Unreadable};
 use crate::ration::{Rationed, Source};
 use crate::sampling::Line;
-use crate::sasl::{Authenticated, Cost, Credentials, Hash, Standing};
+use crate::sasl::{self, Authenticated, Cost, Credentials, Hash};
 use crate::server::{C2s, Registered};
 use crate::signal::Notice;
 use crate::stream::{Held, Peer, Stream};
@@ -51,6 +52,8 @@ pub(crate) struct Arrival {
     /// What the client tries to come in with, until it is known whether that is right.
     attempt: Option<Attempt>,
     failures: u32,
+    /// What it came to before it is known who it is.
+    standing: Standing,
 }
 
 /// How far a negotiation came.
@@ -95,6 +98,7 @@ impl Arrival {
             session: None,
             attempt: None,
             failures: 0,
+            standing: Standing::default(),
         }
     }
 
@@ -280,6 +284,14 @@ impl Arrival {
             Action::Nonza { peer, element } => {
                 let answer = self.answer(stream, peer.as_ref(), element).await?;
                 self.handle(Input::Answered(answer))?;
+            }
+            Action::Early { domain, element } => {
+                let (hub, network) = (Arc::clone(&self.c2s.hub), network(self.peer.ip()));
+                let standing = std::mem::take(&mut self.standing);
+                let answering = hub.answer_early(element, domain, network, standing);
+                let (answer, standing) = self.wait_for(stream, answering).await?;
+                self.standing = standing;
+                self.handle(Input::AnsweredEarly(answer))?;
             }
             Action::Proceed => return Ok(Some(Reached::Bound)),
             Action::Close => return Err(Stopped::Closed),
@@ -498,8 +510,8 @@ async fn credentials(
     };
     let Some((text, state)) = found else { return Ok(None) };
     let standing = match state {
-        AccountState::Enabled => Standing::Active,
-        AccountState::Disabled => Standing::Disabled,
+        AccountState::Enabled => sasl::Standing::Active,
+        AccountState::Disabled => sasl::Standing::Disabled,
     };
     match text.parse() {
         Ok(keys) => Ok(Some(Credentials { keys, standing })),
