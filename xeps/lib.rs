@@ -30,6 +30,7 @@ pub mod xep0333_markers;
 pub mod xep0334_hints;
 pub mod xep0352_csi;
 pub mod xep0359_stanza_ids;
+pub mod xep0377_reporting;
 pub mod xep0379_preauth;
 pub mod xep0380_encryption;
 pub mod xep0401_invitations;
@@ -90,6 +91,7 @@ pub const ALL: &[&dyn Extension] = &[
     &xep0202_time::EntityTime,
     &xep0215_external_services::ExternalServices,
     &xep0297_forwarding::Forwarding,
+    &xep0377_reporting::Reporting,
     &xep0379_preauth::PreAuthenticated,
     &xep0401_invitations::Invites,
     &xep0445_preauth_registration::InvitedRegistration,

@@ -171,7 +171,7 @@ async fn create(
     };
     match created {
         Ok(_) => {
-            tracing::info!(account = %jid, is_invited = invitation.is_some(), "an account was registered")
+            tracing::info!(account = %jid, is_invited = invitation.is_some(), "an account was registered");
         }
         Err(StoreError::NotFound) => {
             // Somebody else used the invitation meanwhile.

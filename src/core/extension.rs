@@ -22,7 +22,7 @@ use crate::session::Session;
 use crate::stanza::{Iq, IqType, Message, Stanza};
 use crate::storage::{BoxFuture, Write};
 
-pub use crate::presence::{Sight, Voucher};
+pub use crate::presence::{Sight, Vouch, Voucher};
 
 /// One extension.
 pub trait Extension: Sync {

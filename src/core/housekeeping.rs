@@ -186,7 +186,9 @@ impl Hub {
         if let Some(farewell) = self.farewells().get_mut(&acting.connection) {
             *farewell = Some(Farewell { said, reason });
         }
-        waker.iter().for_each(|waker| waker.wake());
+        if let Some(waker) = waker {
+            waker.wake();
+        }
         removed
     }
 

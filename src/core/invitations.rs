@@ -1,5 +1,6 @@
 //! Invitations: a secret that lets somebody make an account, or become a contact, once (XEP-0401).
 
+use std::fmt::Write as _;
 use std::time::Duration;
 
 use crate::allowance::Allowance;
@@ -129,7 +130,8 @@ fn in_uri(jid: &BareJid) -> String {
         if byte.is_ascii_alphanumeric() || b"-._~!$'()*+,@".contains(&byte) {
             out.push(char::from(byte));
         } else {
-            out.push_str(&format!("%{byte:02X}"));
+            // Writing to a string cannot fail.
+            let _ = write!(out, "%{byte:02X}");
         }
     }
     out

@@ -122,9 +122,10 @@ impl Hub {
 
 /// Tells whether a contact has agreed already to a request of `user` (handed over by [`crate::extension::Registry::hand`]);
 /// `None` if the request says nothing of that.
-pub struct Voucher(
-    pub fn(&Arc<Hub>, user: &BareJid, contact: &BareJid, &Presence) -> Option<BoxFuture<'static, bool>>,
-);
+pub struct Voucher(pub Vouch);
+
+/// The hub, the user, the contact and the request.
+pub type Vouch = fn(&Arc<Hub>, &BareJid, &BareJid, &Presence) -> Option<BoxFuture<'static, bool>>;
 
 /// A subscription stanza without content, as if a device had sent it.
 fn sent(kind: SubscriptionKind, from: &BareJid, to: &BareJid) -> Presence {
