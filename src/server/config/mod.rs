@@ -41,3 +41,4 @@ pub use store_url::StoreUrl;
 pub use suggest::nearest;
 pub use texts::{AccountJid, ContactUri, PageUri};
 pub use units::Size;
+pub(crate) use units::parse_duration;
