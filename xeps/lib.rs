@@ -5,8 +5,10 @@ pub mod xep0012_last_activity;
 pub mod xep0013_offline_retrieval;
 pub mod xep0030_disco;
 pub mod xep0049_private_xml;
+pub mod xep0050_commands;
 pub mod xep0054_vcard;
 pub mod xep0059_result_sets;
+pub mod xep0077_registration;
 pub mod xep0085_chat_states;
 pub mod xep0092_version;
 pub mod xep0115_caps;
@@ -29,12 +31,17 @@ pub mod xep0334_hints;
 pub mod xep0352_csi;
 pub mod xep0353_jingle_messages;
 pub mod xep0359_stanza_ids;
+pub mod xep0377_reporting;
+pub mod xep0379_preauth;
 pub mod xep0380_encryption;
 pub mod xep0390_caps2;
+pub mod xep0401_invitations;
 pub mod xep0424_retraction;
 pub mod xep0428_fallback;
 pub mod xep0441_mam_preferences;
 pub mod xep0444_reactions;
+pub mod xep0445_preauth_registration;
+pub mod xep0455_outages;
 pub mod xep0461_replies;
 pub mod xep0494_client_access;
 
@@ -76,8 +83,10 @@ pub const ALL: &[&dyn Extension] = &[
     &xep0013_offline_retrieval::OfflineRetrieval,
     &xep0030_disco::Disco,
     &xep0049_private_xml::PrivateXml,
+    &xep0050_commands::Commands,
     &xep0054_vcard::VCards,
     &xep0059_result_sets::ResultSets,
+    &xep0077_registration::Registration,
     &xep0092_version::Version,
     &xep0115_caps::Caps,
     &xep0128_disco_extensions::DiscoExtensions,
@@ -88,4 +97,9 @@ pub const ALL: &[&dyn Extension] = &[
     &xep0297_forwarding::Forwarding,
     &xep0390_caps2::Caps2,
     &xep0494_client_access::ClientAccess,
+    &xep0377_reporting::Reporting,
+    &xep0379_preauth::PreAuthenticated,
+    &xep0401_invitations::Invites,
+    &xep0445_preauth_registration::InvitedRegistration,
+    &xep0455_outages::Outages,
 ];

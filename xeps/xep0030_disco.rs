@@ -4,7 +4,7 @@
 //!
 //! - The features stand beside their handlers, in the extensions; this module only tells them.
 //! - The items of an account are its resources, for those who may see them (§4.1, §8).
-//! - Left out: nodes other than those of entity capabilities (XEP-0115): there are none yet.
+//! - The nodes of an entity are those of entity capabilities (XEP-0115), and what extensions hand over as [`Nodes`].
 
 use unisono_core::error::{Condition, StanzaError};
 use unisono_core::extension::{Answer, Entity, Extension, Registry, Reply, Request, Spec};
@@ -86,6 +86,32 @@ impl Info {
     }
 }
 
+/// A node of an entity.
+#[derive(Default)]
+pub struct Node {
+    pub identities: Vec<Identity>,
+    pub features: Vec<&'static str>,
+    /// `<item/>`s, as [`item`] makes them.
+    pub items: Vec<Element>,
+}
+
+/// Nodes of an entity, for those who may see it (handed over by [`Registry::hand`]): finds one for who asks.
+pub struct Nodes {
+    pub of: Entity,
+    pub find: fn(&Request, &str) -> Option<Node>,
+}
+
+/// An item that is a node.
+pub fn item(jid: &str, node: &str, name: &str) -> Element {
+    Element::builder("item", NS_ITEMS).attr("jid", jid).attr("node", node).attr("name", name).build()
+}
+
+/// The node that is asked for.
+fn node_of(request: &Request, node: &str) -> Option<Node> {
+    let finders = request.hub.registry.handed::<Nodes>().filter(|nodes| nodes.of == request.entity);
+    finders.map(|nodes| nodes.find).find_map(|find| find(request, node))
+}
+
 /// All there is to say about an entity.
 pub fn info_of(hub: &Hub, entity: Entity) -> Info {
     let identity = match entity {
@@ -108,9 +134,15 @@ fn info(request: &Request) -> Answer {
         // §8, rule 1: to a stranger, an account looks like one that does not exist.
         return Err(StanzaError::new(Condition::ServiceUnavailable));
     }
-    let info = info_of(&request.hub, request.entity);
     let node = request.payload.attr("node");
-    if node.is_some_and(|node| request.entity != Entity::Server || !info.is_announced_as(node)) {
+    let found = node.and_then(|node| node_of(request, node));
+    let is_found = found.is_some();
+    let info = match found {
+        Some(Node { identities, features, .. }) => Info { identities, features, forms: Vec::new() },
+        None => info_of(&request.hub, request.entity),
+    };
+    let is_of_caps = |node| request.entity == Entity::Server && info.is_announced_as(node);
+    if !is_found && !node.is_none_or(is_of_caps) {
         return Err(StanzaError::new(Condition::ItemNotFound));
     }
     Ok(Reply::with(info.to_query(node)))
@@ -124,8 +156,9 @@ fn items(request: &Request) -> Answer {
         // §8, rule 2: nor does a stranger find anything, whatever the account is asked for.
         return Ok(Reply::with(query.build()));
     }
-    if node.is_some() {
-        return Err(StanzaError::new(Condition::ItemNotFound));
+    if let Some(node) = node {
+        let found = node_of(request, node).ok_or(StanzaError::new(Condition::ItemNotFound))?;
+        return Ok(Reply::with(query.children(found.items).build()));
     }
     let resources = match request.entity {
         Entity::Server | Entity::Nobody => Vec::new(),

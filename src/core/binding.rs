@@ -361,7 +361,8 @@ impl Hub {
     /// The connection broke. A resumable session waits for another one.
     pub fn detach(self: &Arc<Self>, session: &SessionRef) {
         self.let_go(session);
-        self.reason(session.connection); // Nobody is going to ask.
+        self.reason(session.connection); // Nobody is going to ask, nor to be told.
+        self.farewells().remove(&session.connection);
     }
 
     fn let_go(self: &Arc<Self>, session: &SessionRef) {

@@ -23,7 +23,7 @@ use crate::session::Session;
 use crate::stanza::{Iq, IqType, Message, Presence, Stanza};
 use crate::storage::{BoxFuture, DeviceRecord, StoreError, Write};
 
-pub use crate::presence::Sight;
+pub use crate::presence::{Sight, Vouch, Voucher};
 
 /// One extension.
 pub trait Extension: Sync {
@@ -312,6 +312,8 @@ pub struct Registry {
     pub(crate) wrappings: Vec<&'static crate::outbox::Wrapping>,
     pub(crate) kinds: Vec<&'static str>,
     pub(crate) states: HashMap<&'static str, (TypeId, Decode)>,
+    pub(crate) slots: crate::slots::Slots,
+    pub(crate) early: crate::early::Early,
 }
 
 impl Registry {

@@ -42,7 +42,13 @@ pub mod resumption;
 mod snapshot;
 
 // What others plug in.
+pub mod allowance;
 pub mod clock;
 pub mod delays;
+pub mod early;
 pub mod extension;
+pub mod invitations;
+pub mod reports;
+mod slots;
 pub mod storage;
+pub mod workers;

@@ -10,8 +10,10 @@ use std::sync::Arc;
 use compact_str::CompactString;
 
 use crate::ids::{AccountId, DeviceId, LogPosition, SessionId, Ticket};
+use crate::invitations::Invitations;
 use crate::jid::{BareJid, Jid};
 use crate::record::{Direction, MessageRecord};
+use crate::reports::Reports;
 use crate::roster::RosterItem;
 
 pub type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
@@ -28,13 +30,16 @@ pub enum StoreError {
     /// Another one of this name is there, to the eye.
     #[error("it looks like {0}")]
     Alike(BareJid),
+    /// An invitation keeps this name free, or one that looks like it.
+    #[error("an invitation keeps the name free")]
+    Reserved,
     #[error("not there")]
     NotFound,
 }
 
 /// All that the server asks of a store.
-pub trait Store: Accounts + Logs + Documents + Nodes + Sessions + Journal {}
-impl<T: Accounts + Logs + Documents + Nodes + Sessions + Journal> Store for T {}
+pub trait Store: Accounts + Invitations + Reports + Logs + Documents + Nodes + Sessions + Journal {}
+impl<T: Accounts + Invitations + Reports + Logs + Documents + Nodes + Sessions + Journal> Store for T {}
 
 /// One durable change. A commit holds those that must happen together.
 #[derive(Clone, Debug)]
@@ -159,7 +164,8 @@ pub const RECENT_FINGERPRINTS: usize = 512;
 /// Accounts and their credentials. A credential is an opaque text for each mechanism family, such as
 /// `SCRAM-SHA-256`; the store does not look inside.
 pub trait Accounts: Send + Sync {
-    /// Creates an account. `StoreError::Exists` if there is one of this name.
+    /// Creates an account. `StoreError::Exists` if there is one of this name, `StoreError::Reserved` if an
+    /// [invitation](Invitations) keeps it free.
     fn create<'a>(
         &'a self,
         jid: &'a BareJid,

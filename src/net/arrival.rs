@@ -12,6 +12,7 @@ use tokio::time::{Instant, sleep_until, timeout_at};
 use unisono_core::access::TokenUse;
 use unisono_core::bind2;
 use unisono_core::devices::{Login, UserAgent};
+use unisono_core::early::Standing;
 use unisono_core::extension::{NonzaReply, NonzaRequest, StreamState};
 use unisono_core::hub::{Connection, SessionRef};
 use unisono_core::jid::{BareJid, FullJid};
@@ -19,7 +20,7 @@ use unisono_core::session::ConnectionInfo;
 use unisono_core::storage::Wake;
 use unisono_xml::Element;
 
-use crate::admission::Place;
+use crate::admission::{Place, network};
 use crate::ending::{close, note};
 use crate::error::{Said, StreamError};
 use crate::guessing::{Attempt, Wait};
@@ -53,6 +54,8 @@ pub(crate) struct Arrival {
     /// What the client tries to come in with, until it is known whether that is right.
     attempt: Option<Attempt>,
     failures: u32,
+    /// What it came to before it is known who it is.
+    standing: Standing,
 }
 
 /// How far a negotiation came.
@@ -97,6 +100,7 @@ impl Arrival {
             session: None,
             attempt: None,
             failures: 0,
+            standing: Standing::default(),
         }
     }
 
@@ -288,6 +292,14 @@ impl Arrival {
             Action::Nonza { peer, element } => {
                 let answer = self.answer(stream, peer.as_ref(), element).await?;
                 self.handle(Input::Answered(answer))?;
+            }
+            Action::Early { domain, element } => {
+                let (hub, network) = (Arc::clone(&self.c2s.hub), network(self.peer.ip()));
+                let standing = std::mem::take(&mut self.standing);
+                let answering = hub.answer_early(element, domain, network, standing);
+                let (answer, standing) = self.wait_for(stream, answering).await?;
+                self.standing = standing;
+                self.handle(Input::AnsweredEarly(answer))?;
             }
             Action::Proceed => return Ok(Some(Reached::Bound)),
             Action::Close => return Err(Stopped::Closed),

@@ -6,6 +6,7 @@
 mod admission;
 mod arrival;
 mod connection;
+mod crew;
 mod ending;
 mod error;
 mod generations;

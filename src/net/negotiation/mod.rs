@@ -18,6 +18,7 @@
 
 mod authentication;
 mod binding;
+mod early;
 mod exchange;
 mod fast;
 mod features;
@@ -67,6 +68,10 @@ pub(crate) struct Terms {
     pub(crate) inline: Vec<Element>,
     /// … and by namespace and name, what of it they answer themselves.
     pub(crate) at_login: Vec<(&'static str, &'static str)>,
+    /// What they offer to who is not known yet, …
+    pub(crate) early_features: Vec<Element>,
+    /// … and by namespace and name of their child, the iqs that they answer then.
+    pub(crate) early_iqs: Vec<(&'static str, &'static str)>,
 }
 
 /// How a connection is encrypted.
@@ -96,6 +101,8 @@ pub(crate) enum Input<'a> {
     Issued(Option<Issued>),
     /// The answer to [`Action::Nonza`].
     Answered(Answer),
+    /// The answer to [`Action::Early`].
+    AnsweredEarly(Element),
     /// Time passed.
     Time,
 }
@@ -163,6 +170,11 @@ pub(crate) enum Action {
         peer: Option<Authenticated<BareJid>>,
         element: Element,
     },
+    /// Let an extension answer an iq of who is not known yet.
+    Early {
+        domain: BareJid,
+        element: Element,
+    },
     /// Go on with [`Negotiation::into_reader`].
     Proceed,
     /// The client closed its stream.
@@ -194,6 +206,10 @@ pub(crate) struct Negotiation {
     bindings: u32,
     /// What extensions answered without that a session was taken up.
     answers: u32,
+    /// Iqs that came before authentication.
+    early: u32,
+    /// The deadline was put off for them.
+    is_patient: bool,
     deadline: Instant,
     out: Vec<u8>,
     next: Option<Action>,
@@ -271,6 +287,8 @@ impl Negotiation {
             refusal: None,
             bindings: 0,
             answers: 0,
+            early: 0,
+            is_patient: false,
             deadline,
             out: Vec::new(),
             next: None,
@@ -291,6 +309,7 @@ impl Negotiation {
             Input::Bound(result) => self.bound(result),
             Input::BoundInline(result) => self.bound_inline(result),
             Input::Answered(answer) => self.answered(answer),
+            Input::AnsweredEarly(answer) => self.answered_early(now, &answer),
             Input::Time => self.pass_time(now),
         }
     }
@@ -399,7 +418,7 @@ impl Negotiation {
         self.open();
         match &state {
             State::Authenticating(sasl) => {
-                features::write_authenticating(&mut self.out, sasl.offer(), &self.terms.inline);
+                features::write_authenticating(&mut self.out, sasl.offer(), &self.terms);
             }
             State::Binding(_) => {
                 features::write_binding(&mut self.out, &self.terms.limits, &self.terms.features);
@@ -439,6 +458,9 @@ impl Negotiation {
 
     fn element(&mut self, now: Instant, element: &Element, is_last: bool) -> Result<(), StreamError> {
         let state = mem::replace(&mut self.state, State::Closed);
+        if self.is_early(&state, element) {
+            return self.ask_early(state, element);
+        }
         if element.ns() == NS_CLIENT && !matches!(state, State::Binding(_)) {
             return Err(StreamError::NotAuthorized("a stanza"));
         }

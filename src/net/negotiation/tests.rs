@@ -1,5 +1,6 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::arithmetic_side_effects)]
 
+mod early;
 mod headers;
 mod inline;
 
@@ -32,6 +33,8 @@ fn terms() -> Arc<Terms> {
         features: vec![Element::new("sm", "urn:xmpp:sm:3")],
         inline: vec![Element::new("sm", "urn:xmpp:sm:3")],
         at_login: vec![("urn:xmpp:sm:3", "resume")],
+        early_features: vec![Element::new("register", "urn:x")],
+        early_iqs: vec![("urn:x", "query")],
     })
 }
 

@@ -15,10 +15,12 @@ use unisono_core::session::Session;
 use unisono_core::storage::{AccountState, AccountSummary, StoreError};
 use unisono_net::sasl::{Password, fresh_keys};
 
+use super::desk;
 use super::types::{
     ApiError, ClientState, DeviceInfo, DeviceKind, DeviceList, DeviceReport, DeviceState, DoctorReport,
-    ErrorCode, Kicked, Names, Revoked, Secret, SessionInfo, SessionList, StreamManagement, USERS_MAX,
-    UserInfo, UserPage, UserState, VersionInfo,
+    ErrorCode, InvitationInfo, InvitationPage, Kicked, Names, NewInvitation, REPORTS_MAX, ReportPage,
+    Revoked, Secret, SessionInfo, SessionList, StreamManagement, USERS_MAX, UserInfo, UserPage, UserState,
+    VersionInfo,
 };
 use crate::cli::{Admin, Answer, say};
 
@@ -84,6 +86,9 @@ impl LocalAdmin {
             StoreError::NotFound => ApiError::new(ErrorCode::NotFound, "not there"),
             StoreError::Exists | StoreError::Alike(_) => {
                 ApiError::new(ErrorCode::AlreadyExists, "there already")
+            }
+            StoreError::Reserved => {
+                ApiError::new(ErrorCode::AlreadyExists, "an invitation keeps the name free")
             }
             StoreError::Unavailable(_) | StoreError::Corrupt(_) if self.running.is_none() => {
                 ApiError::new(ErrorCode::Unavailable, format!("the store cannot be used: {error}"))
@@ -313,6 +318,64 @@ impl Admin for LocalAdmin {
             let (head, devices) = self.hub.doctor(&cell).await.map_err(|error| self.refused(error))?;
             let devices = devices.into_iter().map(|health| report(health, head.0)).collect();
             Ok(DoctorReport { jid: jid.to_string(), log_head: head.0, devices })
+        })
+    }
+
+    fn invite<'a>(&'a self, new: &'a NewInvitation) -> Answer<'a, InvitationInfo> {
+        Box::pin(async move {
+            let invitation = desk::invitation(&self.hub, new)?;
+            if let Some(inviter) = &invitation.inviter {
+                self.summary(inviter).await?;
+            }
+            self.hub.store.invite(&invitation).await.map_err(|error| match (&invitation.account, error) {
+                (Some(account), StoreError::Alike(other)) => {
+                    let text = format!("{account} looks like {other}, which is there already");
+                    ApiError::new(ErrorCode::AlreadyExists, text)
+                }
+                (Some(account), StoreError::Exists) => {
+                    ApiError::new(ErrorCode::AlreadyExists, format!("{account} is there already"))
+                }
+                (_, error) => self.refused(error),
+            })?;
+            Ok(desk::info(&self.hub, &invitation))
+        })
+    }
+
+    fn invitations<'a>(
+        &'a self,
+        after: Option<&'a str>,
+        limit: Option<NonZeroU32>,
+    ) -> Answer<'a, InvitationPage> {
+        Box::pin(async move {
+            let (count, now) = (desk::count(limit, USERS_MAX), self.hub.clock.now_micros());
+            let found = self.hub.store.invitations(None, after, count, now).await;
+            Ok(desk::page(&self.hub, &found.map_err(|error| self.refused(error))?, limit))
+        })
+    }
+
+    fn withdraw<'a>(&'a self, token: &'a str) -> Answer<'a, ()> {
+        Box::pin(async move {
+            let was_there = self.hub.store.redeem(token).await.map_err(|error| self.refused(error))?;
+            was_there
+                .then_some(())
+                .ok_or_else(|| ApiError::new(ErrorCode::NotFound, "there is no such invitation"))
+        })
+    }
+
+    fn reports(&self, before: Option<i64>, limit: Option<NonZeroU32>) -> Answer<'_, ReportPage> {
+        Box::pin(async move {
+            let found = self.hub.store.reports(before, desk::count(limit, REPORTS_MAX)).await;
+            Ok(desk::report_page(&found.map_err(|error| self.refused(error))?, limit))
+        })
+    }
+
+    fn forget_report(&self, number: i64) -> Answer<'_, ()> {
+        Box::pin(async move {
+            let forgotten = self.hub.store.forget_report(number).await;
+            let was_there = forgotten.map_err(|error| self.refused(error))?;
+            was_there
+                .then_some(())
+                .ok_or_else(|| ApiError::new(ErrorCode::NotFound, "there is no such report"))
         })
     }
 

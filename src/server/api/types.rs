@@ -15,9 +15,14 @@
 //! | `GET /v1/sessions?jid=JID` | | [`SessionList`] |
 //! | `DELETE /v1/sessions?jid=JID` | | [`Kicked`] |
 //! | `GET /v1/sync/{jid}` | | [`DoctorReport`] |
+//! | `GET /v1/invitations?after=TOKEN&limit=N` | | [`InvitationPage`] |
+//! | `POST /v1/invitations` | [`NewInvitation`] | 201, [`InvitationInfo`] |
+//! | `DELETE /v1/invitations/{token}` | | 204 |
+//! | `GET /v1/reports?before=N&limit=N` | | [`ReportPage`] |
+//! | `DELETE /v1/reports/{number}` | | 204 |
 //!
 //! On a port, every request shows the token of the server (`Authorization: Bearer TOKEN`); see `guard.rs`.
-//! A page of users has as many as `limit` says, and never more than [`USERS_MAX`].
+//! A page has as many as `limit` says, and never more than [`USERS_MAX`] users or invitations, or [`REPORTS_MAX`] reports.
 //! JIDs in a path or query are percent-encoded. Any other outcome is an [`ErrorBody`] with the status
 //! of its code. Times are RFC 3339 in UTC. Readers ignore fields that they do not know.
 
@@ -25,8 +30,15 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
+pub use super::desk_types::{
+    InvitationInfo, InvitationPage, NewInvitation, ReportInfo, ReportPage, ReportedMessage,
+};
+
 /// Accounts of one page, unless fewer are asked for.
 pub const USERS_MAX: u32 = 200;
+
+/// Reports of one page, unless fewer are asked for: each may be long.
+pub const REPORTS_MAX: u32 = 50;
 
 /// A server that runs.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

@@ -14,8 +14,8 @@ use unisono_core::jid::{BareJid, Jid};
 
 use super::*;
 use crate::api::types::{
-    ApiError, DeviceList, DoctorReport, ErrorCode, Kicked, Names, Revoked, Secret, SessionList, UserInfo,
-    UserPage, UserState, VersionInfo,
+    ApiError, DeviceList, DoctorReport, ErrorCode, InvitationInfo, InvitationPage, Kicked, Names,
+    NewInvitation, ReportPage, Revoked, Secret, SessionList, UserInfo, UserPage, UserState, VersionInfo,
 };
 use crate::cli::backend::Local;
 use crate::config::{Config, Loaded};
@@ -102,6 +102,47 @@ impl Admin for Memory {
         Box::pin(async move {
             self.find(jid).map(|user| DoctorReport { jid: user.jid, log_head: 0, devices: Vec::new() })
         })
+    }
+
+    fn invite<'a>(&'a self, new: &'a NewInvitation) -> Answer<'a, InvitationInfo> {
+        Box::pin(async move { Ok(invitation("t0", new.account.as_deref())) })
+    }
+
+    fn invitations<'a>(
+        &'a self,
+        after: Option<&'a str>,
+        _: Option<NonZeroU32>,
+    ) -> Answer<'a, InvitationPage> {
+        Box::pin(async move {
+            let (token, next) = if after.is_none() { ("t1", Some("t1".to_owned())) } else { ("t2", None) };
+            Ok(InvitationPage { invitations: vec![invitation(token, None)], next })
+        })
+    }
+
+    fn withdraw<'a>(&'a self, token: &'a str) -> Answer<'a, ()> {
+        let found = (token == "t1").then_some(());
+        Box::pin(async move { found.ok_or_else(|| ApiError::new(ErrorCode::NotFound, "no such invitation")) })
+    }
+
+    fn reports(&self, _: Option<i64>, _: Option<NonZeroU32>) -> Answer<'_, ReportPage> {
+        Box::pin(async { Ok(ReportPage { reports: Vec::new(), next: None }) })
+    }
+
+    fn forget_report(&self, number: i64) -> Answer<'_, ()> {
+        let found = (number == 7).then_some(());
+        Box::pin(async move { found.ok_or_else(|| ApiError::new(ErrorCode::NotFound, "no such report")) })
+    }
+}
+
+fn invitation(token: &str, account: Option<&str>) -> InvitationInfo {
+    InvitationInfo {
+        token: token.to_owned(),
+        uri: format!("xmpp:{}?register;preauth={token}", account.unwrap_or("example.org")),
+        landing_url: None,
+        account: account.map(str::to_owned),
+        domain: Some("example.org".to_owned()),
+        contact: None,
+        expires_at: "2026-11-29T00:00:00Z".to_owned(),
     }
 }
 

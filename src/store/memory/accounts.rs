@@ -21,7 +21,10 @@ impl Accounts for MemoryStore {
         credentials: &'a [(String, String)],
         now_micros: i64,
     ) -> BoxFuture<'a, Result<AccountId, StoreError>> {
-        self.change(|content| content.create(jid, credentials, now_micros))
+        self.change(|content| {
+            content.check_free(jid, now_micros)?;
+            content.create(jid, credentials, now_micros)
+        })
     }
 
     fn create_distinct<'a>(
@@ -30,13 +33,7 @@ impl Accounts for MemoryStore {
         credentials: &'a [(String, String)],
         now_micros: i64,
     ) -> BoxFuture<'a, Result<AccountId, StoreError>> {
-        self.change(|content| {
-            let skeleton = jid.skeleton();
-            match content.accounts.keys().find(|other| *other != jid && other.skeleton() == skeleton) {
-                Some(other) => Err(StoreError::Alike(other.clone())),
-                None => content.create(jid, credentials, now_micros),
-            }
-        })
+        self.change(|content| content.create_distinct(jid, credentials, now_micros))
     }
 
     fn load<'a>(
@@ -103,6 +100,8 @@ impl Accounts for MemoryStore {
         self.change(|content| {
             let account = content.accounts.remove(jid).ok_or(StoreError::NotFound)?;
             content.holdings.remove(&account.id);
+            content.invitations.retain(|_, invitation| invitation.inviter.as_ref() != Some(jid));
+            content.reports.retain(|_, report| report.reporter != *jid);
             Ok(())
         })
     }
@@ -157,6 +156,25 @@ impl Sessions for MemoryStore {
 }
 
 impl Content {
+    pub(super) fn check_distinct(&self, jid: &BareJid) -> Result<(), StoreError> {
+        let skeleton = jid.skeleton();
+        match self.accounts.keys().find(|other| *other != jid && other.skeleton() == skeleton) {
+            Some(other) => Err(StoreError::Alike(other.clone())),
+            None => Ok(()),
+        }
+    }
+
+    pub(super) fn create_distinct(
+        &mut self,
+        jid: &BareJid,
+        credentials: &[(String, String)],
+        now_micros: i64,
+    ) -> Result<AccountId, StoreError> {
+        self.check_distinct(jid)?;
+        self.check_free_and_distinct(jid, now_micros)?;
+        self.create(jid, credentials, now_micros)
+    }
+
     fn create(
         &mut self,
         jid: &BareJid,

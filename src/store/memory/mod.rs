@@ -7,6 +7,7 @@
 
 mod accounts;
 mod holdings;
+mod invitations;
 mod log;
 mod nodes;
 
@@ -15,7 +16,9 @@ use std::mem;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use unisono_core::ids::{AccountId, DeviceId, SessionId, Ticket};
+use unisono_core::invitations::Invitation;
 use unisono_core::jid::BareJid;
+use unisono_core::reports::Report;
 use unisono_core::storage::{Access, AccountState, BoxFuture, Commit, Journal, StoreError, Wake, Write};
 
 use crate::durability::{Durability, wake_all};
@@ -48,6 +51,9 @@ struct Content {
     holdings: BTreeMap<AccountId, Holdings>,
     secrets: BTreeMap<String, [u8; 32]>,
     last_account: i64,
+    invitations: BTreeMap<String, Invitation>,
+    reports: BTreeMap<i64, Report>,
+    last_report: i64,
 }
 
 #[derive(Clone)]

@@ -18,6 +18,7 @@ use super::removal::{remove_unreferenced, remove_waiting};
 use super::tail::Tail;
 use super::{Shared, SqlStore, indexer, names, purge};
 use crate::access;
+use crate::hash::Hasher;
 use crate::pack::{Unpacker, storable};
 
 impl Accounts for SqlStore {
@@ -29,6 +30,7 @@ impl Accounts for SqlStore {
     ) -> BoxFuture<'a, Result<AccountId, StoreError>> {
         Box::pin(self.shared.write(async move |connection| {
             let likeness = names::likeness(self.shared.hasher, jid);
+            names::check_free(connection, jid, None, now_micros).await?;
             insert(connection, jid, likeness, credentials, now_micros).await
         }))
     }
@@ -41,11 +43,7 @@ impl Accounts for SqlStore {
     ) -> BoxFuture<'a, Result<AccountId, StoreError>> {
         // Whoever writes here writes alone, in this process and beside others, from the look to the commit.
         Box::pin(self.shared.write(async move |connection| {
-            let likeness = names::likeness(self.shared.hasher, jid);
-            match names::alike(connection, jid, likeness).await? {
-                Some(other) => Err(StoreError::Alike(other)),
-                None => insert(connection, jid, likeness, credentials, now_micros).await,
-            }
+            insert_distinct(connection, self.shared.hasher, jid, credentials, now_micros).await
         }))
     }
 
@@ -167,6 +165,22 @@ fn account_state(state: i64) -> Result<AccountState, StoreError> {
 /// An address that was stored.
 pub(super) fn jid(text: &str) -> Result<BareJid, StoreError> {
     text.parse().map_err(|_| StoreError::Corrupt("an account or contact without a valid address".to_owned()))
+}
+
+/// Creates an account whose name looks like no other, in the transaction that is open, if one is.
+pub(super) async fn insert_distinct(
+    connection: &mut AnyConnection,
+    hasher: Hasher,
+    jid: &BareJid,
+    credentials: &[(String, String)],
+    now_micros: i64,
+) -> Result<AccountId, StoreError> {
+    let likeness = names::likeness(hasher, jid);
+    if let Some(other) = names::alike(connection, jid, likeness).await? {
+        return Err(StoreError::Alike(other));
+    }
+    names::check_free(connection, jid, Some(likeness), now_micros).await?;
+    insert(connection, jid, likeness, credentials, now_micros).await
 }
 
 async fn insert(
@@ -398,6 +412,7 @@ async fn delete(shared: &Shared, jid: &BareJid) -> Result<(), StoreError> {
     let work = async |connection: &mut AnyConnection| {
         let mut transaction = connection.begin().await.map_err(read_error)?;
         remove(&mut transaction, id).await.map_err(read_error)?;
+        remove_words(&mut transaction, jid).await.map_err(read_error)?;
         transaction.commit().await.map_err(read_error)
     };
     shared.write(work).await
@@ -412,6 +427,16 @@ async fn forget_some(connection: &mut AnyConnection, kind: Kind, account: i64) -
     remove_unreferenced(&mut transaction, kind, &messages).await.map_err(read_error)?;
     transaction.commit().await.map_err(read_error)?;
     Ok(messages.len() >= FORGOTTEN_MAX)
+}
+
+/// Removes what an account has given to others: invitations, and reports.
+async fn remove_words(connection: &mut AnyConnection, jid: &BareJid) -> sqlx::Result<()> {
+    const WORDS: [&str; 2] =
+        ["DELETE FROM invitation WHERE inviter = $1", "DELETE FROM report WHERE reporter = $1"];
+    for statement in WORDS {
+        sqlx::query(statement).bind(jid.as_str()).execute(&mut *connection).await?;
+    }
+    Ok(())
 }
 
 /// Removes all of an account but its entries.

@@ -14,7 +14,7 @@ struct Migration {
 }
 
 /// All steps, oldest first. What is released stays as it is.
-const MIGRATIONS: [Migration; 5] = [
+const MIGRATIONS: [Migration; 6] = [
     Migration {
         version: 1,
         sqlite: include_str!("../migrations/sqlite/0001_start.sql"),
@@ -39,6 +39,11 @@ const MIGRATIONS: [Migration; 5] = [
         version: 5,
         sqlite: include_str!("../migrations/sqlite/0005_access.sql"),
         postgres: include_str!("../migrations/postgres/0005_access.sql"),
+    },
+    Migration {
+        version: 10,
+        sqlite: include_str!("../migrations/sqlite/0010_invitations.sql"),
+        postgres: include_str!("../migrations/postgres/0010_invitations.sql"),
     },
 ];
 
