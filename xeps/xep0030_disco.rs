@@ -3,8 +3,9 @@
 //! Follows 2.5.0 (2024-04-30). What the server and its accounts are, and what they can do.
 //!
 //! - The features stand beside their handlers, in the extensions; this module only tells them.
-//! - The items of an account are its resources, for those who may see them (§4.1, §8).
-//! - The nodes of an entity are those of entity capabilities (XEP-0115), and what extensions hand over as [`Nodes`].
+//! - The items of an account are its resources, for those who may see them (§4.1, §8), and its nodes (XEP-0060), for those
+//!   who may read them. Who may not see the account sees nodes that are open to everybody.
+//! - Other nodes are those of entity capabilities (XEP-0115), and what extensions hand over as [`Nodes`].
 
 use unisono_core::error::{Condition, StanzaError};
 use unisono_core::extension::{Answer, Entity, Extension, Registry, Reply, Request, Spec};
@@ -13,7 +14,7 @@ use unisono_core::session::Session;
 use unisono_core::stanza::IqType;
 use unisono_xml::{Element, XML_NS};
 
-use crate::{xep0092_version, xep0115_caps, xep0390_caps2};
+use crate::{xep0060_pubsub, xep0092_version, xep0115_caps, xep0390_caps2};
 
 pub const NS_INFO: &str = "http://jabber.org/protocol/disco#info";
 pub const NS_ITEMS: &str = "http://jabber.org/protocol/disco#items";
@@ -29,10 +30,10 @@ impl Extension for Disco {
         for entity in [Entity::Server, Entity::OwnAccount, Entity::OtherAccount] {
             on.feature(entity, NS_INFO).feature(entity, NS_ITEMS);
             on.iq(entity, IqType::Get, (NS_INFO, "query"), info);
-            on.iq(entity, IqType::Get, (NS_ITEMS, "query"), items);
+            on.iq_later(entity, IqType::Get, (NS_ITEMS, "query"), |request| Box::pin(items(request)));
         }
         // §8, rule 2: even who does not exist has no items.
-        on.iq(Entity::Nobody, IqType::Get, (NS_ITEMS, "query"), items);
+        on.iq_later(Entity::Nobody, IqType::Get, (NS_ITEMS, "query"), |request| Box::pin(items(request)));
     }
 }
 
@@ -125,11 +126,21 @@ pub fn info_of(hub: &Hub, entity: Entity) -> Info {
     let mut features: Vec<_> = hub.registry.features_of(entity).collect();
     features.sort_unstable();
     features.dedup();
-    Info { identities: vec![identity], features, forms: hub.registry.forms_of(entity, hub) }
+    let more = hub.registry.identities_of(entity);
+    let more = more.map(|(category, kind)| Identity { category, kind, ..Identity::default() });
+    let identities = std::iter::once(identity).chain(more).collect();
+    Info { identities, features, forms: hub.registry.forms_of(entity, hub) }
 }
 
 /// §3
 fn info(request: &Request) -> Answer {
+    if let (Some(cell), Some(node)) = (&request.account, request.payload.attr("node")) {
+        return match xep0060_pubsub::node_info(&cell.lock(), &request.from().to_bare(), node) {
+            Err(error) if may_see(request) => Err(error),
+            Err(_) => Err(StanzaError::new(Condition::ServiceUnavailable)),
+            Ok(info) => Ok(Reply::with(info)),
+        };
+    }
     if !may_see(request) {
         // §8, rule 1: to a stranger, an account looks like one that does not exist.
         return Err(StanzaError::new(Condition::ServiceUnavailable));
@@ -148,23 +159,30 @@ fn info(request: &Request) -> Answer {
     Ok(Reply::with(info.to_query(node)))
 }
 
-/// §4: the server has no items of its own yet, and a resource is none with a node.
-fn items(request: &Request) -> Answer {
+/// §4: the server has no items of its own yet.
+async fn items(request: Request) -> Answer {
     let node = request.payload.attr("node");
     let query = Element::builder("query", NS_ITEMS).attr_opt("node", node);
-    if !may_see(request) {
-        // §8, rule 2: nor does a stranger find anything, whatever the account is asked for.
-        return Ok(Reply::with(query.build()));
+    if let (Some(_), Some(node)) = (&request.account, node) {
+        return match xep0060_pubsub::node_items(&request, node).await {
+            Err(error) if may_see(&request) => Err(error),
+            // §8, rule 2: a stranger finds nothing, whatever the account is asked for, but what is open to everybody.
+            Err(_) => Ok(Reply::with(query.build())),
+            Ok(items) => Ok(Reply::with(items)),
+        };
     }
-    if let Some(node) = node {
-        let found = node_of(request, node).ok_or(StanzaError::new(Condition::ItemNotFound))?;
+    if let Some(node) = node.filter(|_| may_see(&request)) {
+        let found = node_of(&request, node).ok_or(StanzaError::new(Condition::ItemNotFound))?;
         return Ok(Reply::with(query.children(found.items).build()));
     }
-    let resources = match request.entity {
-        Entity::Server | Entity::Nobody => Vec::new(),
-        Entity::OwnAccount | Entity::OtherAccount => resources(request)?,
+    let mut found = match request.entity {
+        Entity::OwnAccount | Entity::OtherAccount if may_see(&request) => resources(&request)?,
+        Entity::Server | Entity::Nobody | Entity::OwnAccount | Entity::OtherAccount => Vec::new(),
     };
-    Ok(Reply::with(query.children(resources).build()))
+    if let Some(cell) = &request.account {
+        found.extend(xep0060_pubsub::nodes(&cell.lock(), &request.from().to_bare()));
+    }
+    Ok(Reply::with(query.children(found).build()))
 }
 
 /// §4.1: the available resources of an account; to itself, those that are merely connected, too.

@@ -92,6 +92,7 @@ impl Hub {
         let device = self.device_for(&mut account, &key, login);
         let mut session =
             Session::new(id, device, jid.clone(), link(connection), self.settings.outbox_bytes_max);
+        session.knows_nodes = account.device(device).map_or(LogPosition::START, |device| device.cursor);
         if let CatchUp::Before(before) = &mut session.catch_up {
             before.given = account.device(device).map(|device| device.cursor);
             before.whole = before.given;

@@ -280,6 +280,7 @@ pub type ExtendedInfo = fn(&Hub) -> Option<Element>;
 
 type MakeState = fn() -> Box<dyn Any + Send + Sync>;
 type Decode = fn(&str, &str) -> Box<dyn Any + Send>;
+type DecodeKeyed = fn(&str) -> Option<Box<dyn Any + Send>>;
 
 /// Everything that the extensions registered. Built once, at start.
 #[derive(Default)]
@@ -314,6 +315,8 @@ pub struct Registry {
     pub(crate) states: HashMap<&'static str, (TypeId, Decode)>,
     pub(crate) slots: crate::slots::Slots,
     pub(crate) early: crate::early::Early,
+    pub(crate) keyed: HashMap<&'static str, (TypeId, DecodeKeyed)>,
+    pub(crate) identities: Vec<(Entity, &'static str, &'static str)>,
 }
 
 impl Registry {
@@ -535,6 +538,30 @@ impl Registry {
         self
     }
 
+    /// Keeps values of type `T` with each account, one under each key, read from the documents of this kind when the
+    /// account is loaded, found by [`Account::keyed`] and replaced by [`Account::set_keyed`].
+    pub fn keyed_state<T: KeyedState>(&mut self) -> &mut Self {
+        self.kinds.push(T::KIND);
+        let decode: DecodeKeyed =
+            |value| T::decode(value).map(|state| Box::new(state) as Box<dyn Any + Send>);
+        self.keyed.insert(T::KIND, (TypeId::of::<T>(), decode));
+        self
+    }
+
+    /// Says what an entity is, beside what it is in any case (XEP-0030 §3.1): category and type.
+    pub fn identity(&mut self, entity: Entity, category: &'static str, kind: &'static str) -> &mut Self {
+        self.identities.push((entity, category, kind));
+        self
+    }
+
+    /// What an entity is beside what it is in any case: category and type.
+    pub fn identities_of(&self, entity: Entity) -> impl Iterator<Item = (&'static str, &'static str)> + '_ {
+        self.identities
+            .iter()
+            .filter(move |(of, ..)| *of == entity)
+            .map(|(_, category, kind)| (*category, *kind))
+    }
+
     /// What an entity announces, in order of registration.
     pub fn features_of(&self, entity: Entity) -> impl Iterator<Item = &'static str> + '_ {
         self.features.iter().filter(move |(of, _)| *of == entity).map(|(_, ns)| *ns)
@@ -586,10 +613,25 @@ impl Registry {
         found.map(|(.., handler)| *handler)
     }
 
+    /// Reads what an extension keeps with an account under a key.
+    pub(crate) fn decode_keyed(&self, kind: &str, value: &str) -> Option<(TypeId, Box<dyn Any + Send>)> {
+        let (id, decode) = self.keyed.get(kind)?;
+        decode(value).map(|state| (*id, state))
+    }
+
     /// Reads the state that an extension keeps with an account.
     pub(crate) fn decode(&self, kind: &str, key: &str, value: &str) -> Option<(TypeId, Box<dyn Any + Send>)> {
         self.states.get(kind).map(|(id, decode)| (*id, decode(key, value)))
     }
+}
+
+/// Values that an extension keeps with each account under keys, in memory and as documents.
+pub trait KeyedState: Any + Send + Sized {
+    /// The kind of the documents.
+    const KIND: &'static str;
+    /// Reads what [`Self::encode`] wrote. What cannot be read is left out.
+    fn decode(text: &str) -> Option<Self>;
+    fn encode(&self) -> String;
 }
 
 /// A value that an extension keeps with each account, in memory and as a document.

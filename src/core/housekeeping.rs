@@ -75,6 +75,7 @@ impl Hub {
         }
         for cell in residents {
             let mut account = cell.lock();
+            account.close_log();
             let resumable = account.sessions.iter().filter(|session| session.is_resumable());
             let writes = resumable
                 .map(|session| Write::Session { account: cell.id, session: saved(session) })

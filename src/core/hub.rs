@@ -393,6 +393,13 @@ impl Hub {
         (i64::from_be_bytes(bytes) & i64::MAX).max(1)
     }
 
+    /// A name that nobody can guess and nobody has drawn before.
+    pub fn random_name(&self) -> String {
+        let mut bytes = [0; 16];
+        self.random.fill(&mut bytes);
+        format!("{:032x}", u128::from_be_bytes(bytes))
+    }
+
     /// A number for a new connection.
     pub fn connection_number(&self) -> u64 {
         self.last_connection.fetch_add(1, Ordering::Relaxed).saturating_add(1)

@@ -25,6 +25,7 @@ pub mod subscription;
 pub mod receive;
 pub mod render;
 pub mod road;
+pub mod sharing;
 pub mod writing;
 
 // Sessions and what they see.

@@ -12,12 +12,13 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 
-use unisono_xml::{Element, Node};
+use compact_str::CompactString;
+use unisono_xml::{Element, Node, escape_attr_into};
 
 use crate::ids::{LogPosition, Ticket};
-use crate::jid::FullJid;
+use crate::jid::{BareJid, FullJid};
 use crate::record::MessageRecord;
-use crate::stanza::{CLIENT_SCOPE, OUR_LIMITS};
+use crate::stanza::{CLIENT_SCOPE, MessageType, OUR_LIMITS, write_head};
 
 /// Bytes of recorded messages that an outbox holds before it lets go of them: the log can give them back.
 pub const FRESH_BYTES_MAX: usize = 64 * 1024;
@@ -69,6 +70,56 @@ pub enum Item {
     Stanza { element: Element, to: Option<FullJid> },
     /// A stanza that was serialised already.
     Text(Box<str>),
+    /// One that goes to many, serialised once, but for the address of this device.
+    Shared { stanza: Arc<Shared>, to: FullJid },
+}
+
+/// A message of an account to many devices. Only the address differs.
+#[derive(Debug)]
+pub struct Shared {
+    /// Who sends it.
+    pub from: BareJid,
+    /// What makes a newer one of the same sender take its place while a device does not look; none, if nothing does.
+    pub topic: Option<CompactString>,
+    /// Up to the attribute that differs.
+    before: Box<str>,
+    /// From there on.
+    after: Box<str>,
+}
+
+impl Shared {
+    /// A message with this type, id and content.
+    pub fn message(
+        from: &BareJid,
+        kind: MessageType,
+        id: &str,
+        topic: Option<CompactString>,
+        content: &[Element],
+    ) -> Self {
+        let attributes = [("from", Some(from.as_str())), ("type", Some(kind.as_str())), ("id", Some(id))];
+        let (mut before, mut after) = (Vec::new(), b"'>".to_vec());
+        write_head(&mut before, "message", &attributes);
+        before.extend_from_slice(b" to='");
+        for element in content {
+            element.write_into(&mut after, &CLIENT_SCOPE);
+        }
+        after.extend_from_slice(b"</message>");
+        let text = |bytes| String::from_utf8(bytes).unwrap_or_default().into_boxed_str();
+        Self { from: from.clone(), topic, before: text(before), after: text(after) }
+    }
+
+    /// Writes it for one device.
+    pub(crate) fn write(&self, to: &FullJid, out: &mut Vec<u8>) {
+        out.extend_from_slice(self.before.as_bytes());
+        escape_attr_into(out, to.as_str());
+        out.extend_from_slice(self.after.as_bytes());
+    }
+
+    fn text(&self, to: &FullJid) -> String {
+        let mut out = Vec::new();
+        self.write(to, &mut out);
+        String::from_utf8(out).unwrap_or_default()
+    }
 }
 
 /// A stanza and the conditions on it.
@@ -100,6 +151,8 @@ impl Entry {
             Item::Logged { .. } => 0,
             Item::Stanza { element, .. } => weight(element),
             Item::Text(text) => text.len(),
+            // Of many queues, one may be the last that holds it.
+            Item::Shared { stanza, .. } => stanza.before.len().saturating_add(stanza.after.len()),
         };
         content.saturating_add(size_of::<Queued>())
     }
@@ -108,7 +161,7 @@ impl Entry {
     pub(crate) fn position(&self) -> Option<LogPosition> {
         match self.item {
             Item::Logged { position, .. } => Some(position),
-            Item::Stanza { .. } | Item::Text(_) => None,
+            Item::Stanza { .. } | Item::Text(_) | Item::Shared { .. } => None,
         }
     }
 
@@ -118,6 +171,7 @@ impl Entry {
             Item::Logged { .. } => None,
             Item::Stanza { element, .. } => Some(element.clone()),
             Item::Text(text) => Element::parse(text, &CLIENT_SCOPE, &OUR_LIMITS).ok(),
+            Item::Shared { stanza, to } => Element::parse(&stanza.text(to), &CLIENT_SCOPE, &OUR_LIMITS).ok(),
         }
     }
 
@@ -165,7 +219,9 @@ impl Queued {
         }
         let content = match &entry.item {
             Item::Logged { record: Some(record), .. } => content_bytes(record),
-            Item::Logged { record: None, .. } | Item::Stanza { .. } | Item::Text(_) => 0,
+            Item::Logged { record: None, .. } | Item::Stanza { .. } | Item::Text(_) | Item::Shared { .. } => {
+                0
+            }
         };
         Self { entry, bytes, content }
     }
@@ -396,7 +452,7 @@ impl Outbox {
         let durable = waiting.take_while(|queued| queued.entry.ticket <= durable);
         let missing = durable.filter_map(|queued| match queued.entry.item {
             Item::Logged { position, record: None, .. } => Some((position, queued.content)),
-            Item::Logged { .. } | Item::Stanza { .. } | Item::Text(_) => None,
+            Item::Logged { .. } | Item::Stanza { .. } | Item::Text(_) | Item::Shared { .. } => None,
         });
         let mut bytes: usize = 0;
         let fits = |(_, content): &(LogPosition, usize)| {

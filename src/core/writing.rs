@@ -182,6 +182,7 @@ fn write_entries(
             Item::Logged { record: None, .. } => return (Drained::Idle(None), covers, count),
             Item::Stanza { element, to } => write_to(element, to.as_ref(), out),
             Item::Text(text) => out.extend_from_slice(text.as_bytes()),
+            Item::Shared { stanza, to } => stanza.write(to, out),
         }
         covers = covers.max(session.outbox.wrote());
         count = count.saturating_add(1);

@@ -61,8 +61,8 @@ async fn an_invitation_outlives_a_crash_and_makes_one_account(database: Database
     server.kill9().await;
     server.boot().await;
     assert_eq!(json(&server, "invite --list").await["invitations"][0]["token"], token.as_str());
-    let taken = server.run("user add juliet@example.org --password-stdin", "x\n").await;
-    assert_eq!(taken.status.code(), Some(4), "its name is kept free");
+    let second = server.run("user add juliet@example.org --password-stdin", "x\n").await;
+    assert_eq!(second.status.code(), Some(4), "its name is kept free");
 
     let mut romeo = server.online("romeo", "desk").await;
     romeo.get("<query xmlns='jabber:iq:roster'/>").await;

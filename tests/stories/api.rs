@@ -69,9 +69,12 @@ async fn the_api_is_what_its_description_says() {
         if let Some(reference) = said["content"]["application/json"]["schema"]["$ref"].as_str() {
             fits(&description, reference, &answer);
         }
-        answer["token"].as_str().into_iter().for_each(|of_invitation| token = of_invitation.to_owned());
-        let of_report = answer["reports"][0]["number"].as_i64();
-        of_report.into_iter().for_each(|of_report| number = of_report.to_string());
+        if let Some(of_invitation) = answer["token"].as_str() {
+            of_invitation.clone_into(&mut token);
+        }
+        if let Some(of_report) = answer["reports"][0]["number"].as_i64() {
+            number = of_report.to_string();
+        }
     }
     for gone in [format!("/v1/invitations/{token}"), format!("/v1/reports/{number}")] {
         assert_eq!(ask(&format!("DELETE {gone}"), "").await.0, 404, "{gone}");
