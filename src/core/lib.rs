@@ -22,6 +22,7 @@ pub mod subscription;
 
 // The road.
 pub mod receive;
+pub mod remote;
 pub mod render;
 pub mod road;
 pub mod writing;
