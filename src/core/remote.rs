@@ -133,6 +133,25 @@ impl Hub {
         }
     }
 
+    /// Tells who sent a stanza to another domain that it did not go out.
+    pub async fn return_to_sender(self: &Arc<Self>, stanza: &Element) {
+        let addresses = (stanza.attr("from").and_then(|from| from.parse().ok()), stanza.attr("to"));
+        let (Some(from), Some(to)) = addresses else { return };
+        let Ok(to) = to.parse::<Jid>() else { return };
+        let Ok(parsed) = Stanza::parse(stanza, from) else { return };
+        let error = StanzaError::new(Condition::RemoteServerTimeout);
+        let reply = match &parsed {
+            Stanza::Message(message) if message.kind != MessageType::Error => {
+                error_reply("message", &message.header, &error)
+            }
+            Stanza::Iq(iq) if matches!(iq.kind, IqType::Get | IqType::Set) => {
+                error_reply("iq", &iq.header, &error)
+            }
+            Stanza::Message(_) | Stanza::Iq(_) | Stanza::Presence(_) => return,
+        };
+        self.receive_from_afar(&reply, to).await;
+    }
+
     /// Tells who sent a stanza what is wrong with it, if that may be told (RFC 6120 §8.3.1).
     fn send_back(&self, stanza: &Stanza, error: &StanzaError) {
         let (name, header, is_answer) = match stanza {

@@ -5,7 +5,8 @@
 //! - What goes to its domain waits in a queue with a bound, behind the commit that it depends on; what comes from it is
 //!   taken one by one, so that TCP slows a component down that is too fast.
 //! - Ours: another connection with a name that is connected already is refused with `conflict`, after the handshake.
-//! - Left out: the method `connect`.
+//! - What waits when a component goes comes back to its senders; what was on the wire does not.
+//! - Left out: the method `connect`; components among the items of the server (XEP-0030).
 
 use std::collections::HashMap;
 use std::io;
@@ -26,7 +27,7 @@ use unisono_core::hub::Hub;
 use unisono_core::ids::Ticket;
 use unisono_core::jid::Jid;
 use unisono_core::remote::Route;
-use unisono_core::stanza::{CLIENT_SCOPE, NS_CLIENT, NS_STREAMS};
+use unisono_core::stanza::{CLIENT_SCOPE, NS_CLIENT, NS_STREAMS, OUR_LIMITS};
 use unisono_xml::{Element, Limits as XmlLimits, Node, StreamEvent, StreamReader, escape_attr_into};
 
 use crate::ending::close;
@@ -151,22 +152,32 @@ impl C2s {
     ) -> Result<(), Option<StreamCondition>> {
         let greeting = timeout(HANDSHAKE_WITHIN, greet(incoming, outgoing, secrets));
         let name = greeting.await.map_err(|_| Some(StreamCondition::ConnectionTimeout))??;
-        let (queue, waiting) = mpsc::channel(WAITING_MAX);
+        let (queue, mut waiting) = mpsc::channel(WAITING_MAX);
         let bytes = Arc::new(AtomicUsize::new(0));
         let route = Arc::new(Outbound { queue, bytes: Arc::clone(&bytes) });
         if !self.hub.routes.open(&name, route) {
             return Err(Some(StreamCondition::Conflict));
         }
-        let _open = Open { hub: &self.hub, name: &name };
+        let open = Open { hub: &self.hub, name: &name };
         outgoing.write.write_all(b"<handshake/>").await.map_err(|_| None)?;
         tracing::info!(component = name, "a component has connected");
         incoming.reader.set_limits(self.terms.limits.xml());
-        tokio::select! {
+        let end = tokio::select! {
             biased;
             () = self.stopping.cancelled() => Err(Some(StreamCondition::SystemShutdown)),
             end = take_in(&self.hub, incoming, &name) => end,
-            end = pass_on(&self.hub, &mut outgoing.write, waiting, &bytes) => end,
+            end = pass_on(&self.hub, &mut outgoing.write, &mut waiting, &bytes) => end,
+        };
+        drop(open);
+        tracing::info!(component = name, "a component has gone");
+        // What did not go out comes back.
+        waiting.close();
+        while let Ok((stanza, _)) = waiting.try_recv() {
+            if let Ok(stanza) = Element::parse(&stanza, &CLIENT_SCOPE, &OUR_LIMITS) {
+                self.hub.return_to_sender(&stanza).await;
+            }
         }
+        end
     }
 
     fn stream_id(&self) -> String {
@@ -311,7 +322,7 @@ fn translated(element: &Element) -> Element {
 async fn pass_on(
     hub: &Hub,
     write: &mut OwnedWriteHalf,
-    mut waiting: mpsc::Receiver<(String, Ticket)>,
+    waiting: &mut mpsc::Receiver<(String, Ticket)>,
     bytes: &AtomicUsize,
 ) -> Result<(), Option<StreamCondition>> {
     while let Some((stanza, after)) = waiting.recv().await {
