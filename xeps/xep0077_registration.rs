@@ -12,9 +12,10 @@
 //! - Left out: mail addresses and the rest of the fields; redirection (§5), keys (§7), forms for more information (§3.2).
 
 use std::net::IpAddr;
+use std::time::Duration;
 
-use unisono_core::allowance::Allowances;
-use unisono_core::early::{EarlyReply, EarlyRequest, Standing};
+use unisono_core::allowance::{Allowance, Allowances};
+use unisono_core::early::{EarlyReply, EarlyRequest, Origin, Standing};
 use unisono_core::error::{Condition, StanzaError};
 use unisono_core::extension::{Answer, Entity, Extension, Registry, Reply, Request, Spec};
 use unisono_core::hub::Hub;
@@ -31,6 +32,9 @@ use crate::xep0401_invitations::account_named;
 pub const NS: &str = "jabber:iq:register";
 /// §8
 pub const NS_FEATURE: &str = "http://jabber.org/features/iq-register";
+
+/// A site of IPv6 may do what so many of its networks may.
+const NETWORKS_OF_SITE: u32 = 8;
 
 pub struct Registration;
 
@@ -54,7 +58,24 @@ impl Extension for Registration {
 
 /// How many accounts were made, and from where.
 #[derive(Default)]
-struct Made(Allowances<IpAddr>);
+struct Made {
+    by_networks: Allowances<IpAddr>,
+    by_sites: Allowances<IpAddr>,
+}
+
+impl Made {
+    /// Whether one more may be made there, which counts. All networks of a site have what [`NETWORKS_OF_SITE`] have.
+    fn count(&mut self, origin: Origin, now: Duration, of_network: Allowance) -> bool {
+        let every = of_network.every.checked_div(NETWORKS_OF_SITE).unwrap_or_default();
+        let of_site = Allowance { burst: of_network.burst.saturating_mul(NETWORKS_OF_SITE), every };
+        let has_room = origin.site.is_none_or(|site| self.by_sites.has_one(&site, now, of_site));
+        let may = has_room && self.by_networks.try_take(origin.network, now, of_network);
+        if let Some(site) = origin.site.filter(|_| may) {
+            self.by_sites.take(site, now, of_site);
+        }
+        may
+    }
+}
 
 /// §3.1.1: somebody who is not known yet.
 async fn early(request: EarlyRequest) -> EarlyReply {
@@ -120,7 +141,7 @@ fn not_acceptable(text: impl Into<std::borrow::Cow<'static, str>>) -> StanzaErro
 
 /// Makes an account.
 async fn make(request: &EarlyRequest) -> Result<(), StanzaError> {
-    let EarlyRequest { hub, payload, domain, network, standing, .. } = request;
+    let EarlyRequest { hub, payload, domain, origin, standing, .. } = request;
     if payload.child("remove", NS).is_some() {
         return Err(StanzaError::new(Condition::UnexpectedRequest)); // §3.2
     }
@@ -140,7 +161,7 @@ async fn make(request: &EarlyRequest) -> Result<(), StanzaError> {
     let policy = hub.settings.registration.of_network;
     let now = hub.clock.elapsed();
     // Who is invited was counted when the invitation was made. A look for a free name costs as much as an account.
-    let may = invitation.is_some() || hub.memory(|made: &mut Made| made.0.try_take(*network, now, policy));
+    let may = invitation.is_some() || hub.memory(|made: &mut Made| made.count(*origin, now, policy));
     if !may {
         return Err(StanzaError::new(Condition::ResourceConstraint)
             .with_text("Too many accounts were registered from here: try again later"));
@@ -309,6 +330,21 @@ mod tests {
                 "{query}"
             );
         }
+    }
+
+    #[test]
+    fn a_site_makes_what_a_few_of_its_networks_may() {
+        let policy = Allowance { burst: 2, every: Duration::from_secs(10) };
+        let mut made = Made::default();
+        let mut counted = |network: &str, site: Option<&str>| {
+            let site = site.map(|site| site.parse().unwrap());
+            made.count(Origin { network: network.parse().unwrap(), site }, Duration::ZERO, policy)
+        };
+        assert_eq!([1, 2, 3].map(|_| counted("192.0.2.1", None)), [true, true, false]);
+        let site = Some("2001:db8:7::");
+        let networks = (0..30).map(|n| counted(&format!("2001:db8:7:{n}::"), site));
+        assert_eq!(networks.filter(|may| *may).count(), 16);
+        assert!(counted("2001:db8:8::", Some("2001:db8:8::")));
     }
 
     #[test]

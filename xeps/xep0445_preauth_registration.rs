@@ -53,7 +53,8 @@ async fn preauth(request: EarlyRequest) -> EarlyReply {
 }
 
 async fn look_up(request: &EarlyRequest) -> Result<Invitation, StanzaError> {
-    let EarlyRequest { hub, network, domain, .. } = request;
+    let EarlyRequest { hub, origin, domain, .. } = request;
+    let network = &origin.network;
     if request.kind != IqType::Set {
         return Err(StanzaError::new(Condition::BadRequest));
     }

@@ -22,9 +22,18 @@ pub struct EarlyRequest {
     pub payload: Element,
     /// The domain of the stream.
     pub domain: BareJid,
-    /// Where the client is: one address of IPv4, or a network of IPv6.
-    pub network: IpAddr,
+    /// Where the client is.
+    pub origin: Origin,
     pub standing: Standing,
+}
+
+/// Where a client is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Origin {
+    /// One address of IPv4, or a network of IPv6.
+    pub network: IpAddr,
+    /// Of IPv6, what is given to one customer: it has many networks.
+    pub site: Option<IpAddr>,
 }
 
 /// What a stream has come to before its client is known.
@@ -87,16 +96,16 @@ pub fn asks(stanza: &Element) -> bool {
 }
 
 impl Hub {
-    /// Answers an iq of who is not known yet, from `network` on a stream of `domain`.
+    /// Answers an iq of who is not known yet, on a stream of `domain`.
     pub async fn answer_early(
         self: Arc<Self>,
         stanza: Element,
         domain: BareJid,
-        network: IpAddr,
+        origin: Origin,
         standing: Standing,
     ) -> (Element, Standing) {
         let kept = standing.clone();
-        let (answer, standing) = match self.early_request(&stanza, domain, network, standing) {
+        let (answer, standing) = match self.early_request(&stanza, domain, origin, standing) {
             Ok((handler, request)) => handler(request).await,
             Err(error) => (Err(error), kept),
         };
@@ -114,7 +123,7 @@ impl Hub {
         self: Arc<Self>,
         stanza: &Element,
         domain: BareJid,
-        network: IpAddr,
+        origin: Origin,
         standing: Standing,
     ) -> Result<(EarlyIq, EarlyRequest), StanzaError> {
         let handler = self.registry.early_handler(stanza);
@@ -130,6 +139,6 @@ impl Hub {
             return Err(StanzaError::new(Condition::NotAllowed));
         }
         let payload = payload.clone();
-        Ok((handler, EarlyRequest { hub: self, kind, payload, domain, network, standing }))
+        Ok((handler, EarlyRequest { hub: self, kind, payload, domain, origin, standing }))
     }
 }

@@ -19,6 +19,7 @@ use crate::ids::{SessionId, Ticket};
 use crate::interests::Lists;
 use crate::invitations::{InvitationPolicy, RegistrationPolicy};
 use crate::jid::{BareJid, FullJid};
+use crate::remote::Routes;
 use crate::render::Renderer;
 use crate::seal::Seal;
 use crate::session::ConnectionInfo;
@@ -218,6 +219,8 @@ pub struct Hub {
     /// Connections that have lost their session and wait for what is still to be said to them, or for that to be found
     /// out.
     farewells: Mutex<HashMap<u64, Option<Farewell>>>,
+    /// The ways to domains that are not ours.
+    pub routes: Routes,
     pub(crate) memory: Memory,
     pub(crate) workers: OnceLock<Arc<dyn Workers>>,
 }
@@ -269,6 +272,7 @@ impl Hub {
             interests: Lists::default(),
             reasons: Mutex::default(),
             farewells: Mutex::default(),
+            routes: Routes::default(),
             memory: Memory::default(),
             workers: OnceLock::new(),
         }))

@@ -23,6 +23,7 @@ pub mod subscription;
 
 // The road.
 pub mod receive;
+pub mod remote;
 pub mod render;
 pub mod road;
 pub mod sharing;

@@ -12,7 +12,7 @@ use tokio::time::{Instant, sleep_until, timeout_at};
 use unisono_core::access::TokenUse;
 use unisono_core::bind2;
 use unisono_core::devices::{Login, UserAgent};
-use unisono_core::early::Standing;
+use unisono_core::early::{Origin, Standing};
 use unisono_core::extension::{NonzaReply, NonzaRequest, StreamState};
 use unisono_core::hub::{Connection, SessionRef};
 use unisono_core::jid::{BareJid, FullJid};
@@ -20,7 +20,7 @@ use unisono_core::session::ConnectionInfo;
 use unisono_core::storage::Wake;
 use unisono_xml::Element;
 
-use crate::admission::{Place, network};
+use crate::admission::{Place, network, site};
 use crate::ending::{close, note};
 use crate::error::{Said, StreamError};
 use crate::guessing::{Attempt, Wait};
@@ -294,9 +294,10 @@ impl Arrival {
                 self.handle(Input::Answered(answer))?;
             }
             Action::Early { domain, element } => {
-                let (hub, network) = (Arc::clone(&self.c2s.hub), network(self.peer.ip()));
+                let hub = Arc::clone(&self.c2s.hub);
+                let origin = Origin { network: network(self.peer.ip()), site: site(self.peer.ip()) };
                 let standing = std::mem::take(&mut self.standing);
-                let answering = hub.answer_early(element, domain, network, standing);
+                let answering = hub.answer_early(element, domain, origin, standing);
                 let (answer, standing) = self.wait_for(stream, answering).await?;
                 self.standing = standing;
                 self.handle(Input::AnsweredEarly(answer))?;

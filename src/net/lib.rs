@@ -5,6 +5,7 @@
 
 mod admission;
 mod arrival;
+pub mod component;
 mod connection;
 mod crew;
 mod ending;

@@ -9,6 +9,7 @@ mod attention;
 mod bad_input;
 mod certificate;
 mod command_line;
+mod components;
 mod configuration;
 mod convergence;
 mod crash;

@@ -5,6 +5,7 @@ mod deal;
 mod directed;
 mod pair;
 mod probe;
+mod remote;
 mod sight;
 mod subscribe;
 
@@ -60,7 +61,7 @@ impl Hub {
                 | PresenceType::Error => Receipt::Done(self.settle(origin, Ticket::NONE, None)),
             };
         };
-        if !self.serves(to.domain()) {
+        if !self.serves(to.domain()) && self.routes.find(to.domain()).is_none_or(|route| !route.has_room()) {
             return Receipt::Done(self.refuse_remote(origin, &presence));
         }
         match presence.kind {

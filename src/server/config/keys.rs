@@ -33,6 +33,7 @@ configuration! {
         archive: Archive,
         contacts: Contacts,
         calls: Calls,
+        components: Components,
         log: Log,
         metrics: Metrics,
         admin: Admin,
@@ -255,6 +256,26 @@ section! {
 }
 
 section! {
+    /// Programs that serve a domain of their own through this server (XEP-0114): gateways, bots, push services.
+    Components {
+        /// Loopback addresses where they connect, such as "127.0.0.1:5347": there is no TLS.
+        listen: Vec<SocketAddr> = Vec::new();
+        /// One [[components.allow]] for each program:
+        allow: Vec<Component> = Vec::new();
+    }
+}
+
+section! {
+    /// A program, as a component.
+    Component {
+        /// The domain that it serves: none of server.domains.
+        name: Host = Host::default();
+        /// What it shares with this server. A file that holds it should be readable for the server alone.
+        secret: Secret = Secret::default();
+    }
+}
+
+section! {
     /// The log, written to the standard error output. It never holds passwords or message texts.
     Log {
         /// "error", "warn", "info", "debug" or "trace".
@@ -469,6 +490,26 @@ impl Setting for Certificate {
         }];
         let list = if list.is_empty() { &example } else { list };
         let tables = list.iter().map(|one| format!("{mark}[[tls.certificate]]\n{}", sample::keys(one, mark)));
+        tables.collect()
+    }
+}
+
+/// A `[[components.allow]]`, or an element of an inline list.
+impl Setting for Component {
+    fn read(value: &Spanned<DeValue<'_>>, reader: &mut Reader<'_>) -> Option<Self> {
+        reader.element_table(value, "a table with name and secret", &["name", "secret"])
+    }
+
+    fn toml(&self) -> String {
+        format!("{{ name = {}, secret = {} }}", self.name.toml(), self.secret.toml())
+    }
+
+    fn show_list(list: &[Self], _: &str, mark: &str) -> String {
+        let name = Host::parse("gateway.example.org", Path::new("")).unwrap_or_default();
+        let example = [Self { name, ..Self::default() }];
+        let list = if list.is_empty() { &example } else { list };
+        let tables =
+            list.iter().map(|one| format!("{mark}[[components.allow]]\n{}", sample::keys(one, mark)));
         tables.collect()
     }
 }

@@ -41,9 +41,9 @@ const MIGRATIONS: [Migration; 6] = [
         postgres: include_str!("../migrations/postgres/0005_access.sql"),
     },
     Migration {
-        version: 10,
-        sqlite: include_str!("../migrations/sqlite/0010_invitations.sql"),
-        postgres: include_str!("../migrations/postgres/0010_invitations.sql"),
+        version: 6,
+        sqlite: include_str!("../migrations/sqlite/0006_invitations.sql"),
+        postgres: include_str!("../migrations/postgres/0006_invitations.sql"),
     },
 ];
 
