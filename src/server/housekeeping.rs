@@ -52,7 +52,7 @@ pub(crate) async fn keep(hub: Arc<Hub>, certs: Arc<CertStore>, config: Config, h
 
 /// What takes no time, beside what may take long.
 async fn keep_beside(
-    hub: &Hub,
+    hub: &Arc<Hub>,
     times: &Times,
     looking: impl Future<Output = ()>,
     clearing: impl Future<Output = ()>,
@@ -61,7 +61,7 @@ async fn keep_beside(
 }
 
 /// Each of this takes no time.
-async fn tend(hub: &Hub, times: &Times) {
+async fn tend(hub: &Arc<Hub>, times: &Times) {
     let (mut cursors, mut sweep) = (interval(times.cursors), interval(times.sweep));
     loop {
         tokio::select! {

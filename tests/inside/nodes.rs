@@ -92,6 +92,7 @@ async fn who_is_interested_is_told_on_all_devices_of_both() {
     laptop.take().await;
     for device in [&phone, &laptop, &bob, &eve] {
         interest(device, &["urn:x"]);
+        device.take().await;
     }
     let (_, own) = ask(&phone, "set", "", "", &item("urn:x", "1", "a")).await;
     assert_eq!(own, ["urn:x: 1=a"], "the one that published, too");
@@ -116,7 +117,11 @@ async fn who_is_blocked_is_told_nothing() {
     let (alice, bob) = (world.online("alice", "phone").await, world.online("bob", "desk").await);
     befriend(&alice, &bob).await;
     interest(&bob, &["urn:x"]);
-    let block = |who| format!("<iq type='set' id='b'><block xmlns='urn:xmpp:blocking'><item jid='{who}@example.org'/></block></iq>");
+    let block = |who| {
+        format!(
+            "<iq type='set' id='b'><block xmlns='urn:xmpp:blocking'><item jid='{who}@example.org'/></block></iq>"
+        )
+    };
     alice.send(&block("bob")).await;
     publish(&alice, "urn:x", "1", "a", "").await;
     assert_eq!(events(&bob).await, [""; 0]);
@@ -132,8 +137,14 @@ async fn nobody_is_told_what_is_not_durable() {
     let (alice, bob) = (world.online("alice", "phone").await, world.online("bob", "desk").await);
     befriend(&alice, &bob).await;
     interest(&bob, &["urn:x"]);
+    bob.take().await;
     world.store.hold();
-    alice.send(&format!("<iq type='set' id='n'><pubsub xmlns='{NS}'>{}</pubsub></iq>", item("urn:x", "1", "a"))).await;
+    alice
+        .send(&format!(
+            "<iq type='set' id='n'><pubsub xmlns='{NS}'>{}</pubsub></iq>",
+            item("urn:x", "1", "a")
+        ))
+        .await;
     assert!(alice.take().await.is_empty());
     assert_eq!(events(&bob).await, [""; 0]);
     world.store.release();
@@ -183,7 +194,7 @@ async fn a_device_that_comes_is_sent_the_last_item_and_what_it_missed() {
     let laptop = world.online("alice", "laptop").await;
     bob.say("alice@example.org", "hello").await;
     laptop.take().await;
-    world.hub.end_session(&laptop.session);
+    world.hub.end(&laptop.session.cell, laptop.session.id);
     for n in 2..=4 {
         publish(&alice, "urn:many", &n.to_string(), "b", &many).await;
     }
@@ -286,7 +297,11 @@ async fn a_stranger_learns_nothing_that_is_not_open() {
     for (kind, owner, content) in requests {
         let nobody = ask(&eve, kind, "nobody", owner, content).await.0;
         let somebody = ask(&eve, kind, "alice", owner, content).await.0;
-        assert_eq!(somebody.child("error", "jabber:client"), nobody.child("error", "jabber:client"), "{content}");
+        assert_eq!(
+            somebody.child("error", "jabber:client"),
+            nobody.child("error", "jabber:client"),
+            "{content}"
+        );
         assert_eq!(somebody.attr("type"), Some("error"), "{content}");
     }
     for query in ["#info", "#items"] {
@@ -322,7 +337,9 @@ async fn devices_that_publish_at_once_leave_one_result_that_all_see() {
     let rounds = (0..10).flat_map(|n| devices.iter().enumerate().map(move |(d, device)| (n, d, device)));
     let work = rounds.map(|(n, d, device)| {
         let text = item("urn:x", &format!("{}", (n + d) % 3), &format!("{n}.{d}")) + &own;
-        async move { device.send(&format!("<iq type='set' id='n'><pubsub xmlns='{NS}'>{text}</pubsub></iq>")).await }
+        async move {
+            device.send(&format!("<iq type='set' id='n'><pubsub xmlns='{NS}'>{text}</pubsub></iq>")).await
+        }
     });
     for work in work {
         work.await;

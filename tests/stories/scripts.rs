@@ -34,7 +34,7 @@ fn some_seeds_keep_the_promises_though_the_clock_steps() {
 fn converge(amount: &[&str]) -> anyhow::Result<ExitCode> {
     let words = ["unisono-conformance", "converge", "--target", "unisono", "--jobs", "2"];
     let words = words.iter().chain(&["--binary", env!("CARGO_BIN_EXE_unisono")]).chain(amount);
-    unisono_conformance::run(words)
+    Ok(unisono_conformance::run(words)?)
 }
 
 #[test]
