@@ -21,9 +21,9 @@ use crate::outbox::{Form, Item};
 use crate::record::{Direction, Keep, MessageRecord, Payload};
 use crate::session::Session;
 use crate::stanza::{Iq, IqType, Message, Presence, Stanza};
-use crate::storage::{BoxFuture, StoreError, Write};
+use crate::storage::{BoxFuture, DeviceRecord, StoreError, Write};
 
-pub use crate::presence::Sight;
+pub use crate::presence::{Sight, Vouch, Voucher};
 
 /// One extension.
 pub trait Extension: Sync {
@@ -139,6 +139,8 @@ pub type Deliver = fn(&MessageRecord, Direction, &Session, &Settings) -> Option<
 pub type Stamp = fn(&mut Vec<u8>, &Copy<'_>);
 pub type Filter = fn(&Item, &Session) -> Option<Holding>;
 pub type Left = fn(&mut Account, &Element, i64, &mut Vec<Write>);
+/// What an extension keeps for a device ends with it.
+pub type DeviceEnded = fn(&mut Account, &DeviceRecord, &mut Vec<Write>);
 /// When the last device of an account left, in microseconds since 1970.
 pub type LastSeen = fn(&Account) -> Option<i64>;
 /// What becomes of an available presence that a device sent to everybody, beside that it is shown.
@@ -304,12 +306,15 @@ pub struct Registry {
     pub(crate) present: Vec<Present>,
     pub(crate) interested: Vec<Interested>,
     pub(crate) server_states: Vec<(TypeId, MakeState)>,
+    pub(crate) device_ended: Vec<DeviceEnded>,
     pub(crate) last_seen: Option<LastSeen>,
     pub(crate) ack_writer: Option<fn(&mut Vec<u8>, u32)>,
     pub(crate) request_writer: Option<fn(&mut Vec<u8>)>,
     pub(crate) wrappings: Vec<&'static crate::outbox::Wrapping>,
     pub(crate) kinds: Vec<&'static str>,
     pub(crate) states: HashMap<&'static str, (TypeId, Decode)>,
+    pub(crate) slots: crate::slots::Slots,
+    pub(crate) early: crate::early::Early,
     pub(crate) keyed: HashMap<&'static str, (TypeId, DecodeKeyed)>,
     pub(crate) identities: Vec<(Entity, &'static str, &'static str)>,
 }
@@ -497,6 +502,12 @@ impl Registry {
     /// Keeps a value of type `T` for the whole server, in memory, found by [`Hub::server_state`].
     pub fn server_state<T: Any + Send + Sync + Default>(&mut self) -> &mut Self {
         self.server_states.push((TypeId::of::<T>(), || Box::<T>::default()));
+        self
+    }
+
+    /// A device is forgotten or taken back: what is kept for it goes in the same commit.
+    pub fn device_ended(&mut self, handler: DeviceEnded) -> &mut Self {
+        self.device_ended.push(handler);
         self
     }
 

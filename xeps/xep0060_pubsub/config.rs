@@ -349,6 +349,17 @@ impl Config {
         Ok(config)
     }
 
+    /// The same with fields that we give ourselves, each with one value.
+    pub(super) fn with_given(mut self, fields: &[(&str, &str)]) -> Self {
+        for (name, value) in fields {
+            if let Some(field) = FIELDS.iter().find(|field| field.name == *name) {
+                let written = (field.write)(&mut self, &[(*value).to_owned()]);
+                debug_assert!(written.is_some(), "{name} has no value {value}");
+            }
+        }
+        self
+    }
+
     /// §7.1.5, rule 3: a new node with what somebody requires of it.
     ///
     /// # Errors

@@ -15,6 +15,11 @@ pub(super) fn bad(name: &'static str) -> StanzaError {
     error(Condition::BadRequest, name)
 }
 
+/// §7.1.3.6: a payload that does not belong into the node.
+pub(crate) fn invalid_payload() -> StanzaError {
+    bad("invalid-payload")
+}
+
 /// `bad-request` without a condition of its own.
 pub(super) fn malformed(text: &'static str) -> StanzaError {
     StanzaError::new(Condition::BadRequest).with_text(text)

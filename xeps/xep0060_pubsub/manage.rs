@@ -23,12 +23,16 @@ pub(super) fn may_create(account: &Account, who: &BareJid) -> bool {
 }
 
 /// A node with this configuration, if there is room for one more.
-pub(super) fn new_node(ask: &Ask, account: &Account, config: Config) -> Result<Node, StanzaError> {
+pub(super) fn new_node(
+    account: &Account,
+    creator: BareJid,
+    now: i64,
+    config: Config,
+) -> Result<Node, StanzaError> {
     if account.all_keyed::<Node>().count() >= NODES_MAX {
         return Err(too_much("there are too many nodes"));
     }
-    let created = ask.request.hub.clock.now_micros();
-    let meta = Arc::new(Meta::new(config, ask.who.clone(), created));
+    let meta = Arc::new(Meta::new(config, creator, now));
     has_room(account, None, &meta)?;
     Ok(Node { meta, items: Some(Vec::new()), changed: account.head() })
 }
@@ -103,9 +107,10 @@ pub(super) fn create(ask: &Ask) -> Answer {
     }
     let config = Config::default();
     let config = form.map(|form| config.with(&form)).transpose()?.unwrap_or(config);
-    let node = new_node(ask, &account, config)?;
+    let now = hub.clock.now_micros();
+    let node = new_node(&account, ask.who.clone(), now, config)?;
     let mut writes = Vec::new();
-    let changed = account.next_position(hub.clock.now_micros());
+    let changed = account.next_position(now);
     account.set_keyed(&name, Some(Node { changed, ..node }), &mut writes);
     let ticket = hub.commit(&mut account, writes);
     let create = Element::builder("create", NS).attr("node", name).build();

@@ -1,21 +1,18 @@
 //! §7: items are published and deleted.
 
-use std::sync::Arc;
-
 use compact_str::CompactString;
 use unisono_core::account::Account;
 use unisono_core::error::{Condition, StanzaError};
 use unisono_core::extension::{Answer, Reply};
 use unisono_core::ids::LogPosition;
 use unisono_core::stanza::CLIENT_SCOPE;
-use unisono_core::storage::{KEEP_ALL, NodeItem, Write};
 use unisono_xml::Element;
 
+use super::change::{self, Decision, Step, Undecided, What};
 use super::config::{Config, NodeFull, PAYLOAD_BYTES_MAX};
 use super::errors::{bad, error, forbidden, malformed, not_found, unsupported};
 use super::node::{Affiliation, Entry, Node};
-use super::notify::{Event, publisher_of, tell};
-use super::{Ask, NS, NS_EVENT, access, items, manage, named};
+use super::{Ask, NS, access, manage, named};
 use crate::xep0004_forms::{self as forms, Submitted};
 
 /// §7.1.5
@@ -68,96 +65,49 @@ impl Publication {
     }
 }
 
-/// What came of an attempt.
-enum Outcome {
-    Done(Reply),
-    /// It is not known which items the node has.
-    Unknown,
-}
-
 /// §7.1
 pub(super) async fn publish(ask: &Ask) -> Answer {
     let name = ask.node()?;
     let publication = Publication::read(ask)?;
-    loop {
-        match publish_now(ask, name, &publication)? {
-            Outcome::Done(reply) => return Ok(reply),
-            Outcome::Unknown => items::know(&ask.request.hub, &ask.cell, name).await?,
-        }
-    }
-}
-
-fn publish_now(ask: &Ask, name: &str, publication: &Publication) -> Result<Outcome, StanzaError> {
     let hub = &ask.request.hub;
-    let _order = ask.cell.publishing();
-    let mut account = ask.cell.lock();
-    let new = node_to_make(ask, &account, name, publication)?;
-    let Some(node) = new.as_ref().or_else(|| account.keyed(name)) else { return Err(not_found()) };
-    let (meta, config) = (node.meta.clone(), &node.meta.clone().config);
-    publication.fits(config)?;
-    let now = hub.clock.now_micros();
+    // An id that is asked for again when the decision is made again.
     let id = publication.item.as_ref().map(|(id, _)| id.clone().unwrap_or_else(|| hub.random_name().into()));
-    let gone = match &id {
-        Some(id) if config.persist_items => match &node.items {
-            Some(known) => displaced(known, config, id, expires(config, now))?,
-            None => return Ok(Outcome::Unknown),
-        },
-        Some(_) | None => Vec::new(),
-    };
-    let position = account.next_position(now);
-    let mut writes = Vec::new();
-    if let Some(new) = new {
-        account.set_keyed(name, Some(new), &mut writes);
-    }
-    let publisher = ask.request.from();
-    let entry = id.clone().filter(|_| config.persist_items).map(|id| {
-        let by = Some(ask.who.clone()).filter(|who| who != account.jid());
-        Entry { id, position, publisher: by }
+    let ticket = change::make(hub, &ask.cell, ask.request.from(), |account, seen| {
+        let step = judge(ask, account, name, &publication, id.as_ref())?;
+        Ok(Decision { steps: change::follow(hub, account, seen, step)?, writes: Vec::new() })
     });
-    let payload = publication.item.as_ref().and_then(|(_, payload)| payload.as_ref());
-    if let Some(entry) = &entry {
-        let text = payload.map(|payload| payload.to_string_in(&CLIENT_SCOPE)).unwrap_or_default();
-        let item =
-            NodeItem { id: entry.id.clone(), position, publisher: Some(publisher.clone()), payload: text };
-        let account = account.id();
-        writes.push(Write::Item { account, node: name.into(), item: Arc::new(item), keep: KEEP_ALL });
-        let retracted =
-            gone.iter().map(|id| Write::ItemRetracted { account, node: name.into(), id: id.clone() });
-        writes.extend(retracted);
-    }
-    if let Some(node) = account.keyed_mut::<Node>(name) {
-        node.changed = position;
-        if let Some((known, entry)) = node.items.as_mut().zip(entry) {
-            known.retain(|old| old.id != entry.id && !gone.contains(&old.id));
-            known.push(entry);
-        }
-    }
-    let mut events = retractions(name, config, &gone);
-    events.push(match &id {
-        Some(id) => {
-            let by = publisher_of(config, &ask.cell.jid, Some(publisher));
-            let item = Element::builder("item", NS_EVENT).attr("id", id.as_str()).attr_opt("publisher", by);
-            let payload = payload.filter(|_| config.deliver_payloads).cloned();
-            Event::published(name, config, id, item.child_opt(payload).build())
-        }
-        None => Event::happened(name),
-    });
-    let ticket = hub.commit(&mut account, writes);
-    let telling = tell(hub, &ask.cell, &mut account, name, &meta, (events, ticket));
-    drop(account);
-    telling.go_on();
+    let ticket = ticket.await?;
     let item = id.map(|id| Element::builder("item", NS).attr("id", id).build());
     let answer = Element::builder("publish", NS).attr("node", name).child_opt(item).build();
     let reply = Reply::with(Element::builder("pubsub", NS).child(answer).build());
-    Ok(Outcome::Done(reply.after(ticket)))
+    Ok(reply.after(ticket))
 }
 
-/// §7.1.2.5: what is told of items that made room. Where each item takes the place of the last, nothing is.
-fn retractions(name: &str, config: &Config, gone: &[CompactString]) -> Vec<Event> {
-    let is_told = config.publish_node_full == NodeFull::RetractOldest
-        && config.notify_retract
-        && !config.is_singleton();
-    gone.iter().filter(|_| is_told).map(|id| Event::retracted(name, config, id)).collect()
+fn judge(
+    ask: &Ask,
+    account: &Account,
+    name: &str,
+    publication: &Publication,
+    id: Option<&CompactString>,
+) -> Result<Step, Undecided> {
+    let new = node_to_make(ask, account, name, publication)?;
+    let node = new.as_ref().or_else(|| account.keyed(name)).ok_or_else(not_found)?;
+    let config = &node.meta.config;
+    publication.fits(config)?;
+    let what = match (id, &publication.item) {
+        (Some(id), Some((_, payload))) => {
+            let gone = match &node.items {
+                Some(known) => {
+                    displaced(known, config, id, expires(config, ask.request.hub.clock.now_micros()))?
+                }
+                None if config.persist_items => return Err(Undecided::Unknown(name.into())),
+                None => Vec::new(),
+            };
+            What::Published { id: id.clone(), payload: payload.clone(), gone }
+        }
+        (None, _) | (_, None) => What::Happened,
+    };
+    Ok(Step { node: name.into(), new, what })
 }
 
 /// Judges who publishes. A node that is not there is made (§7.1.4), with what is required of it (§7.1.5); one that is
@@ -182,11 +132,11 @@ fn node_to_make(
         Some(options) => Config::default().with_options(options)?,
         None => Config::default(),
     };
-    manage::new_node(ask, account, config).map(Some)
+    manage::new_node(account, ask.who.clone(), ask.request.hub.clock.now_micros(), config).map(Some)
 }
 
 /// Items that were published before this have expired.
-fn expires(config: &Config, now: i64) -> Option<LogPosition> {
+pub(super) fn expires(config: &Config, now: i64) -> Option<LogPosition> {
     let micros = i64::from(config.item_expire?).saturating_mul(1_000_000);
     Some(LogPosition(now.saturating_sub(micros)))
 }
@@ -196,7 +146,7 @@ fn expires(config: &Config, now: i64) -> Option<LogPosition> {
 /// # Errors
 ///
 /// `node-full` if none may (§7.1.3.4).
-fn displaced(
+pub(super) fn displaced(
     known: &[Entry],
     config: &Config,
     id: &str,
@@ -219,48 +169,32 @@ pub(super) async fn retract(ask: &Ask) -> Answer {
     let mut items = ask.action.children().filter(|child| child.is("item", NS));
     let (Some(item), None) = (items.next(), items.next()) else { return Err(bad("item-required")) };
     let id = item.attr("id").filter(|id| !id.is_empty()).ok_or_else(|| bad("item-required"))?; // §7.2.3.4
-    loop {
-        match retract_now(ask, name, id)? {
-            Outcome::Done(reply) => return Ok(reply),
-            Outcome::Unknown => items::know(&ask.request.hub, &ask.cell, name).await?,
-        }
-    }
+    let hub = &ask.request.hub;
+    let ticket = change::make(hub, &ask.cell, ask.request.from(), |account, seen| {
+        let step = judge_retraction(ask, account, name, id)?;
+        Ok(Decision { steps: change::follow(hub, account, seen, step)?, writes: Vec::new() })
+    });
+    Ok(Reply::empty().after(ticket.await?))
 }
 
-fn retract_now(ask: &Ask, name: &str, id: &str) -> Result<Outcome, StanzaError> {
-    let hub = &ask.request.hub;
-    let _order = ask.cell.publishing();
-    let mut account = ask.cell.lock();
+fn judge_retraction(ask: &Ask, account: &Account, name: &str, id: &str) -> Result<Step, Undecided> {
     let node = account.keyed::<Node>(name).ok_or_else(not_found)?;
-    let meta = node.meta.clone();
-    let affiliation = access::affiliation(&account, &meta, &ask.who);
+    let affiliation = access::affiliation(account, &node.meta, &ask.who);
     if affiliation != Affiliation::Owner {
-        access::may_publish(&account, &meta, &ask.who)?;
+        access::may_publish(account, &node.meta, &ask.who)?;
     }
-    if !meta.config.persist_items {
-        return Err(unsupported("persistent-items")); // §7.2.3.5
+    if !node.meta.config.persist_items {
+        return Err(unsupported("persistent-items").into()); // §7.2.3.5
     }
-    let Some(known) = &node.items else { return Ok(Outcome::Unknown) };
+    let Some(known) = &node.items else { return Err(Undecided::Unknown(name.into())) };
     let entry = known.iter().find(|entry| entry.id == id).ok_or_else(not_found)?; // §7.2.3.2
     let is_own = entry.publisher.as_ref().unwrap_or(account.jid()) == &ask.who;
     if affiliation != Affiliation::Owner && !is_own {
-        return Err(forbidden()); // §4.1, note
+        return Err(forbidden().into()); // §4.1, note
     }
     let notify = ask.action.attr("notify").and_then(super::config::flag);
-    let writes =
-        vec![Write::ItemRetracted { account: account.id(), node: name.into(), id: CompactString::from(id) }];
-    let changed = account.next_position(hub.clock.now_micros());
-    if let Some(node) = account.keyed_mut::<Node>(name) {
-        node.changed = changed;
-        node.items.iter_mut().for_each(|known| known.retain(|entry| entry.id != id));
-    }
-    let ticket = hub.commit(&mut account, writes);
-    let is_told = notify == Some(true) || meta.config.notify_retract; // §7.2.2.1
-    let events = is_told.then(|| Event::retracted(name, &meta.config, id)).into_iter().collect();
-    let telling = tell(hub, &ask.cell, &mut account, name, &meta, (events, ticket));
-    drop(account);
-    telling.go_on();
-    Ok(Outcome::Done(Reply::empty().after(ticket)))
+    let is_told = notify == Some(true) || node.meta.config.notify_retract; // §7.2.2.1
+    Ok(Step { node: name.into(), new: None, what: What::Retracted { id: id.into(), is_told } })
 }
 
 #[cfg(test)]
