@@ -135,7 +135,8 @@ pub fn info_of(hub: &Hub, entity: Entity) -> Info {
 /// §3
 fn info(request: &Request) -> Answer {
     if let (Some(cell), Some(node)) = (&request.account, request.payload.attr("node")) {
-        return match xep0060_pubsub::node_info(&cell.lock(), &request.from().to_bare(), node) {
+        let info = xep0060_pubsub::node_info(&cell.lock(), &request.from().to_bare(), node);
+        return match info {
             Err(error) if may_see(request) => Err(error),
             Err(_) => Err(StanzaError::new(Condition::ServiceUnavailable)),
             Ok(info) => Ok(Reply::with(info)),

@@ -50,6 +50,7 @@ pub mod delays;
 pub mod early;
 pub mod extension;
 pub mod invitations;
+mod keeping;
 pub mod reports;
 mod slots;
 pub mod storage;
