@@ -565,6 +565,7 @@ mod tests {
             sent: None,
             received: None,
             origin: None,
+            speaks: false,
             fingerprint: 0,
         }
     }

@@ -401,7 +401,9 @@ async fn forget_some(connection: &mut AnyConnection, kind: Kind, account: i64) -
 
 /// Removes all of an account but its entries.
 async fn remove(connection: &mut AnyConnection, account: i64) -> sqlx::Result<()> {
-    const REST: [&str; 7] = [
+    const REST: [&str; 9] = [
+        "DELETE FROM conversation WHERE account = $1",
+        "DELETE FROM displayed WHERE account = $1",
         "DELETE FROM item WHERE account = $1",
         "DELETE FROM mark WHERE account = $1",
         "DELETE FROM session WHERE account = $1",
