@@ -33,6 +33,7 @@ pub mod xep0380_encryption;
 pub mod xep0390_caps2;
 pub mod xep0424_retraction;
 pub mod xep0428_fallback;
+pub mod xep0430_inbox;
 pub mod xep0441_mam_preferences;
 pub mod xep0444_reactions;
 pub mod xep0461_replies;
@@ -66,6 +67,7 @@ pub const ALL: &[&dyn Extension] = &[
     &xep0313_mam::Archive,
     &xep0160_offline::Offline,
     &xep0441_mam_preferences::ArchivePreferences,
+    &xep0430_inbox::Conversations,
     // At `filter`.
     &xep0352_csi::ClientState,
     // Requests, and what streams agree on.

@@ -15,8 +15,7 @@ impl Holdings {
             ReadUpto::Message(id) => self
                 .shown(false)
                 .filter(|(_, entry)| entry.record.id.as_ref() == Some(id))
-                .filter(|(_, entry)| entry.record.peer(entry.direction).to_bare() == *peer)
-                .next_back()
+                .rfind(|(_, entry)| entry.record.peer(entry.direction).to_bare() == *peer)
                 .map(|(position, _)| position),
         };
         if let Some(position) = position {
@@ -50,7 +49,9 @@ impl Holdings {
         let all = all.into_values().map(|found| (found.last, found.unread, found));
         let (mut inbox, mut conversations) = query.select(all.collect());
         if !query.messages {
-            conversations.iter_mut().for_each(|found| found.message = None);
+            for found in &mut conversations {
+                found.message = None;
+            }
         }
         inbox.conversations = conversations;
         inbox

@@ -296,12 +296,11 @@ pub(super) async fn put_displayed(
             let mut rows = tail.rows(*account).iter().rev();
             rows.find(|row| row.peer == *peer && row.stanza == *stanza && !row.waits).map(|row| row.position)
         };
-        let position = match in_tail {
-            Some(position) => position,
-            None => {
-                let find = sqlx::query_scalar::<_, i64>(FIND).bind(account.0).bind(*stanza).bind(*peer);
-                find.fetch_one(&mut *connection).await?
-            }
+        let position = if let Some(position) = in_tail {
+            position
+        } else {
+            let find = sqlx::query_scalar::<_, i64>(FIND).bind(account.0).bind(*stanza).bind(*peer);
+            find.fetch_one(&mut *connection).await?
         };
         if position > 0 {
             let known = displayed.entry((*account, *peer)).or_insert(position);

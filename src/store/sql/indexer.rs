@@ -111,7 +111,7 @@ impl Job {
     /// Does a slice in a transaction. Whether it was the last.
     async fn slice(&mut self, connection: &mut AnyConnection, kind: Kind) -> sqlx::Result<bool> {
         let mut transaction = connection.begin().await?;
-        let changed = self.changes.len().min(self.changed.saturating_add(CHANGES_SLICE));
+        let written = self.changes.len().min(self.changed.saturating_add(CHANGES_SLICE));
         let (done, removed) = (
             self.todo.entries.len().min(self.done.saturating_add(SLICE)),
             self.todo.delivered.len().min(self.removed.saturating_add(DELIVERED_SLICE)),
@@ -119,11 +119,11 @@ impl Job {
         let is_last = if self.done < done {
             self.put_entries(&mut transaction, kind, done).await?;
             false
-        } else if self.changed < changed {
-            let changes = self.changes.get(self.changed..changed).unwrap_or_default();
+        } else if self.changed < written {
+            let changes = self.changes.get(self.changed..written).unwrap_or_default();
             inbox::put_changes(&mut transaction, kind, changes, self.todo.upto).await?;
             transaction.commit().await?;
-            self.changed = changed;
+            self.changed = written;
             return Ok(false);
         } else if self.removed < removed {
             let delivered = self.todo.delivered.get(self.removed..removed).unwrap_or_default();
