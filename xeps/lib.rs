@@ -45,6 +45,7 @@ pub mod xep0402_bookmarks;
 pub mod xep0411_bookmark_conversion;
 pub mod xep0424_retraction;
 pub mod xep0428_fallback;
+pub mod xep0430_inbox;
 pub mod xep0441_mam_preferences;
 pub mod xep0444_reactions;
 pub mod xep0445_preauth_registration;
@@ -81,6 +82,7 @@ pub const ALL: &[&dyn Extension] = &[
     &xep0313_mam::Archive,
     &xep0160_offline::Offline,
     &xep0441_mam_preferences::ArchivePreferences,
+    &xep0430_inbox::Conversations,
     // At `filter`.
     &xep0352_csi::ClientState,
     // Requests, and what streams agree on.

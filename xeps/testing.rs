@@ -55,6 +55,7 @@ pub(crate) fn record(kind: &str, payload: &str) -> MessageRecord {
         sent: None,
         received: None,
         origin: None,
+        speaks: false,
         fingerprint: 0,
     }
 }

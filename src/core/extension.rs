@@ -133,6 +133,8 @@ pub type Admit = fn(&Stanza, &Account, Side) -> Result<(), Refusal>;
 pub type AdmitAbsent = fn(&Stanza) -> Result<(), Refusal>;
 pub type Annotate = fn(&Element, &Settings) -> Child;
 pub type Record = fn(&Message, &Account, Side) -> Option<Keep>;
+/// Whether a message says something new that is to be read.
+pub type Speaks = fn(&Message) -> bool;
 /// What the owner of a log allows of what was voted for.
 pub type Restrict = fn(Keep, &Message, &Account, Side) -> Keep;
 pub type Apply = fn(&MessageRecord, &Account, Direction, &mut Vec<Write>);
@@ -298,6 +300,7 @@ pub struct Registry {
     pub(crate) annotate: Vec<Annotate>,
     pub(crate) record: Vec<Record>,
     pub(crate) restrict: Vec<Restrict>,
+    pub(crate) speaks: Vec<Speaks>,
     pub(crate) apply: Vec<Apply>,
     pub(crate) reflect: Vec<Deliver>,
     pub(crate) deliver: Vec<Deliver>,
@@ -444,6 +447,12 @@ impl Registry {
     /// Stage `record`, both sides, after the votes: what may the log keep of what was voted for?
     pub fn restrict(&mut self, handler: Restrict) -> &mut Self {
         self.restrict.push(handler);
+        self
+    }
+
+    /// Stage `record`: is there something new to read in what the logs keep? One who says so is enough.
+    pub fn speaks(&mut self, handler: Speaks) -> &mut Self {
+        self.speaks.push(handler);
         self
     }
 

@@ -573,6 +573,7 @@ mod tests {
             sent: None,
             received: None,
             origin: None,
+            speaks: false,
             fingerprint: 0,
         }
     }

@@ -364,6 +364,8 @@ impl Road<'_> {
         let counted = session.and_then(|session| session.management.as_deref());
         let counted = counted.map(|management| (self.origin.id, management.handled.wrapping_add(1)));
         let header = &self.message.header;
+        let is_recorded = sent.is_some() || received.is_some();
+        let speaks = is_recorded && self.hub.registry.speaks.iter().any(|speaks| speaks(&self.message));
         MessageRecord {
             from: header.from.clone(),
             to: header.to.clone().unwrap_or_else(|| Jid::from(self.origin.cell.jid.clone())),
@@ -374,6 +376,7 @@ impl Road<'_> {
             sent,
             received,
             origin: session.map(|session| Origin { device: session.device, session: counted }),
+            speaks,
             fingerprint,
         }
     }

@@ -52,6 +52,8 @@ pub enum Write {
     /// Forgets entries that no archive shows once every device has them: those of `account` up to `upto`
     /// with [`crate::record::Keep::UntilDelivered`].
     Delivered { account: AccountId, upto: LogPosition },
+    /// The owner of an account has read a conversation up to here. Never moves back.
+    Displayed { account: AccountId, peer: BareJid, upto: ReadUpto },
     /// Stores a roster item, or the mark that it was removed (`item.removed`), and the roster's new version.
     RosterItem { account: AccountId, item: RosterItem },
     /// Forgets a roster item, or the mark that it was removed.
@@ -77,6 +79,15 @@ pub enum Write {
     SessionHandled { session: SessionId, handled: u32 },
     /// Forgets a session.
     SessionEnded { session: SessionId },
+}
+
+/// How far a conversation was read.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum ReadUpto {
+    /// All entries up to this position.
+    Position(LogPosition),
+    /// The newest entry of the conversation whose stanza has this id, and all before it. If there is none, nothing changes.
+    Message(CompactString),
 }
 
 /// What happens together: writes, and whom to wake when they are durable.
@@ -287,6 +298,87 @@ pub struct LogPage {
     pub searched_to: Option<LogPosition>,
 }
 
+/// Which conversations of a log (XEP-0430), those with the newest last entry first. The default is the first page of all.
+#[derive(Clone, Debug)]
+pub struct InboxQuery {
+    /// Only conversations whose last entry is older than this position.
+    pub after: Option<LogPosition>,
+    /// Only conversations whose last entry is newer than this position.
+    pub before: Option<LogPosition>,
+    pub limit: usize,
+    /// Whether the page is the last of the range instead of the first. Conversations come newest first anyway.
+    pub from_end: bool,
+    /// Only conversations with something unread.
+    pub unread_only: bool,
+    /// Whether [`Conversation::message`] is wanted.
+    pub messages: bool,
+}
+
+impl Default for InboxQuery {
+    fn default() -> Self {
+        let (after, before) = (None, None);
+        Self { after, before, limit: 50, from_end: false, unread_only: false, messages: true }
+    }
+}
+
+/// All that the archive has of one party.
+#[derive(Clone, Debug)]
+pub struct Conversation {
+    pub peer: BareJid,
+    /// The last entry.
+    pub last: LogPosition,
+    /// Entries that somebody else wrote to be read ([`MessageRecord::speaks`]), behind what was displayed and behind the
+    /// last of the owner's own that is such.
+    pub unread: u64,
+    /// The last entry that says something, if it is still there and that is known.
+    pub message: Option<LogEntry>,
+}
+
+/// A page of conversations.
+#[derive(Clone, Debug, Default)]
+pub struct Inbox {
+    /// Newest first.
+    pub conversations: Vec<Conversation>,
+    /// Whether nothing more of the queried range lies beyond the page, in the direction of paging.
+    pub complete: bool,
+    /// The place of the first of the page among all that the query asks for, whatever its range.
+    pub index: u64,
+    /// All conversations, those with something unread, and all that is unread in them.
+    pub total: u64,
+    pub unread: u64,
+    pub all_unread: u64,
+}
+
+impl InboxQuery {
+    /// Makes a page of all conversations: the last position of each, what is unread of it, and what tells it from others.
+    /// The conversations of the page are yet to be filled in, in the order of what is returned.
+    pub fn select<T>(&self, mut all: Vec<(LogPosition, u64, T)>) -> (Inbox, Vec<T>) {
+        let count = |count: usize| u64::try_from(count).unwrap_or(u64::MAX);
+        let mut inbox = Inbox {
+            total: count(all.len()),
+            unread: count(all.iter().filter(|(_, unread, _)| *unread > 0).count()),
+            all_unread: all.iter().fold(0, |sum, (_, unread, _)| sum.saturating_add(*unread)),
+            ..Inbox::default()
+        };
+        all.retain(|(_, unread, _)| !self.unread_only || *unread > 0);
+        all.sort_unstable_by(|(one, ..), (other, ..)| other.cmp(one));
+        let is_newer = |than: LogPosition| all.partition_point(|(last, ..)| *last > than);
+        let is_as_new = |as_this: LogPosition| all.partition_point(|(last, ..)| *last >= as_this);
+        let mut start = self.after.map_or(0, is_as_new);
+        let mut end = self.before.map_or(all.len(), is_newer).max(start);
+        let size = end.saturating_sub(start);
+        if self.from_end {
+            start = start.max(end.saturating_sub(self.limit));
+        } else {
+            end = end.min(start.saturating_add(self.limit));
+        }
+        inbox.complete = end.saturating_sub(start) == size;
+        inbox.index = count(start);
+        all.truncate(end);
+        (inbox, all.into_iter().skip(start).map(|(_, _, found)| found).collect())
+    }
+}
+
 /// The logs. What was submitted to the journal is visible when it is durable.
 pub trait Logs: Send + Sync {
     fn page<'a>(
@@ -294,6 +386,18 @@ pub trait Logs: Send + Sync {
         account: AccountId,
         query: &'a LogQuery,
     ) -> BoxFuture<'a, Result<LogPage, StoreError>>;
+    /// The conversations of the archive, and what is unread of them (XEP-0430).
+    fn inbox<'a>(
+        &'a self,
+        account: AccountId,
+        query: &'a InboxQuery,
+    ) -> BoxFuture<'a, Result<Inbox, StoreError>>;
+    /// How far the owner has read a conversation; [`LogPosition::START`] if that is not known.
+    fn displayed<'a>(
+        &'a self,
+        account: AccountId,
+        peer: &'a BareJid,
+    ) -> BoxFuture<'a, Result<LogPosition, StoreError>>;
     /// The first and last position that the archive shows (XEP-0313 §5, metadata).
     fn bounds(
         &self,

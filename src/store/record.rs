@@ -14,10 +14,16 @@ use crate::pack::{Packer, Unpacker};
 const FORM: i64 = 1;
 /// The same form, of a message that was retracted: its payload is not the first.
 const RETRACTED: i64 = 2;
+/// The same form, of a message that says something new.
+const SPEAKS: i64 = 3;
 
 /// Packs a message; one that is retracted, with the payload that takes the place of its own.
 pub(crate) fn encode(record: &MessageRecord, payload: Option<&str>) -> String {
-    let form = if payload.is_some() { RETRACTED } else { FORM };
+    let form = match payload {
+        Some(_) => RETRACTED,
+        None if record.speaks => SPEAKS,
+        None => FORM,
+    };
     let payload = payload.unwrap_or_else(|| record.payload.text());
     let mut packer = Packer::with_capacity(payload.len().saturating_add(256));
     packer
@@ -87,7 +93,8 @@ fn decode_after(
     last: Option<&MessageRecord>,
     unpacker: &mut Unpacker<'_>,
 ) -> Result<MessageRecord, StoreError> {
-    if ![FORM, RETRACTED].contains(&unpacker.number()?) {
+    let form = unpacker.number()?;
+    if ![FORM, RETRACTED, SPEAKS].contains(&form) {
         return Err(corrupt("a message in an unknown form"));
     }
     Ok(MessageRecord {
@@ -100,6 +107,7 @@ fn decode_after(
         sent: decode_place(unpacker)?,
         received: decode_place(unpacker)?,
         origin: decode_origin(unpacker)?,
+        speaks: form == SPEAKS,
         payload: Payload::from_text(unpacker.text()?),
     })
 }
@@ -171,6 +179,7 @@ mod tests {
             sent: Some(place(1, Keep::Archive, &[(-5, 1), (i64::MAX, u32::MAX)])),
             received: Some(place(2, Keep::UntilDelivered, &[])),
             origin: Some(Origin { device: DeviceId(9), session: Some((SessionId(-3), 4)) }),
+            speaks: true,
             fingerprint: i64::MIN,
         };
         let bare = MessageRecord {
@@ -186,7 +195,8 @@ mod tests {
         };
         let sessionless =
             MessageRecord { origin: Some(Origin { device: DeviceId(1), session: None }), ..full.clone() };
-        vec![full, bare, sessionless]
+        let silent = MessageRecord { speaks: false, ..full.clone() };
+        vec![full, bare, sessionless, silent]
     }
 
     #[test]
@@ -214,7 +224,7 @@ mod tests {
         for end in (1..packed.len()).filter(|end| packed.is_char_boundary(*end)) {
             assert!(decode_all(&packed[..end]).is_err(), "{end}");
         }
-        assert!(decode_all(&packed.replacen('1', "3", 1)).is_err());
+        assert!(decode_all(&packed.replacen('3', "4", 1)).is_err());
         assert!(decode_all(&packed.replacen("bob@", "@@@@", 1)).is_err());
     }
 }

@@ -17,6 +17,8 @@ pub(super) struct Holdings {
     pub(super) head: LogPosition,
     /// The newest entry that was ever purged.
     pub(super) purged: LogPosition,
+    /// How far conversations were read.
+    pub(super) displayed: BTreeMap<BareJid, LogPosition>,
     pub(super) roster: BTreeMap<BareJid, RosterItem>,
     pub(super) documents: BTreeMap<(CompactString, CompactString), String>,
     /// The items of each node that has any, oldest first.
@@ -39,6 +41,7 @@ impl Default for Holdings {
             log: BTreeMap::new(),
             head: LogPosition::START,
             purged: LogPosition::START,
+            displayed: BTreeMap::new(),
             roster: BTreeMap::new(),
             documents: BTreeMap::new(),
             nodes: BTreeMap::new(),

@@ -7,6 +7,7 @@
 
 mod accounts;
 mod holdings;
+mod inbox;
 mod invitations;
 mod log;
 mod nodes;
@@ -214,6 +215,7 @@ impl Content {
                 }
             }
             Write::Delivered { account, upto } => self.holdings(*account).delivered(*upto),
+            Write::Displayed { account, peer, upto } => self.holdings(*account).displayed(peer, upto),
             Write::RosterItem { account, item } => {
                 self.holdings(*account).roster.insert(item.jid.clone(), item.clone());
             }

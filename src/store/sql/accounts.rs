@@ -441,7 +441,9 @@ async fn remove_words(connection: &mut AnyConnection, jid: &BareJid) -> sqlx::Re
 
 /// Removes all of an account but its entries.
 async fn remove(connection: &mut AnyConnection, account: i64) -> sqlx::Result<()> {
-    const REST: [&str; 8] = [
+    const REST: [&str; 10] = [
+        "DELETE FROM conversation WHERE account = $1",
+        "DELETE FROM displayed WHERE account = $1",
         "DELETE FROM item WHERE account = $1",
         "DELETE FROM mark WHERE account = $1",
         "DELETE FROM session WHERE account = $1",

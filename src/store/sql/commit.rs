@@ -13,7 +13,7 @@ use super::database::Kind;
 use super::error::CommitError;
 use super::plan::{NewMessage, Plan};
 use super::tail::Tail;
-use super::{documents, retract};
+use super::{documents, inbox, retract};
 use crate::access;
 use crate::hash::Hasher;
 use crate::pack::storable;
@@ -35,6 +35,7 @@ pub(super) async fn write(
     plan.publishing.write(connection, kind, hasher).await?;
     mark_delivered(connection, kind, plan).await?;
     append_messages(connection, kind, plan).await?;
+    inbox::put_displayed(connection, kind, plan, tail).await?;
     for retraction in &plan.retractions {
         retract::retract(connection, kind, retraction, tail).await?;
     }

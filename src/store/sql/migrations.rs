@@ -14,7 +14,7 @@ struct Migration {
 }
 
 /// All steps, oldest first. What is released stays as it is.
-const MIGRATIONS: [Migration; 6] = [
+const MIGRATIONS: [Migration; 7] = [
     Migration {
         version: 1,
         sqlite: include_str!("../migrations/sqlite/0001_start.sql"),
@@ -44,6 +44,11 @@ const MIGRATIONS: [Migration; 6] = [
         version: 6,
         sqlite: include_str!("../migrations/sqlite/0006_invitations.sql"),
         postgres: include_str!("../migrations/postgres/0006_invitations.sql"),
+    },
+    Migration {
+        version: 7,
+        sqlite: include_str!("../migrations/sqlite/0007_inbox.sql"),
+        postgres: include_str!("../migrations/postgres/0007_inbox.sql"),
     },
 ];
 

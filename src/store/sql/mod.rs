@@ -11,6 +11,7 @@ mod commit;
 mod database;
 mod documents;
 mod error;
+mod inbox;
 mod index;
 mod indexer;
 mod invitations;
