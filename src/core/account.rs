@@ -102,6 +102,8 @@ pub struct Account {
     pub(crate) sessions: Vec<Session>,
     /// Sessions that are over, kept to tell their clients what arrived (XEP-0198 §5, `h` of `<failed/>`).
     pub(crate) over: Vec<(DeviceId, SessionId)>,
+    /// Devices whose connections were taken over by a newer one of late, and when.
+    pub(crate) replaced: Vec<(DeviceId, Duration)>,
     /// What the account sent last.
     pub(crate) recent: Recent,
     states: HashMap<TypeId, Box<dyn Any + Send>>,
@@ -168,6 +170,7 @@ impl Account {
             devices: data.devices,
             sessions: Vec::new(),
             over: data.sessions.iter().filter(|s| s.snapshot.is_none()).map(|s| (s.device, s.id)).collect(),
+            replaced: Vec::new(),
             recent,
             states,
             keyed,

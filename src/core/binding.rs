@@ -135,6 +135,13 @@ impl Hub {
         Some(end)
     }
 
+    /// The device is shown the archive from behind `from` up to `upto`, with nothing left out.
+    pub fn shown_on(&self, session: &SessionRef, from: LogPosition, upto: LogPosition) {
+        if let Some(found) = session.cell.lock().session_mut(session.id) {
+            found.pages_on(from, upto);
+        }
+    }
+
     /// The device pages the archive, so it is not sent what it finds there (XEP-0313 and XEP-0160). From when the ticket
     /// is durable, a crash does not change that.
     pub fn pages_archive(&self, session: &SessionRef) -> Ticket {
@@ -422,7 +429,7 @@ impl Hub {
             Link::Connected { .. } => None,
         };
         loop {
-            let account = cell.lock();
+            let mut account = cell.lock();
             if !account.admits_login(place.connection) {
                 return Err(StanzaError::new(Condition::NotAllowed));
             }
@@ -431,7 +438,10 @@ impl Hub {
                 Some(newer) if newer.connection_number() > Some(place.connection) => {
                     return Err(StanzaError::new(Condition::Conflict));
                 }
-                Some(old) => (old.id, Some(account.reason_to_give_way(old, place.key))),
+                Some(old) => {
+                    let id = old.id;
+                    (id, Some(account.reason_to_give_way(id, place.key, self.clock.elapsed())))
+                }
                 None if account.sessions.len() < self.settings.sessions_max => return Ok(account),
                 None => {
                     let oldest = account.sessions.iter().filter_map(waiting).min();

@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::sync::Arc;
+use std::time::Duration;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
@@ -20,6 +21,9 @@ use crate::storage::{Access, DeviceRecord, TokenRecord, Write};
 
 /// What the keys of devices begin with that are known by their user agent (RFC 9562 §4).
 const NAMED: &str = "urn:uuid:";
+/// So many connections of a device may be taken over by its next one, in this time: a network that comes and goes.
+const REPLACED_MAX: usize = 4;
+const REPLACED_WITHIN: Duration = Duration::from_secs(60);
 /// Bytes of what makes a resource unlike all others.
 const RESOURCE_BYTES: usize = 9;
 
@@ -127,12 +131,33 @@ impl Account {
         self.resource(place.resource).or_else(same_device)
     }
 
-    /// What the connection of a session is told that ends for a newer one. COMPAT(Conversations 2.19): on `conflict` it
-    /// takes the name of its installation for one that another has, and makes up a new one, so that no device that is
-    /// known by such a name is told that of its own newer session.
-    pub(crate) fn reason_to_give_way(&self, session: &Session, key: &str) -> StreamCondition {
-        let is_same = self.device(session.device).is_some_and(|device| device.key == key);
-        if is_same && key.starts_with(NAMED) { StreamCondition::Reset } else { StreamCondition::Conflict }
+    /// What the connection of a session is told that ends for a newer one, `now` on the clock that never falls.
+    /// COMPAT(Conversations 2.19): on `conflict` it takes the name of its installation for one that another has, and makes up
+    /// a new one, so that no device that is known by such a name is told that of its own newer session. Where connections
+    /// take their place from each other again and again, there are two that have one name: then it is what helps.
+    pub(crate) fn reason_to_give_way(
+        &mut self,
+        session: SessionId,
+        key: &str,
+        now: Duration,
+    ) -> StreamCondition {
+        let Some(old) = self.session(session) else { return StreamCondition::Reset };
+        let (device, is_connected) = (old.device, old.is_connected());
+        let is_same = self.device(device).is_some_and(|known| known.key == key);
+        if !is_same || !key.starts_with(NAMED) {
+            return StreamCondition::Conflict;
+        }
+        self.replaced.retain(|(_, at)| now.saturating_sub(*at) < REPLACED_WITHIN);
+        if is_connected {
+            self.replaced.push((device, now));
+        }
+        let often = self.replaced.iter().filter(|(of, _)| *of == device).count();
+        if often <= REPLACED_MAX {
+            return StreamCondition::Reset;
+        }
+        self.replaced.retain(|(of, _)| *of != device);
+        tracing::info!(account = %self.jid, "two clients seem to be one installation, one of them is told so");
+        StreamCondition::Conflict
     }
 }
 

@@ -476,6 +476,16 @@ impl Session {
         }
     }
 
+    /// The device is shown the archive forwards from here, up to there. If it was shown all before that, or knows it, it
+    /// is not sent that again.
+    pub(crate) fn pages_on(&mut self, from: LogPosition, upto: LogPosition) {
+        if let CatchUp::Before(before) = &mut self.catch_up
+            && let Some(live_after) = before.live_after.as_mut().filter(|live_after| from <= **live_after)
+        {
+            *live_after = (*live_after).max(upto);
+        }
+    }
+
     /// The device was told that the archive ends here: it fetches what it lacks of that, and is sent what comes after it.
     pub(crate) fn begins_at(&mut self, end: LogPosition) {
         if let CatchUp::Before(before) = &mut self.catch_up {

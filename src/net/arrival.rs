@@ -247,7 +247,10 @@ impl Arrival {
 
     async fn act<S: Source>(&mut self, stream: &mut S, action: Action) -> Result<Option<Reached>, Stopped> {
         match action {
-            Action::Send(bytes) => self.send(stream, &bytes).await?,
+            Action::Send(bytes) => {
+                self.session.iter_mut().for_each(Held::announce);
+                self.send(stream, &bytes).await?;
+            }
             Action::StartTls { domain } => return Ok(Some(Reached::StartTls { domain })),
             Action::Ask { account, hash, cost } => {
                 if self.begin_attempt(stream, &account).await? {
@@ -477,7 +480,11 @@ impl Arrival {
         });
         let answering = handler(NonzaRequest { hub, element, stream: state });
         let NonzaReply { write, session, error, .. } = self.wait_for(stream, answering).await?;
-        let resumed = session.map(|session| self.hold(session));
+        let resumed = session.map(|session| {
+            let jid = session.jid.clone();
+            self.session = Some(Held::known(Arc::clone(&self.c2s.hub), session));
+            jid
+        });
         let error = error.map(|(condition, detail)| StreamError::Extension(condition, detail));
         Ok(Answer { write, resumed, error })
     }

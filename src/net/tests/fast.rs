@@ -548,3 +548,47 @@ async fn the_owner_takes_back_what_a_password_did_not_give() {
     assert_eq!(answers.iter().filter(|(knows, _)| *knows).count(), 1, "{list}");
     assert_eq!(server.hub.devices(&cell).len(), 1);
 }
+
+async fn eventually(what: &str, is_so: impl Fn() -> bool) {
+    for _ in 0..100_000 {
+        if is_so() {
+            return;
+        }
+        tokio::task::yield_now().await;
+    }
+    panic!("{what} did not come");
+}
+
+/// A session that its client never heard of is not waited for: nobody could come back to it.
+#[tokio::test(start_paused = true)]
+async fn a_session_that_nobody_was_told_of_ends_with_its_connection() {
+    let server = Server::start().await;
+    server.user("alice").await;
+    let (mut device, _) = server.by_password("alice", PHONE, BIND).await;
+    device.send("</stream:stream>").await;
+    device.rest().await;
+    drop(device);
+    let cell = server.hub.resident(&jid("alice")).unwrap();
+    assert_eq!(cell.lock().sessions().count(), 0);
+    server.store.hold();
+    let mut client = server.opened().await;
+    let message = STANDARD.encode(format!("\0alice\0{PASSWORD}"));
+    let agent = agent(PHONE);
+    client
+        .send(&format!(
+            "<authenticate xmlns='urn:xmpp:sasl:2' mechanism='PLAIN'><initial-response>{message}\
+             </initial-response>{agent}{BIND}</authenticate>"
+        ))
+        .await;
+    let count = || cell.lock().sessions().count();
+    eventually("a session", || count() == 1).await;
+    drop(client);
+    eventually("its end", || server.c2s.connections() == 0).await;
+    assert_eq!(count(), 0);
+    server.store.release();
+    // One that was told of is.
+    let (device, _) = server.by_password("alice", PHONE, BIND).await;
+    drop(device);
+    eventually("its end", || server.c2s.connections() == 0).await;
+    assert_eq!(count(), 1);
+}

@@ -453,6 +453,7 @@ fn report(health: DeviceHealth, head: i64) -> DeviceReport {
         head,
         gap,
         gap_is_more,
+        fetches: device.pages_archive,
         purged: purged.map(|purged| purged.0),
         last_seen: format_utc(device.last_seen).into(),
     }

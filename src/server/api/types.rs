@@ -350,6 +350,9 @@ pub struct DeviceReport {
     /// Whether counting stopped at `gap`, so that there may be more.
     #[serde(default)]
     pub gap_is_more: bool,
+    /// Whether it fetches by itself what it missed, so that nobody but itself knows how much of that it has.
+    #[serde(default)]
+    pub fetches: bool,
     /// Entries up to this position were purged by `archive.retention_days` before it acknowledged them.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub purged: Option<i64>,
