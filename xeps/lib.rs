@@ -9,10 +9,12 @@ pub mod xep0049_private_xml;
 pub mod xep0054_vcard;
 pub mod xep0059_result_sets;
 pub mod xep0060_pubsub;
+pub mod xep0084_avatar;
 pub mod xep0085_chat_states;
 pub mod xep0092_version;
 pub mod xep0115_caps;
 pub mod xep0128_disco_extensions;
+pub mod xep0153_vcard_avatars;
 pub mod xep0157_contacts;
 pub mod xep0160_offline;
 pub mod xep0163_pep;
@@ -34,6 +36,7 @@ pub mod xep0334_hints;
 pub mod xep0352_csi;
 pub mod xep0359_stanza_ids;
 pub mod xep0380_encryption;
+pub mod xep0398_avatar_conversion;
 pub mod xep0402_bookmarks;
 pub mod xep0411_bookmark_conversion;
 pub mod xep0424_retraction;
@@ -83,9 +86,11 @@ pub const ALL: &[&dyn Extension] = &[
     &xep0054_vcard::VCards,
     &xep0059_result_sets::ResultSets,
     &xep0060_pubsub::PubSub,
+    &xep0084_avatar::UserAvatar,
     &xep0092_version::Version,
     &xep0115_caps::Caps,
     &xep0128_disco_extensions::DiscoExtensions,
+    &xep0153_vcard_avatars::VCardAvatars,
     &xep0157_contacts::ContactAddresses,
     &xep0163_pep::PersonalEventing,
     &xep0199_ping::Ping,
@@ -94,6 +99,7 @@ pub const ALL: &[&dyn Extension] = &[
     &xep0222_public_data::PublicData,
     &xep0223_private_data::PrivateData,
     &xep0297_forwarding::Forwarding,
+    &xep0398_avatar_conversion::AvatarConversion,
     &xep0402_bookmarks::Bookmarks,
     &xep0411_bookmark_conversion::BookmarkConversion,
 ];

@@ -2,6 +2,7 @@
 
 mod archive;
 mod at_once;
+mod avatars;
 mod blocking;
 mod catching_up;
 mod contacts;

@@ -71,7 +71,7 @@ fn interest(device: &Device, nodes: &[&str]) {
     account.session_mut(device.session.id).unwrap().set_interests(list);
 }
 
-async fn befriend(a: &Device, b: &Device) {
+pub(super) async fn befriend(a: &Device, b: &Device) {
     let (of_a, of_b) = (&a.session.cell.jid, &b.session.cell.jid);
     a.send(&format!("<presence type='subscribe' to='{of_b}'/>")).await;
     b.send(&format!("<presence type='subscribed' to='{of_a}'/>")).await;
@@ -192,7 +192,7 @@ async fn a_device_that_comes_is_sent_the_last_item_and_what_it_missed() {
     let laptop = world.online("alice", "laptop").await;
     bob.say("alice@example.org", "hello").await;
     laptop.take().await;
-    world.hub.end_session(&laptop.session);
+    world.hub.end(&laptop.session.cell, laptop.session.id);
     for n in 2..=4 {
         publish(&alice, "urn:many", &n.to_string(), "b", &many).await;
     }

@@ -237,7 +237,7 @@ impl<'a> Deal<'a> {
         let to = Jid::from(self.party(who.other()).jid.clone());
         let Some(seen) = self.account(who) else { return };
         let mut due = Vec::new();
-        for news in seen.news() {
+        for news in self.hub.news(seen) {
             let news = if announce == Announce::Available { news } else { News::gone(&news.from) };
             let from = Jid::from(news.from);
             let Some(viewer) = self.account(who.other()) else { break };

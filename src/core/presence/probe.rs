@@ -6,7 +6,7 @@ use unisono_xml::Element;
 
 use super::deal::{Deal, Who};
 use super::pair::{Pair, empty};
-use super::{plain_presence, presence_element};
+use super::plain_presence;
 use crate::account::{Account, Cell};
 use crate::datetime::format_utc;
 use crate::extension::Refusal;
@@ -30,7 +30,7 @@ impl Hub {
             let seen = seen
                 .into_iter()
                 .filter_map(Session::presence)
-                .map(|presence| presence_element(presence, None))
+                .map(|presence| self.shown(pair.seen(), presence))
                 .collect();
             self.tell(pair.viewer_mut(), asker, seen);
         }
@@ -113,7 +113,7 @@ impl Hub {
         visible
             .into_iter()
             .filter_map(Session::presence)
-            .map(|presence| presence_element(presence, None))
+            .map(|presence| self.shown(pair.seen(), presence))
             .collect()
     }
 
