@@ -18,6 +18,7 @@ pub mod xep0153_vcard_avatars;
 pub mod xep0157_contacts;
 pub mod xep0160_offline;
 pub mod xep0163_pep;
+pub mod xep0172_nick;
 pub mod xep0184_receipts;
 pub mod xep0191_blocking;
 pub mod xep0198_stream_management;
@@ -28,6 +29,7 @@ pub mod xep0215_external_services;
 pub mod xep0222_public_data;
 pub mod xep0223_private_data;
 pub mod xep0280_carbons;
+pub mod xep0292_vcard4;
 pub mod xep0297_forwarding;
 pub mod xep0308_correction;
 pub mod xep0313_mam;
@@ -93,11 +95,13 @@ pub const ALL: &[&dyn Extension] = &[
     &xep0153_vcard_avatars::VCardAvatars,
     &xep0157_contacts::ContactAddresses,
     &xep0163_pep::PersonalEventing,
+    &xep0172_nick::Nickname,
     &xep0199_ping::Ping,
     &xep0202_time::EntityTime,
     &xep0215_external_services::ExternalServices,
     &xep0222_public_data::PublicData,
     &xep0223_private_data::PrivateData,
+    &xep0292_vcard4::VCard4,
     &xep0297_forwarding::Forwarding,
     &xep0398_avatar_conversion::AvatarConversion,
     &xep0402_bookmarks::Bookmarks,

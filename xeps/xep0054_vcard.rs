@@ -2,7 +2,9 @@
 //!
 //! Follows 1.3.0 (2024-06-27). What a user tells about himself.
 //!
-//! - State: one document. Everybody may read it (§3.3), only its owner may write it (§3.2).
+//! - State: one document, of what nothing else knows. Only the owner may write it (§3.2).
+//! - The rest is that of [XEP-0292](crate::xep0292_vcard4), and seen by who sees that: by everybody (§3.3), unless the
+//!   owner closes the node.
 //! - The picture is that of [XEP-0084](crate::xep0084_avatar), and seen by who sees that
 //!   ([XEP-0398](crate::xep0398_avatar_conversion)).
 //! - Ours: who tries to write somebody else's learns no more than who tries to read one that is not there (§3.3), so that
@@ -14,12 +16,15 @@ use compact_str::CompactString;
 use unisono_core::account::{Account, Cell};
 use unisono_core::error::{Condition, StanzaError};
 use unisono_core::extension::{Answer, Entity, Extension, Registry, Reply, Request, Spec};
+use unisono_core::hub::Hub;
+use unisono_core::ids::LogPosition;
 use unisono_core::jid::BareJid;
 use unisono_core::stanza::{CLIENT_SCOPE, IqType, OUR_LIMITS};
 use unisono_core::storage::Write;
 use unisono_xml::Element;
 
-use crate::xep0060_pubsub::make_for_owner;
+use crate::xep0060_pubsub::{changed, is_readable, make_for_owner};
+use crate::xep0292_vcard4 as vcard4;
 use crate::xep0398_avatar_conversion::{self as conversion, Photo};
 
 pub const NS: &str = "vcard-temp";
@@ -58,11 +63,16 @@ async fn get(request: Request) -> Answer {
 #[derive(Clone, PartialEq, Eq, Debug)]
 struct Look {
     photo: Option<(CompactString, CompactString)>,
+    /// When the node of XEP-0292 last changed.
+    changed: Option<LogPosition>,
+    is_open: bool,
 }
 
 impl Look {
     fn of(account: &Account, who: &BareJid) -> Self {
-        Self { photo: conversion::item_for(account, who) }
+        let changed = changed(account, vcard4::NODE);
+        let is_open = changed.is_none() || is_readable(account, vcard4::NODE, who);
+        Self { photo: conversion::item_for(account, who), changed, is_open }
     }
 }
 
@@ -77,8 +87,7 @@ async fn read(request: &Request) -> Result<Option<Element>, StanzaError> {
             (Look::of(&account, &who), account.last_ticket())
         };
         hub.store.wait(ticket).await;
-        let stored = hub.store.document(cell.id, KIND, "").await?;
-        let stored = stored.and_then(|text| Element::parse(&text, &CLIENT_SCOPE, &OUR_LIMITS).ok());
+        let stored = if look.is_open { text(hub, cell, &look).await? } else { None };
         let photo = match look.photo.clone() {
             Some(item) => conversion::photo(hub, cell, item).await?,
             None => None,
@@ -89,6 +98,18 @@ async fn read(request: &Request) -> Result<Option<Element>, StanzaError> {
         }
     }
     Ok(card)
+}
+
+/// The vCard without its picture.
+async fn text(hub: &Hub, cell: &Cell, look: &Look) -> Result<Option<Element>, StanzaError> {
+    let parse = |text: &str| Element::parse(text, &CLIENT_SCOPE, &OUR_LIMITS).ok();
+    let stored = hub.store.document(cell.id, KIND, "").await?;
+    let item = match look.changed {
+        Some(_) => hub.store.last_items(cell.id, &[vcard4::NODE]).await?.pop().flatten(),
+        None => None,
+    };
+    let (stored, item) = (stored.as_deref().and_then(parse), item.and_then(|item| parse(&item.payload)));
+    Ok(vcard4::to_temp(stored.as_ref(), item.as_ref()))
 }
 
 /// A vCard with this picture. A picture elsewhere, to which it points, is not shown beside it.
@@ -112,10 +133,12 @@ async fn set(request: Request) -> Answer {
         return Err(StanzaError::new(Condition::ResourceConstraint));
     }
     let new = request.hub.random_name();
-    let ticket = make_for_owner(&request.hub, &cell, request.from(), &[], |account, _| {
+    let ticket = make_for_owner(&request.hub, &cell, request.from(), &[vcard4::NODE], |account, seen| {
         let (kind, value) = (KIND.into(), Some(value.clone()));
         let write = Write::Document { account: account.id(), kind, key: "".into(), value };
-        Ok((conversion::changes(account, photo.as_ref(), &new), vec![write]))
+        let mut changes = conversion::changes(account, photo.as_ref(), &new);
+        changes.extend(vcard4::change(seen, &card));
+        Ok((changes, vec![write]))
     });
     Ok(Reply::empty().after(ticket.await?))
 }

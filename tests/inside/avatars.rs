@@ -12,7 +12,7 @@ const HELLO: (&str, &str) = ("aGVsbG8=", "aaf4c61ddcc5e8a2dabede0f3b482cd9aea943
 const OTHER: (&str, &str) = ("b3RoZXI=", "d0941e68da8f38151ff86a61fc59f7c5cf9fcaa2");
 
 /// The answer among what comes, and the rest.
-async fn ask(device: &Device, iq: &str) -> (Element, Vec<Element>) {
+pub(super) async fn ask(device: &Device, iq: &str) -> (Element, Vec<Element>) {
     device.send(iq).await;
     let (mut answers, rest): (Vec<_>, Vec<_>) =
         device.take().await.into_iter().partition(|element| element.name() == "iq");
@@ -35,7 +35,7 @@ async fn publish_metadata(device: &Device, hash: &str) -> Option<String> {
     publish(device, METADATA, hash, &format!("<metadata xmlns='{METADATA}'>{info}</metadata>"), "").await
 }
 
-async fn set_vcard(device: &Device, content: &str) -> Option<String> {
+pub(super) async fn set_vcard(device: &Device, content: &str) -> Option<String> {
     let iq = format!("<iq type='set' id='v'><vCard xmlns='vcard-temp'>{content}</vCard></iq>");
     condition(&ask(device, &iq).await.0)
 }
@@ -45,7 +45,7 @@ fn photo((text, _): (&str, &str)) -> String {
 }
 
 /// The content of somebody's vCard, or the condition of the error.
-async fn vcard(device: &Device, whose: &str) -> Result<String, String> {
+pub(super) async fn vcard(device: &Device, whose: &str) -> Result<String, String> {
     let iq = format!("<iq type='get' id='g' to='{whose}@example.org'><vCard xmlns='vcard-temp'/></iq>");
     let (answer, _) = ask(device, &iq).await;
     match condition(&answer) {

@@ -17,6 +17,7 @@ mod requests;
 mod roster;
 mod subscriptions;
 mod unlogged;
+mod vcards;
 mod whole_at_once;
 
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};

@@ -199,6 +199,11 @@ pub(crate) fn is_private(account: &Account, node: &str) -> bool {
     })
 }
 
+/// When a node last changed; none if there is no such node.
+pub(crate) fn changed(account: &Account, node: &str) -> Option<LogPosition> {
+    account.keyed::<Node>(node).map(|node| node.changed)
+}
+
 /// The id of an item of a node, however its letters are written; none if it is not known which items there are.
 pub(crate) fn item_named(account: &Account, node: &str, id: &str) -> Option<CompactString> {
     let known = account.keyed::<Node>(node)?.items.as_deref()?;

@@ -7,14 +7,16 @@ use unisono_core::hub::Hub;
 use unisono_core::storage::Write;
 
 use super::change::{Action, Change, Seen};
-use crate::{xep0048_bookmarks, xep0084_avatar, xep0402_bookmarks};
+use crate::{xep0048_bookmarks, xep0084_avatar, xep0172_nick, xep0292_vcard4, xep0402_bookmarks};
 
 /// The rules, by node.
-const RULES: [(&str, &dyn Rule); 4] = [
+const RULES: [(&str, &dyn Rule); 6] = [
     (xep0402_bookmarks::NS, &xep0402_bookmarks::OfConferences),
     (xep0048_bookmarks::NS, &xep0048_bookmarks::OfStorage),
     (xep0084_avatar::NS_DATA, &xep0084_avatar::OfData),
     (xep0084_avatar::NS_METADATA, &xep0084_avatar::OfMetadata),
+    (xep0172_nick::NS, &xep0172_nick::OfNickname),
+    (xep0292_vcard4::NODE, &xep0292_vcard4::OfVCard),
 ];
 
 /// What a node of an account asks of its items.
