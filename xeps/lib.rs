@@ -6,9 +6,11 @@ pub mod xep0013_offline_retrieval;
 pub mod xep0030_disco;
 pub mod xep0048_bookmarks;
 pub mod xep0049_private_xml;
+pub mod xep0050_commands;
 pub mod xep0054_vcard;
 pub mod xep0059_result_sets;
 pub mod xep0060_pubsub;
+pub mod xep0077_registration;
 pub mod xep0084_avatar;
 pub mod xep0085_chat_states;
 pub mod xep0092_version;
@@ -36,16 +38,24 @@ pub mod xep0313_mam;
 pub mod xep0333_markers;
 pub mod xep0334_hints;
 pub mod xep0352_csi;
+pub mod xep0353_jingle_messages;
 pub mod xep0359_stanza_ids;
+pub mod xep0377_reporting;
+pub mod xep0379_preauth;
 pub mod xep0380_encryption;
+pub mod xep0390_caps2;
 pub mod xep0398_avatar_conversion;
+pub mod xep0401_invitations;
 pub mod xep0402_bookmarks;
 pub mod xep0411_bookmark_conversion;
 pub mod xep0424_retraction;
 pub mod xep0428_fallback;
 pub mod xep0441_mam_preferences;
 pub mod xep0444_reactions;
+pub mod xep0445_preauth_registration;
+pub mod xep0455_outages;
 pub mod xep0461_replies;
+pub mod xep0494_client_access;
 
 #[cfg(test)]
 mod testing;
@@ -66,6 +76,7 @@ pub const ALL: &[&dyn Extension] = &[
     &xep0184_receipts::Receipts,
     &xep0308_correction::Correction,
     &xep0333_markers::Markers,
+    &xep0353_jingle_messages::JingleMessages,
     &xep0380_encryption::Encryption,
     &xep0424_retraction::Retraction,
     &xep0428_fallback::Fallback,
@@ -85,9 +96,11 @@ pub const ALL: &[&dyn Extension] = &[
     &xep0030_disco::Disco,
     &xep0048_bookmarks::BookmarkList,
     &xep0049_private_xml::PrivateXml,
+    &xep0050_commands::Commands,
     &xep0054_vcard::VCards,
     &xep0059_result_sets::ResultSets,
     &xep0060_pubsub::PubSub,
+    &xep0077_registration::Registration,
     &xep0084_avatar::UserAvatar,
     &xep0092_version::Version,
     &xep0115_caps::Caps,
@@ -103,7 +116,14 @@ pub const ALL: &[&dyn Extension] = &[
     &xep0223_private_data::PrivateData,
     &xep0292_vcard4::VCard4,
     &xep0297_forwarding::Forwarding,
+    &xep0377_reporting::Reporting,
+    &xep0379_preauth::PreAuthenticated,
+    &xep0390_caps2::Caps2,
     &xep0398_avatar_conversion::AvatarConversion,
+    &xep0401_invitations::Invites,
     &xep0402_bookmarks::Bookmarks,
     &xep0411_bookmark_conversion::BookmarkConversion,
+    &xep0445_preauth_registration::InvitedRegistration,
+    &xep0455_outages::Outages,
+    &xep0494_client_access::ClientAccess,
 ];

@@ -222,7 +222,7 @@ mod tests {
         let told: Vec<_> = changes.iter().map(|change| change.action.id().as_str()).collect();
         assert_eq!(told, ["b@c.example", "d@c.example", "c@c.example"]);
         assert!(matches!(changes.last().unwrap().action, Action::Retract { .. }));
-        let kept = &result[&"b@c.example".parse::<BareJid>().unwrap()];
+        let kept = result.get(&"b@c.example".parse::<BareJid>().unwrap()).unwrap();
         assert_eq!((kept.name.as_deref(), kept.extensions.len()), (Some("New"), 1), "unknown children stay");
         assert_eq!(update(&result, &wanted).0, [], "nothing is left to change");
     }

@@ -21,6 +21,7 @@ pub(crate) const ALL: &[Below] = &[
     below(440, "SASL Channel-Binding Type Capability", "1.0.0", "src/net/sasl/offer.rs"),
     below(474, "SASL SCRAM Downgrade Protection", "0.5.0", "src/net/sasl/offer.rs"),
     below(478, "Stream Limits Advertisement", "0.2.0", "src/net/limits.rs"),
+    below(484, "Fast Authentication Streamlining Tokens", "0.2.0", "src/net/negotiation/fast.rs"),
     below(515, "TLS Channel-Binding Downgrade Protection", "0.1.0", "src/net/sasl/offer.rs"),
 ];
 

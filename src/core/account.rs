@@ -84,6 +84,8 @@ pub struct Account {
     pub(crate) jid: BareJid,
     settings: Arc<Settings>,
     pub(crate) state: AccountState,
+    /// How often the password was changed.
+    pub(crate) passwords: i64,
     pub(crate) head: LogPosition,
     /// The last position that was given, be it to an entry of the log or to an item of a node.
     counter: LogPosition,
@@ -157,6 +159,7 @@ impl Account {
             jid: data.jid,
             settings,
             state: data.state,
+            passwords: data.passwords,
             head: data.head,
             counter: data.head,
             previous: data.head,
@@ -177,7 +180,7 @@ impl Account {
             shown: 0,
             is_gone: false,
             moved: Vec::new(),
-            waiting: Some(data.head).filter(|head| *head > LogPosition::START),
+            waiting: Some(data.waiting).filter(|head| *head > LogPosition::START),
             forgotten: LogPosition::START,
             touched: Duration::ZERO,
         }

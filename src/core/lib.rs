@@ -13,6 +13,7 @@ pub mod seal;
 pub mod stanza;
 
 // Who holds what.
+pub mod access;
 pub mod account;
 pub mod hub;
 pub mod outbox;
@@ -42,7 +43,14 @@ pub mod resumption;
 mod snapshot;
 
 // What others plug in.
+pub mod allowance;
 pub mod clock;
 pub mod delays;
+pub mod early;
 pub mod extension;
+pub mod invitations;
+mod keeping;
+pub mod reports;
+mod slots;
 pub mod storage;
+pub mod workers;

@@ -416,7 +416,9 @@ impl From<StoreError> for StanzaError {
     fn from(error: StoreError) -> Self {
         match error {
             StoreError::NotFound => Self::new(Condition::ItemNotFound),
-            StoreError::Exists | StoreError::Alike(_) => Self::new(Condition::Conflict),
+            StoreError::Exists | StoreError::Alike(_) | StoreError::Reserved => {
+                Self::new(Condition::Conflict)
+            }
             StoreError::Unavailable(_) | StoreError::Corrupt(_) => {
                 tracing::error!(%error, "cannot read the store");
                 Self::new(Condition::InternalServerError)

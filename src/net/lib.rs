@@ -6,6 +6,7 @@
 mod admission;
 mod arrival;
 mod connection;
+mod crew;
 mod ending;
 mod error;
 mod generations;
@@ -13,6 +14,7 @@ mod guessing;
 mod incoming;
 mod limits;
 mod listener;
+mod lookup;
 mod negotiation;
 mod panic;
 mod rate;

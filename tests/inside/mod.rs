@@ -4,6 +4,7 @@ mod archive;
 mod at_once;
 mod avatars;
 mod blocking;
+mod caps;
 mod catching_up;
 mod contacts;
 mod edges;
@@ -100,7 +101,8 @@ impl World {
     async fn start(store: Arc<MemoryStore>, clock: Arc<TestClock>, random: Arc<TestRandom>) -> Self {
         let settings =
             Settings { domains: vec![BareJid::domain_jid("example.org").unwrap()], ..Settings::default() };
-        let registry = Registry::new(unisono_xeps::ALL);
+        let mut registry = Registry::new(unisono_xeps::ALL);
+        caps::write_down(&mut registry);
         let hub = Hub::open(store.clone(), registry, clock.clone(), random.clone(), settings).await.unwrap();
         hub.restore().await.unwrap();
         Self { hub, store, clock, random }

@@ -92,6 +92,7 @@ async fn who_is_interested_is_told_on_all_devices_of_both() {
     laptop.take().await;
     for device in [&phone, &laptop, &bob, &eve] {
         interest(device, &["urn:x"]);
+        device.take().await;
     }
     let (_, own) = ask(&phone, "set", "", "", &item("urn:x", "1", "a")).await;
     assert_eq!(own, ["urn:x: 1=a"], "the one that published, too");
@@ -136,6 +137,7 @@ async fn nobody_is_told_what_is_not_durable() {
     let (alice, bob) = (world.online("alice", "phone").await, world.online("bob", "desk").await);
     befriend(&alice, &bob).await;
     interest(&bob, &["urn:x"]);
+    bob.take().await;
     world.store.hold();
     alice
         .send(&format!(

@@ -1,7 +1,7 @@
 //! Promise P6: a device is whole when it is bound (XEP-0386), and knows where what it is sent begins.
 
 use unisono_core::bind2;
-use unisono_core::devices::UserAgent;
+use unisono_core::devices::{Login, UserAgent};
 use unisono_core::error::StreamCondition;
 
 use super::*;
@@ -17,8 +17,8 @@ impl World {
     async fn begin(&self, name: &str, agent: Option<&str>, wishes: &str) -> (Device, Element) {
         let request = format!("<bind xmlns='urn:xmpp:bind:0'>{wishes}</bind>");
         let request = Element::parse(&request, &CLIENT_SCOPE, &Limits::default()).unwrap();
-        let agent = agent.map(|id| UserAgent::parse(id).unwrap());
-        let bound = self.hub.bind_inline(agent, &jid(name), &request, self.connection()).await;
+        let login = agent.map_or_else(Login::default, login);
+        let bound = self.hub.bind_inline(&login, &jid(name), &request, self.connection()).await;
         let (session, settled) = bound.unwrap();
         (Device { hub: self.hub.clone(), session }, bind2::bound(settled).await)
     }
@@ -26,6 +26,11 @@ impl World {
     fn devices_of(&self, name: &str) -> usize {
         self.hub.resident(&jid(name)).unwrap().lock().devices().len()
     }
+}
+
+/// Of an installation.
+fn login(agent: &str) -> Login {
+    Login::new(Some(UserAgent::parse(agent).unwrap()), "", "")
 }
 
 /// The ids of the first and the last message of the archive.
@@ -89,11 +94,11 @@ async fn a_device_that_begins_anew_gets_no_conflict() {
     let (second, _) = world.begin("alice", Some(PHONE), "<tag>B</tag>").await;
     assert_eq!(world.hub.lost(&first.session), Some(StreamCondition::Reset));
     // In the older way of binding, too, and whatever the resource is.
-    let agent = UserAgent::parse(PHONE);
-    let third = world.hub.bind_as(agent, &jid("alice"), Some("phone"), world.connection()).await.unwrap();
+    let agent = login(PHONE);
+    let third = world.hub.bind_as(&agent, &jid("alice"), Some("phone"), world.connection()).await.unwrap();
     assert_eq!(world.hub.lost(&second.session), Some(StreamCondition::Reset));
     assert_eq!((third.jid.resource(), world.devices_of("alice")), ("phone", 1));
-    let fourth = world.hub.bind_as(agent, &jid("alice"), Some("phone"), world.connection()).await.unwrap();
+    let fourth = world.hub.bind_as(&agent, &jid("alice"), Some("phone"), world.connection()).await.unwrap();
     assert_eq!(world.hub.lost(&third), Some(StreamCondition::Reset));
     // Somebody else who takes the resource is another matter (RFC 6120 §7.7.2.2).
     world.bind("alice", "phone").await;
@@ -261,8 +266,8 @@ async fn the_end_that_is_told_is_where_live_traffic_begins() {
     alice.say("bob@example.org", "1").await;
     let request = format!("<bind xmlns='urn:xmpp:bind:0'>{CARBONS}</bind>");
     let request = Element::parse(&request, &CLIENT_SCOPE, &Limits::default()).unwrap();
-    let agent = UserAgent::parse(PHONE);
-    let bound = world.hub.bind_inline(agent, &jid("bob"), &request, world.connection()).await;
+    let agent = login(PHONE);
+    let bound = world.hub.bind_inline(&agent, &jid("bob"), &request, world.connection()).await;
     let (session, settled) = bound.unwrap();
     let phone = Device { hub: world.hub.clone(), session };
     alice.say("bob@example.org", "2").await;

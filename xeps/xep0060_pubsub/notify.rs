@@ -9,9 +9,8 @@ use unisono_core::datetime::format_utc;
 use unisono_core::hub::Hub;
 use unisono_core::ids::{LogPosition, Ticket};
 use unisono_core::jid::{BareJid, Jid};
-use unisono_core::outbox::Shared;
 use unisono_core::session::Session;
-use unisono_core::sharing::Sharing;
+use unisono_core::sharing::{Shared, Sharing};
 use unisono_core::stanza::MessageType;
 use unisono_xml::Element;
 

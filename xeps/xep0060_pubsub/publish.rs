@@ -16,7 +16,7 @@ use super::{Ask, NS, access, manage, named};
 use crate::xep0004_forms::{self as forms, Submitted};
 
 /// §7.1.5
-const NS_OPTIONS: &str = "http://jabber.org/protocol/pubsub#publish-options";
+pub(super) const NS_OPTIONS: &str = "http://jabber.org/protocol/pubsub#publish-options";
 
 /// What a request publishes.
 struct Publication {

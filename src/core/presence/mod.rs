@@ -25,6 +25,7 @@ use crate::subscription::SubscriptionKind;
 
 pub(crate) use deal::Who;
 pub use sight::Sight;
+pub use subscribe::{Vouch, Voucher};
 
 /// Bytes of a presence. It goes to everybody in a roster, and stays in memory while its device is there.
 const PRESENCE_BYTES_MAX: usize = 16 * 1024;

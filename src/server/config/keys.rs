@@ -15,7 +15,7 @@ use super::sample;
 use super::schema::{configuration, section};
 use super::setting::{Setting, Text as _, list_toml, words};
 use super::store_url::StoreUrl;
-use super::texts::{ContactUri, Host, Secret};
+use super::texts::{AccountJid, ContactUri, Host, PageUri, Secret};
 use super::units::Size;
 
 configuration! {
@@ -26,6 +26,8 @@ configuration! {
         listen: Listen,
         tls: Tls,
         login: Login,
+        registration: Registration,
+        invitations: Invitations,
         limits: Limits,
         clients: Clients,
         archive: Archive,
@@ -99,6 +101,36 @@ section! {
         /// What they may use. Each SCRAM comes with its variant that is bound to the TLS connection (-PLUS).
         /// Without PLAIN, which shows the password to the server, some old clients cannot log in.
         mechanisms: Vec<LoginMechanism> = LoginMechanism::ALL.into();
+    }
+}
+
+section! {
+    /// Accounts that are made and changed with a client (XEP-0077).
+    Registration {
+        /// Who may make an account with a client: "invited", which is who has a link of `unisono invite` or of a user
+        /// who may give such links, or "everybody", which brings people who send spam.
+        open_to: OpenTo = OpenTo::Invited;
+        /// Accounts that everybody may make in an hour, from one address. 0: none.
+        accounts_per_ip_per_hour: u32 = 3;
+        /// What users may do with their own accounts.
+        users_may: Vec<SelfService> = SelfService::ALL.into();
+    }
+}
+
+section! {
+    /// Links by which people become contacts, or make an account (XEP-0401).
+    Invitations {
+        /// To what users may invite: "contacts", which is to an address book, "accounts", which is to an account here
+        /// as well, or "nothing".
+        users_to: UsersTo = UsersTo::Contacts;
+        /// The addresses of those who may have links to new accounts made with their clients, also to one of a
+        /// certain name; a domain stands for all of its users. `unisono invite` makes such links, too.
+        creators: Vec<AccountJid> = Vec::new();
+        /// How long a link can be used, once.
+        expire_after: Duration = Duration::from_secs(7 * 24 * 3600);
+        /// A page for people without a client, which shows what stands behind "#" in its address as a link:
+        /// "https://example.org/invite", or "off". It can be a file that a web server hands out.
+        landing_page: Option<PageUri> = None;
     }
 }
 
@@ -188,6 +220,8 @@ section! {
         status: Vec<ContactUri> = Vec::new();
         /// With a question.
         support: Vec<ContactUri> = Vec::new();
+        /// Where a file tells what is wrong while this server cannot be reached (XEP-0455): on another machine.
+        outages: Vec<PageUri> = Vec::new();
     }
 }
 
@@ -267,6 +301,38 @@ words! {
 }
 
 words! {
+    /// Who may make an account with a client.
+    OpenTo {
+        /// Who has an invitation.
+        Invited = "invited",
+        /// Whoever comes.
+        Everybody = "everybody",
+    }
+}
+
+words! {
+    /// What users may do with their own accounts (XEP-0077).
+    SelfService {
+        /// §3.3
+        ChangePassword = "change-password",
+        /// §3.2
+        DeleteAccount = "delete-account",
+    }
+}
+
+words! {
+    /// To what users may invite (XEP-0401 §5.1).
+    UsersTo {
+        /// To become a contact.
+        Contacts = "contacts",
+        /// To become a contact, with an account made for that.
+        Accounts = "accounts",
+        /// Not at all.
+        Nothing = "nothing",
+    }
+}
+
+words! {
     /// What is sent to a client that nobody looks at (XEP-0352).
     WhenInactive {
         /// Presence waits until something else is due, typing notices are left out.
@@ -336,6 +402,11 @@ words! {
         /// One JSON object a line.
         Json = "json",
     }
+}
+
+impl SelfService {
+    /// All of it.
+    pub const ALL: [Self; 2] = [Self::ChangePassword, Self::DeleteAccount];
 }
 
 impl LoginMechanism {

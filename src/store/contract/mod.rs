@@ -4,6 +4,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::arithmetic_side_effects)]
 
 mod accounts;
+mod invitations;
 mod journal;
 mod logs;
 mod model;
