@@ -11,13 +11,16 @@ pub mod xep0054_vcard;
 pub mod xep0059_result_sets;
 pub mod xep0060_pubsub;
 pub mod xep0077_registration;
+pub mod xep0084_avatar;
 pub mod xep0085_chat_states;
 pub mod xep0092_version;
 pub mod xep0115_caps;
 pub mod xep0128_disco_extensions;
+pub mod xep0153_vcard_avatars;
 pub mod xep0157_contacts;
 pub mod xep0160_offline;
 pub mod xep0163_pep;
+pub mod xep0172_nick;
 pub mod xep0184_receipts;
 pub mod xep0191_blocking;
 pub mod xep0198_stream_management;
@@ -28,6 +31,7 @@ pub mod xep0215_external_services;
 pub mod xep0222_public_data;
 pub mod xep0223_private_data;
 pub mod xep0280_carbons;
+pub mod xep0292_vcard4;
 pub mod xep0297_forwarding;
 pub mod xep0308_correction;
 pub mod xep0313_mam;
@@ -40,6 +44,7 @@ pub mod xep0377_reporting;
 pub mod xep0379_preauth;
 pub mod xep0380_encryption;
 pub mod xep0390_caps2;
+pub mod xep0398_avatar_conversion;
 pub mod xep0401_invitations;
 pub mod xep0402_bookmarks;
 pub mod xep0411_bookmark_conversion;
@@ -98,20 +103,25 @@ pub const ALL: &[&dyn Extension] = &[
     &xep0059_result_sets::ResultSets,
     &xep0060_pubsub::PubSub,
     &xep0077_registration::Registration,
+    &xep0084_avatar::UserAvatar,
     &xep0092_version::Version,
     &xep0115_caps::Caps,
     &xep0128_disco_extensions::DiscoExtensions,
+    &xep0153_vcard_avatars::VCardAvatars,
     &xep0157_contacts::ContactAddresses,
     &xep0163_pep::PersonalEventing,
+    &xep0172_nick::Nickname,
     &xep0199_ping::Ping,
     &xep0202_time::EntityTime,
     &xep0215_external_services::ExternalServices,
     &xep0222_public_data::PublicData,
     &xep0223_private_data::PrivateData,
+    &xep0292_vcard4::VCard4,
     &xep0297_forwarding::Forwarding,
     &xep0377_reporting::Reporting,
     &xep0379_preauth::PreAuthenticated,
     &xep0390_caps2::Caps2,
+    &xep0398_avatar_conversion::AvatarConversion,
     &xep0401_invitations::Invites,
     &xep0402_bookmarks::Bookmarks,
     &xep0411_bookmark_conversion::BookmarkConversion,

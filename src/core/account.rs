@@ -118,6 +118,8 @@ pub struct Account {
     /// Connections up to this number are older than the last change of the password or the state: they may not become
     /// sessions.
     barred: u64,
+    /// How often all of its devices were shown anew ([`crate::hub::Hub::show_again`]).
+    pub(crate) shown: u32,
     /// The account is being removed from the store.
     pub(crate) is_gone: bool,
     /// Devices whose cursor moved since it was last stored.
@@ -178,6 +180,7 @@ impl Account {
             moved_ticket: Ticket::NONE,
             woken: Ticket::NONE,
             barred: 0,
+            shown: 0,
             is_gone: false,
             moved: Vec::new(),
             waiting: Some(data.waiting).filter(|head| *head > LogPosition::START),

@@ -148,6 +148,8 @@ pub type DeviceEnded = fn(&mut Account, &DeviceRecord, &mut Vec<Write>);
 pub type LastSeen = fn(&Account) -> Option<i64>;
 /// What becomes of an available presence that a device sent to everybody, beside that it is shown.
 pub type Present = fn(&Arc<Hub>, &SessionRef, &Presence);
+/// What others see of an available presence beside what the device said: changes its children.
+pub type Restate = fn(&Account, &mut Vec<Element>);
 /// A device became interested in these nodes.
 pub type Interested =
     fn(Arc<Hub>, SessionRef, Vec<CompactString>) -> BoxFuture<'static, Result<(), StoreError>>;
@@ -308,6 +310,7 @@ pub struct Registry {
     pub(crate) filter: Vec<Filter>,
     pub(crate) left: Vec<Left>,
     pub(crate) present: Vec<Present>,
+    pub(crate) restate: Vec<Restate>,
     pub(crate) interested: Vec<Interested>,
     pub(crate) server_states: Vec<(TypeId, MakeState)>,
     pub(crate) device_ended: Vec<DeviceEnded>,
@@ -496,6 +499,13 @@ impl Registry {
     /// no account is locked.
     pub fn presence(&mut self, handler: Present) -> &mut Self {
         self.present.push(handler);
+        self
+    }
+
+    /// Adds to the available presence of a device what the account knows better, whenever it is shown to somebody; what
+    /// the device said stays as it is. When the account comes to know something else, [`Hub::show_again`] tells it.
+    pub fn restate(&mut self, handler: Restate) -> &mut Self {
+        self.restate.push(handler);
         self
     }
 

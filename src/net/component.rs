@@ -342,7 +342,7 @@ mod tests {
 
     fn element(text: &str) -> Element {
         let text = text.replacen(' ', &format!(" xmlns='{NS_ACCEPT}' "), 1);
-        Element::parse(&text, &Scope::default(), &XmlLimits::default()).unwrap()
+        Element::parse(&text, &Scope::EMPTY, &XmlLimits::default()).unwrap()
     }
 
     #[test]

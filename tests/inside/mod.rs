@@ -2,6 +2,7 @@
 
 mod archive;
 mod at_once;
+mod avatars;
 mod blocking;
 mod caps;
 mod catching_up;
@@ -17,6 +18,7 @@ mod requests;
 mod roster;
 mod subscriptions;
 mod unlogged;
+mod vcards;
 mod whole_at_once;
 
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};

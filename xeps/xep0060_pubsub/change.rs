@@ -102,6 +102,11 @@ impl Seen {
         })
     }
 
+    /// The last item of a node that is left when another is gone.
+    pub(crate) fn last_but(&self, node: &str, gone: &str) -> Option<Element> {
+        self.items(node).rfind(|(id, _)| *id != gone).map(|(_, payload)| payload)
+    }
+
     /// Whether the nodes are as they were seen.
     pub(super) fn is_current(&self, account: &Account, nodes: &[&'static str]) -> bool {
         nodes.iter().all(|name| {
@@ -194,6 +199,23 @@ pub(crate) fn is_private(account: &Account, node: &str) -> bool {
     })
 }
 
+/// When a node last changed; none if there is no such node.
+pub(crate) fn changed(account: &Account, node: &str) -> Option<LogPosition> {
+    account.keyed::<Node>(node).map(|node| node.changed)
+}
+
+/// The id of an item of a node, however its letters are written; none if it is not known which items there are.
+pub(crate) fn item_named(account: &Account, node: &str, id: &str) -> Option<CompactString> {
+    let known = account.keyed::<Node>(node)?.items.as_deref()?;
+    known.iter().map(|entry| &entry.id).find(|known| known.eq_ignore_ascii_case(id)).cloned()
+}
+
+/// All items of a node go with a commit, and maybe the node: what is kept of them besides. Returns whether the devices of
+/// the account are to be shown anew then.
+pub(super) fn keep_emptied(account: &mut Account, name: &str, writes: &mut Vec<Write>) -> bool {
+    rule_of(account.jid(), name).is_some_and(|rule| rule.keep(None, &Seen::default(), account, writes))
+}
+
 /// All items of a node are gone: what follows from that by its rule.
 pub(super) async fn follow_emptied(ask: &Ask, name: &str) -> Result<Ticket, StanzaError> {
     let (hub, cell) = (&ask.request.hub, &ask.cell);
@@ -219,10 +241,14 @@ fn attempt(
     let _order = cell.publishing();
     let mut account = cell.lock();
     let Decision { steps, mut writes } = decide(&account, seen)?;
-    let mut made: Vec<_> = steps
-        .into_iter()
-        .filter_map(|step| step.make(hub, cell, &mut account, publisher, &mut writes))
-        .collect();
+    let (mut made, mut is_shown) = (Vec::with_capacity(steps.len()), false);
+    for step in steps {
+        let kept = rule_of(&cell.jid, &step.node).zip(step.action());
+        made.extend(step.make(hub, cell, &mut account, publisher, &mut writes));
+        if let Some((rule, action)) = kept {
+            is_shown |= rule.keep(Some(&action), seen, &mut account, &mut writes);
+        }
+    }
     let ticket = hub.commit(&mut account, writes);
     let mut telling = Vec::with_capacity(made.len());
     for (name, meta, events) in &mut made {
@@ -231,6 +257,9 @@ fn attempt(
     }
     drop(account);
     telling.into_iter().for_each(Telling::go_on);
+    if is_shown {
+        hub.show_again(cell, ticket);
+    }
     Ok(ticket)
 }
 
@@ -287,13 +316,12 @@ pub(super) fn follow(
     if !seen.is_current(account, rule.reads()) {
         return Err(Undecided::Unseen(rule.reads()));
     }
-    let mut action = match &step.what {
-        What::Published { id, payload: Some(payload), .. } => {
-            Action::Publish { id: id.clone(), payload: payload.clone() }
-        }
-        What::Retracted { id, .. } => Action::Retract { id: id.clone() },
-        What::Published { payload: None, .. } | What::Happened => return Ok(vec![step]),
-    };
+    let is_unknown =
+        |name: &&&str| account.keyed::<Node>(name).is_some_and(|node: &Node| node.items.is_none());
+    if let Some(name) = rule.knows().iter().find(is_unknown) {
+        return Err(Undecided::Unknown((*name).into()));
+    }
+    let Some(mut action) = step.action() else { return Ok(vec![step]) };
     let changes = rule.follow(&mut action, &rules::Scene { hub, account, seen })?;
     if let (What::Published { payload, .. }, Action::Publish { payload: new, .. }) = (&mut step.what, action)
     {
@@ -304,6 +332,17 @@ pub(super) fn follow(
 }
 
 impl Step {
+    /// What happens to an item, as rules see it.
+    fn action(&self) -> Option<Action> {
+        match &self.what {
+            What::Published { id, payload: Some(payload), .. } => {
+                Some(Action::Publish { id: id.clone(), payload: payload.clone() })
+            }
+            What::Retracted { id, .. } => Some(Action::Retract { id: id.clone() }),
+            What::Published { payload: None, .. } | What::Happened => None,
+        }
+    }
+
     /// Makes it in memory. Returns the node and what is told of it.
     fn make(
         self,

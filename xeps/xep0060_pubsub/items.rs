@@ -19,7 +19,7 @@ use super::config::{Config, ITEMS_MAX, SendLast};
 use super::errors::{bad, malformed, not_found, unsupported};
 use super::node::{Entry, Meta, Node};
 use super::notify::{self, Event, publisher_of};
-use super::{Ask, NS, NS_EVENT, access};
+use super::{Ask, NS, NS_EVENT, access, change};
 use crate::xep0059_result_sets::{Page, Wanted};
 
 /// Items that are read from the store at once.
@@ -232,6 +232,8 @@ pub(super) fn purge_offline(account: &mut Account, _: &Element, now: i64, writes
         if let Some(node) = account.keyed_mut::<Node>(&name) {
             (node.items, node.changed) = (Some(Vec::new()), changed);
         }
+        // No device is left that could be shown.
+        change::keep_emptied(account, &name, writes);
     }
 }
 

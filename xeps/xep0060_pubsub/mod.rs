@@ -37,7 +37,8 @@ use unisono_core::jid::BareJid;
 use unisono_core::stanza::IqType;
 use unisono_xml::Element;
 
-pub(crate) use change::{Action, Change, Seen, is_private, make_for_owner};
+pub(crate) use access::is_readable;
+pub(crate) use change::{Action, Change, Seen, changed, is_private, item_named, make_for_owner};
 pub use config::{ITEMS_MAX, NS_CONFIG, PAYLOAD_BYTES_MAX};
 pub(crate) use disco::{node_info, node_items, nodes};
 pub use errors::NS_ERRORS;

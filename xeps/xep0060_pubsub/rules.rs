@@ -4,20 +4,30 @@
 use unisono_core::account::Account;
 use unisono_core::error::StanzaError;
 use unisono_core::hub::Hub;
+use unisono_core::storage::Write;
 
 use super::change::{Action, Change, Seen};
-use crate::{xep0048_bookmarks, xep0402_bookmarks};
+use crate::{xep0048_bookmarks, xep0084_avatar, xep0172_nick, xep0292_vcard4, xep0402_bookmarks};
 
 /// The rules, by node.
-const RULES: [(&str, &dyn Rule); 2] = [
+const RULES: [(&str, &dyn Rule); 6] = [
     (xep0402_bookmarks::NS, &xep0402_bookmarks::OfConferences),
     (xep0048_bookmarks::NS, &xep0048_bookmarks::OfStorage),
+    (xep0084_avatar::NS_DATA, &xep0084_avatar::OfData),
+    (xep0084_avatar::NS_METADATA, &xep0084_avatar::OfMetadata),
+    (xep0172_nick::NS, &xep0172_nick::OfNickname),
+    (xep0292_vcard4::NODE, &xep0292_vcard4::OfVCard),
 ];
 
 /// What a node of an account asks of its items.
 pub(crate) trait Rule: Sync {
     /// The nodes whose items have to be seen.
     fn reads(&self) -> &'static [&'static str] {
+        &[]
+    }
+
+    /// The nodes of which has to be known which items they have.
+    fn knows(&self) -> &'static [&'static str] {
         &[]
     }
 
@@ -31,6 +41,13 @@ pub(crate) trait Rule: Sync {
 
     /// What follows when all items are gone.
     fn emptied(&self, scene: &Scene<'_>) -> Vec<Change>;
+
+    /// Brings what is kept with the account in step with a change of an item that was just made, whoever made it, or with
+    /// the loss of all items; it is the same commit. `seen` is what [`Self::reads`] asks for, as it was before, where
+    /// somebody asked for the change. Returns whether the devices of the account are to be shown anew.
+    fn keep(&self, _: Option<&Action>, _: &Seen, _: &mut Account, _: &mut Vec<Write>) -> bool {
+        false
+    }
 }
 
 /// What a rule sees.

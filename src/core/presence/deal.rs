@@ -261,7 +261,7 @@ impl<'a> Deal<'a> {
         let to = Jid::from(self.party(who.other()).jid.clone());
         let Some(seen) = self.account(who) else { return };
         if self.is_away(who.other()) {
-            let told = seen.news().into_iter();
+            let told = self.hub.news(seen).into_iter();
             let told =
                 told.map(|news| if announce == Announce::Available { news } else { News::gone(&news.from) });
             let stanzas =
@@ -271,7 +271,7 @@ impl<'a> Deal<'a> {
             return;
         }
         let mut due = Vec::new();
-        for news in seen.news() {
+        for news in self.hub.news(seen) {
             let news = if announce == Announce::Available { news } else { News::gone(&news.from) };
             let from = Jid::from(news.from);
             let Some(viewer) = self.account(who.other()) else { break };

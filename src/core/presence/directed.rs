@@ -20,9 +20,11 @@ impl Hub {
         presence: &Presence,
         to: &Jid,
     ) -> Result<(), StanzaError> {
-        let news = News::of(presence, origin);
         if !self.serves(to.domain()) {
-            remember(&mut origin.cell.lock(), origin, presence, to)?;
+            let mut account = origin.cell.lock();
+            remember(&mut account, origin, presence, to)?;
+            let news = News::of(self, &account, presence, &origin.jid);
+            drop(account);
             self.send_news_away(&news, to);
             return Ok(());
         }
@@ -33,6 +35,7 @@ impl Hub {
         let mut pair = Pair::lock(&origin.cell, &cell);
         remember(pair.seen_mut(), origin, presence, to)?;
         if pair.seen().is_live(origin) {
+            let news = News::of(self, pair.seen(), presence, &origin.jid);
             self.queue_news(&mut pair, &news, to);
         }
         Ok(())

@@ -33,7 +33,7 @@ impl Hub {
             let seen = seen
                 .into_iter()
                 .filter_map(Session::presence)
-                .map(|presence| presence_element(presence, None))
+                .map(|presence| self.shown(pair.seen(), presence))
                 .collect();
             self.tell(pair.viewer_mut(), asker, seen);
         }
@@ -121,7 +121,7 @@ impl Hub {
         visible
             .into_iter()
             .filter_map(Session::presence)
-            .map(|presence| presence_element(presence, None))
+            .map(|presence| self.shown(pair.seen(), presence))
             .collect()
     }
 

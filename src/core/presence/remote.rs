@@ -75,7 +75,7 @@ impl Hub {
         let account = cell.lock();
         let asker = &probe.header.from;
         let may_see = account.is_seen_by(&asker.to_bare()) && self.shows_to(&account, asker);
-        let news = if may_see { account.news() } else { Vec::new() };
+        let news = if may_see { self.news(&account) } else { Vec::new() };
         drop(account);
         for news in &news {
             self.send_news_away(news, asker);
