@@ -55,6 +55,7 @@ pub(crate) fn record(kind: &str, payload: &str) -> MessageRecord {
         sent: None,
         received: None,
         origin: None,
+        speaks: false,
         fingerprint: 0,
     }
 }
@@ -84,7 +85,9 @@ fn load(id: AccountId, jid: &str, roster: Vec<RosterItem>, settings: Settings) -
         id,
         jid: jid.parse().unwrap(),
         state: AccountState::Enabled,
+        passwords: 0,
         head: LogPosition::START,
+        waiting: LogPosition::START,
         roster,
         devices: Vec::new(),
         sessions: Vec::new(),

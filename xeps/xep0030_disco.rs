@@ -5,6 +5,7 @@
 //! - The features stand beside their handlers, in the extensions; this module only tells them.
 //! - The items of an account are its resources, for those who may see them (§4.1, §8), and its nodes (XEP-0060), for those
 //!   who may read them. Who may not see the account sees nodes that are open to everybody.
+//! - Other nodes are those of entity capabilities (XEP-0115), and what extensions hand over as [`Nodes`].
 
 use unisono_core::error::{Condition, StanzaError};
 use unisono_core::extension::{Answer, Entity, Extension, Registry, Reply, Request, Spec};
@@ -13,7 +14,7 @@ use unisono_core::session::Session;
 use unisono_core::stanza::IqType;
 use unisono_xml::{Element, XML_NS};
 
-use crate::{xep0060_pubsub, xep0092_version, xep0115_caps};
+use crate::{xep0060_pubsub, xep0092_version, xep0115_caps, xep0390_caps2};
 
 pub const NS_INFO: &str = "http://jabber.org/protocol/disco#info";
 pub const NS_ITEMS: &str = "http://jabber.org/protocol/disco#items";
@@ -67,6 +68,51 @@ pub struct Info {
     pub forms: Vec<Element>,
 }
 
+impl Info {
+    /// As it is answered (§3.1), with the node that was asked for.
+    pub(crate) fn to_query(&self, node: Option<&str>) -> Element {
+        let identities = self.identities.iter().map(|identity| identity.to_element());
+        let feature = |ns: &&'static str| Element::builder("feature", NS_INFO).attr("var", *ns).build();
+        Element::builder("query", NS_INFO)
+            .attr_opt("node", node)
+            .children(identities)
+            .children(self.features.iter().map(feature))
+            .children(self.forms.iter().cloned())
+            .build()
+    }
+
+    /// Whether this is the node of an announced hash (XEP-0115 §6.2, XEP-0390 §4.3).
+    fn is_announced_as(&self, node: &str) -> bool {
+        node == xep0115_caps::node(self) || xep0390_caps2::nodes(self).any(|announced| announced == node)
+    }
+}
+
+/// A node of an entity.
+#[derive(Default)]
+pub struct Node {
+    pub identities: Vec<Identity>,
+    pub features: Vec<&'static str>,
+    /// `<item/>`s, as [`item`] makes them.
+    pub items: Vec<Element>,
+}
+
+/// Nodes of an entity, for those who may see it (handed over by [`Registry::hand`]): finds one for who asks.
+pub struct Nodes {
+    pub of: Entity,
+    pub find: fn(&Request, &str) -> Option<Node>,
+}
+
+/// An item that is a node.
+pub fn item(jid: &str, node: &str, name: &str) -> Element {
+    Element::builder("item", NS_ITEMS).attr("jid", jid).attr("node", node).attr("name", name).build()
+}
+
+/// The node that is asked for.
+fn node_of(request: &Request, node: &str) -> Option<Node> {
+    let finders = request.hub.registry.handed::<Nodes>().filter(|nodes| nodes.of == request.entity);
+    finders.map(|nodes| nodes.find).find_map(|find| find(request, node))
+}
+
 /// All there is to say about an entity.
 pub fn info_of(hub: &Hub, entity: Entity) -> Info {
     let identity = match entity {
@@ -89,7 +135,8 @@ pub fn info_of(hub: &Hub, entity: Entity) -> Info {
 /// §3
 fn info(request: &Request) -> Answer {
     if let (Some(cell), Some(node)) = (&request.account, request.payload.attr("node")) {
-        return match xep0060_pubsub::node_info(&cell.lock(), &request.from().to_bare(), node) {
+        let info = xep0060_pubsub::node_info(&cell.lock(), &request.from().to_bare(), node);
+        return match info {
             Err(error) if may_see(request) => Err(error),
             Err(_) => Err(StanzaError::new(Condition::ServiceUnavailable)),
             Ok(info) => Ok(Reply::with(info)),
@@ -99,17 +146,18 @@ fn info(request: &Request) -> Answer {
         // §8, rule 1: to a stranger, an account looks like one that does not exist.
         return Err(StanzaError::new(Condition::ServiceUnavailable));
     }
-    let info = info_of(&request.hub, request.entity);
     let node = request.payload.attr("node");
-    if node.is_some_and(|node| request.entity != Entity::Server || node != xep0115_caps::node(&info)) {
+    let found = node.and_then(|node| node_of(request, node));
+    let is_found = found.is_some();
+    let info = match found {
+        Some(Node { identities, features, .. }) => Info { identities, features, forms: Vec::new() },
+        None => info_of(&request.hub, request.entity),
+    };
+    let is_of_caps = |node| request.entity == Entity::Server && info.is_announced_as(node);
+    if !is_found && !node.is_none_or(is_of_caps) {
         return Err(StanzaError::new(Condition::ItemNotFound));
     }
-    let identities = info.identities.iter().map(|identity| identity.to_element());
-    let features =
-        info.features.iter().map(|ns| Element::builder("feature", NS_INFO).attr("var", *ns).build());
-    let query =
-        Element::builder("query", NS_INFO).attr_opt("node", node).children(identities).children(features);
-    Ok(Reply::with(query.children(info.forms).build()))
+    Ok(Reply::with(info.to_query(node)))
 }
 
 /// §4: the server has no items of its own yet.
@@ -124,8 +172,9 @@ async fn items(request: Request) -> Answer {
             Ok(items) => Ok(Reply::with(items)),
         };
     }
-    if node.is_some() && may_see(&request) {
-        return Err(StanzaError::new(Condition::ItemNotFound));
+    if let Some(node) = node.filter(|_| may_see(&request)) {
+        let found = node_of(&request, node).ok_or(StanzaError::new(Condition::ItemNotFound))?;
+        return Ok(Reply::with(query.children(found.items).build()));
     }
     let mut found = match request.entity {
         Entity::OwnAccount | Entity::OtherAccount if may_see(&request) => resources(&request)?,

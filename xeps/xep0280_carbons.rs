@@ -186,10 +186,11 @@ mod tests {
             ("normal", "<x xmlns='http://jabber.org/protocol/muc#user'><invite/></x>", true),
             ("normal", "<data xmlns='urn:example'/>", false),
             ("chat", "<propose xmlns='urn:xmpp:jingle-message:0' id='1'/>", true),
-            ("normal", "<propose xmlns='urn:xmpp:jingle-message:0' id='1'/>", false),
+            ("normal", "<propose xmlns='urn:xmpp:jingle-message:0' id='1'/>", true),
+            ("normal", "<ringing xmlns='urn:xmpp:jingle-message:0' id='1'/>", false),
             (
                 "normal",
-                "<propose xmlns='urn:xmpp:jingle-message:0' id='1'/><store xmlns='urn:xmpp:hints'/>",
+                "<ringing xmlns='urn:xmpp:jingle-message:0' id='1'/><store xmlns='urn:xmpp:hints'/>",
                 true,
             ),
             ("groupchat", "<body>hi</body>", false),

@@ -113,7 +113,7 @@ mod tests {
             ("normal", "<retract xmlns='urn:xmpp:message-retract:1' id='wrong'/>", Some(Keep::Archive)),
             ("groupchat", RETRACT, None),
             ("error", RETRACT, None),
-            ("chat", "<retract xmlns='urn:xmpp:jingle-message:0' id='wrong'/>", None),
+            ("chat", "<retract xmlns='urn:example' id='wrong'/>", None),
             ("chat", "<retracted xmlns='urn:xmpp:message-retract:1' id='wrong'/>", None),
         ] {
             assert_eq!(keep(&message(kind, payload), &account(), Side::Sender), kept, "{kind} {payload}");

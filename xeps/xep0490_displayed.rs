@@ -25,11 +25,12 @@ use unisono_core::ids::LogPosition;
 use unisono_core::jid::{BareJid, Jid};
 use unisono_core::record::{Direction, Keep, Payload};
 use unisono_core::stanza::{Message, NS_CLIENT, NS_STANZA_IDS};
-use unisono_core::storage::{BoxFuture, LogQuery, StoreError, Write};
+use unisono_core::storage::{BoxFuture, LogQuery, ReadUpto, StoreError, Write};
 use unisono_xml::Element;
 
 use crate::xep0060_pubsub::{
-    Action, Change, Rule, Scene, has_node, invalid_payload, is_private, know, knows_items, publish_within,
+    Action, Change, Publication, Rule, Scene, has_node, invalid_payload, is_private, know, knows_items,
+    publish_within,
 };
 use crate::xep0280_carbons::NS_MUC_USER;
 use crate::{xep0333_markers, xep0380_encryption, xep0444_reactions};
@@ -334,7 +335,8 @@ fn advance(
 fn publish(following: &mut Following<'_>, origin: &SessionRef, key: CompactString, payload: Element) {
     let Following { hub, account, writes, .. } = following;
     if !is_private(account, NS) {
-        OfDisplayed.published(hub, account, (&key, &payload), writes);
+        let publication = Publication { id: &key, payload: &payload, by: None };
+        OfDisplayed.published(hub, account, &publication, writes);
         return;
     }
     let publisher = origin.jid.clone().into();
@@ -407,13 +409,8 @@ impl Rule for OfDisplayed {
         Ok(Vec::new())
     }
 
-    fn published(
-        &self,
-        hub: &Hub,
-        account: &mut Account,
-        (id, payload): (&CompactString, &Element),
-        writes: &mut Vec<Write>,
-    ) {
+    fn published(&self, hub: &Hub, account: &mut Account, made: &Publication<'_>, writes: &mut Vec<Write>) {
+        let Publication { id, payload, .. } = *made;
         let Named::Own(position) = named(hub, account, payload) else { return };
         if displayed(account, id) >= Some(position) {
             return;
@@ -423,6 +420,11 @@ impl Rule for OfDisplayed {
         let recent = old.recent.into_iter().filter(|(_, received)| *received > position).collect();
         let reading = Reading { displayed: Some(position), recent, found: None, ..old };
         account.set_keyed(id, Some(reading), writes);
+        // What counts unread messages goes by the same position.
+        if let Ok(peer) = id.parse() {
+            let (account, upto) = (account.id(), ReadUpto::Position(position));
+            writes.push(Write::Displayed { account, peer, upto });
+        }
     }
 }
 

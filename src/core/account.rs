@@ -84,6 +84,8 @@ pub struct Account {
     pub(crate) jid: BareJid,
     settings: Arc<Settings>,
     pub(crate) state: AccountState,
+    /// How often the password was changed.
+    pub(crate) passwords: i64,
     pub(crate) head: LogPosition,
     /// The last position that was given, be it to an entry of the log or to an item of a node.
     counter: LogPosition,
@@ -100,6 +102,8 @@ pub struct Account {
     pub(crate) sessions: Vec<Session>,
     /// Sessions that are over, kept to tell their clients what arrived (XEP-0198 §5, `h` of `<failed/>`).
     pub(crate) over: Vec<(DeviceId, SessionId)>,
+    /// Devices whose connections were taken over by a newer one of late, and when.
+    pub(crate) replaced: Vec<(DeviceId, Duration)>,
     /// What the account sent last.
     pub(crate) recent: Recent,
     states: HashMap<TypeId, Box<dyn Any + Send>>,
@@ -114,6 +118,8 @@ pub struct Account {
     /// Connections up to this number are older than the last change of the password or the state: they may not become
     /// sessions.
     barred: u64,
+    /// How often all of its devices were shown anew ([`crate::hub::Hub::show_again`]).
+    pub(crate) shown: u32,
     /// The account is being removed from the store.
     pub(crate) is_gone: bool,
     /// Devices whose cursor moved since it was last stored.
@@ -155,6 +161,7 @@ impl Account {
             jid: data.jid,
             settings,
             state: data.state,
+            passwords: data.passwords,
             head: data.head,
             counter: data.head,
             previous: data.head,
@@ -165,6 +172,7 @@ impl Account {
             devices: data.devices,
             sessions: Vec::new(),
             over: data.sessions.iter().filter(|s| s.snapshot.is_none()).map(|s| (s.device, s.id)).collect(),
+            replaced: Vec::new(),
             recent,
             states,
             keyed,
@@ -172,9 +180,10 @@ impl Account {
             moved_ticket: Ticket::NONE,
             woken: Ticket::NONE,
             barred: 0,
+            shown: 0,
             is_gone: false,
             moved: Vec::new(),
-            waiting: Some(data.head).filter(|head| *head > LogPosition::START),
+            waiting: Some(data.waiting).filter(|head| *head > LogPosition::START),
             forgotten: LogPosition::START,
             touched: Duration::ZERO,
         }

@@ -21,10 +21,11 @@ use crate::outbox::{Form, Item};
 use crate::record::{Direction, Keep, MessageRecord, Payload};
 use crate::session::Session;
 use crate::stanza::{Iq, IqType, Message, Presence, Stanza};
-use crate::storage::{BoxFuture, StoreError, Write};
+use crate::storage::{BoxFuture, DeviceRecord, StoreError, Write};
 
 pub use crate::following::{Follow, Following, Prepare};
-pub use crate::presence::Sight;
+pub use crate::keeping::{AccountState, KeyedState};
+pub use crate::presence::{Sight, Vouch, Voucher};
 
 /// One extension.
 pub trait Extension: Sync {
@@ -136,6 +137,8 @@ pub type Admit = fn(&Stanza, &Account, Side) -> Result<(), Refusal>;
 pub type AdmitAbsent = fn(&Stanza) -> Result<(), Refusal>;
 pub type Annotate = fn(&Element, &Settings) -> Child;
 pub type Record = fn(&Message, &Account, Side) -> Option<Keep>;
+/// Whether a message says something new that is to be read.
+pub type Speaks = fn(&Message) -> bool;
 /// What the owner of a log allows of what was voted for.
 pub type Restrict = fn(Keep, &Message, &Account, Side) -> Keep;
 pub type Apply = fn(&MessageRecord, &Account, Direction, &mut Vec<Write>);
@@ -143,10 +146,14 @@ pub type Deliver = fn(&MessageRecord, Direction, &Session, &Settings) -> Option<
 pub type Stamp = fn(&mut Vec<u8>, &Copy<'_>);
 pub type Filter = fn(&Item, &Session) -> Option<Holding>;
 pub type Left = fn(&mut Account, &Element, i64, &mut Vec<Write>);
+/// What an extension keeps for a device ends with it.
+pub type DeviceEnded = fn(&mut Account, &DeviceRecord, &mut Vec<Write>);
 /// When the last device of an account left, in microseconds since 1970.
 pub type LastSeen = fn(&Account) -> Option<i64>;
 /// What becomes of an available presence that a device sent to everybody, beside that it is shown.
 pub type Present = fn(&Arc<Hub>, &SessionRef, &Presence);
+/// What others see of an available presence beside what the device said: changes its children.
+pub type Restate = fn(&Account, &mut Vec<Element>);
 /// A device became interested in these nodes.
 pub type Interested =
     fn(Arc<Hub>, SessionRef, Vec<CompactString>) -> BoxFuture<'static, Result<(), StoreError>>;
@@ -281,8 +288,8 @@ pub type StreamFeature = fn(&Hub) -> Element;
 pub type ExtendedInfo = fn(&Hub) -> Option<Element>;
 
 type MakeState = fn() -> Box<dyn Any + Send + Sync>;
-type Decode = fn(&str, &str) -> Box<dyn Any + Send>;
-type DecodeKeyed = fn(&str) -> Option<Box<dyn Any + Send>>;
+pub(crate) type Decode = fn(&str, &str) -> Box<dyn Any + Send>;
+pub(crate) type DecodeKeyed = fn(&str) -> Option<Box<dyn Any + Send>>;
 
 /// Everything that the extensions registered. Built once, at start.
 #[derive(Default)]
@@ -299,6 +306,7 @@ pub struct Registry {
     pub(crate) annotate: Vec<Annotate>,
     pub(crate) record: Vec<Record>,
     pub(crate) restrict: Vec<Restrict>,
+    pub(crate) speaks: Vec<Speaks>,
     pub(crate) prepare: Vec<Prepare>,
     pub(crate) apply: Vec<Apply>,
     pub(crate) follow: Vec<Follow>,
@@ -308,14 +316,18 @@ pub struct Registry {
     pub(crate) filter: Vec<Filter>,
     pub(crate) left: Vec<Left>,
     pub(crate) present: Vec<Present>,
+    pub(crate) restate: Vec<Restate>,
     pub(crate) interested: Vec<Interested>,
     pub(crate) server_states: Vec<(TypeId, MakeState)>,
+    pub(crate) device_ended: Vec<DeviceEnded>,
     pub(crate) last_seen: Option<LastSeen>,
     pub(crate) ack_writer: Option<fn(&mut Vec<u8>, u32)>,
     pub(crate) request_writer: Option<fn(&mut Vec<u8>)>,
     pub(crate) wrappings: Vec<&'static crate::outbox::Wrapping>,
     pub(crate) kinds: Vec<&'static str>,
     pub(crate) states: HashMap<&'static str, (TypeId, Decode)>,
+    pub(crate) slots: crate::slots::Slots,
+    pub(crate) early: crate::early::Early,
     pub(crate) keyed: HashMap<&'static str, (TypeId, DecodeKeyed)>,
     pub(crate) identities: Vec<(Entity, &'static str, &'static str)>,
 }
@@ -447,6 +459,12 @@ impl Registry {
         self
     }
 
+    /// Stage `record`: is there something new to read in what the logs keep? One who says so is enough.
+    pub fn speaks(&mut self, handler: Speaks) -> &mut Self {
+        self.speaks.push(handler);
+        self
+    }
+
     /// Stage `record`, once for each log that keeps the message: further writes in the same commit.
     pub fn apply(&mut self, handler: Apply) -> &mut Self {
         self.apply.push(handler);
@@ -503,6 +521,13 @@ impl Registry {
         self
     }
 
+    /// Adds to the available presence of a device what the account knows better, whenever it is shown to somebody; what
+    /// the device said stays as it is. When the account comes to know something else, [`Hub::show_again`] tells it.
+    pub fn restate(&mut self, handler: Restate) -> &mut Self {
+        self.restate.push(handler);
+        self
+    }
+
     /// A device became interested in nodes that it was not interested in before ([`Session::set_interests`]), or became
     /// available with what interests it: it is to be told what there is of them. The connection of the device waits for
     /// the handler before it goes on, so it may read the store. What several changes bring together comes at once, sorted,
@@ -516,6 +541,12 @@ impl Registry {
     /// Keeps a value of type `T` for the whole server, in memory, found by [`Hub::server_state`].
     pub fn server_state<T: Any + Send + Sync + Default>(&mut self) -> &mut Self {
         self.server_states.push((TypeId::of::<T>(), || Box::<T>::default()));
+        self
+    }
+
+    /// A device is forgotten or taken back: what is kept for it goes in the same commit.
+    pub fn device_ended(&mut self, handler: DeviceEnded) -> &mut Self {
+        self.device_ended.push(handler);
         self
     }
 
@@ -535,24 +566,6 @@ impl Registry {
     /// Declares a wrapping, so that saved sessions can name it.
     pub fn wrapping(&mut self, wrapping: &'static crate::outbox::Wrapping) -> &mut Self {
         self.wrappings.push(wrapping);
-        self
-    }
-
-    /// Keeps a value of type `T` with each account, read from the document of this kind (key `""`) when the account is
-    /// loaded, found by [`Account::state`] and replaced by [`Account::set_state`].
-    pub fn account_state<T: AccountState>(&mut self) -> &mut Self {
-        self.kinds.push(T::KIND);
-        self.states.insert(T::KIND, (TypeId::of::<T>(), |_, value| Box::new(T::decode(value))));
-        self
-    }
-
-    /// Keeps values of type `T` with each account, one under each key, read from the documents of this kind when the
-    /// account is loaded, found by [`Account::keyed`] and replaced by [`Account::set_keyed`].
-    pub fn keyed_state<T: KeyedState>(&mut self) -> &mut Self {
-        self.kinds.push(T::KIND);
-        let decode: DecodeKeyed =
-            |value| T::decode(value).map(|state| Box::new(state) as Box<dyn Any + Send>);
-        self.keyed.insert(T::KIND, (TypeId::of::<T>(), decode));
         self
     }
 
@@ -620,33 +633,4 @@ impl Registry {
             .find(|(of, with, name, _)| *of == entity && *with == kind && payload.name() == *name);
         found.map(|(.., handler)| *handler)
     }
-
-    /// Reads what an extension keeps with an account under a key.
-    pub(crate) fn decode_keyed(&self, kind: &str, value: &str) -> Option<(TypeId, Box<dyn Any + Send>)> {
-        let (id, decode) = self.keyed.get(kind)?;
-        decode(value).map(|state| (*id, state))
-    }
-
-    /// Reads the state that an extension keeps with an account.
-    pub(crate) fn decode(&self, kind: &str, key: &str, value: &str) -> Option<(TypeId, Box<dyn Any + Send>)> {
-        self.states.get(kind).map(|(id, decode)| (*id, decode(key, value)))
-    }
-}
-
-/// Values that an extension keeps with each account under keys, in memory and as documents.
-pub trait KeyedState: Any + Send + Sized {
-    /// The kind of the documents.
-    const KIND: &'static str;
-    /// Reads what [`Self::encode`] wrote. What cannot be read is left out.
-    fn decode(text: &str) -> Option<Self>;
-    fn encode(&self) -> String;
-}
-
-/// A value that an extension keeps with each account, in memory and as a document.
-pub trait AccountState: Any + Send + Default {
-    /// The kind of the document.
-    const KIND: &'static str;
-    /// Reads what [`Self::encode`] wrote. What cannot be read is the default.
-    fn decode(text: &str) -> Self;
-    fn encode(&self) -> String;
 }

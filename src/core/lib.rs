@@ -13,6 +13,7 @@ pub mod seal;
 pub mod stanza;
 
 // Who holds what.
+pub mod access;
 pub mod account;
 pub mod hub;
 pub mod outbox;
@@ -22,6 +23,7 @@ pub mod subscription;
 
 // The road.
 pub mod receive;
+pub mod remote;
 pub mod render;
 pub mod road;
 pub mod sharing;
@@ -42,8 +44,15 @@ pub mod resumption;
 mod snapshot;
 
 // What others plug in.
+pub mod allowance;
 pub mod clock;
 pub mod delays;
+pub mod early;
 pub mod extension;
 mod following;
+pub mod invitations;
+mod keeping;
+pub mod reports;
+mod slots;
 pub mod storage;
+pub mod workers;

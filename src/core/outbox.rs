@@ -12,13 +12,13 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 
-use compact_str::CompactString;
-use unisono_xml::{Element, Node, escape_attr_into};
+use unisono_xml::{Element, Node};
 
 use crate::ids::{LogPosition, Ticket};
-use crate::jid::{BareJid, FullJid};
+use crate::jid::FullJid;
 use crate::record::MessageRecord;
-use crate::stanza::{CLIENT_SCOPE, MessageType, OUR_LIMITS, write_head};
+use crate::sharing::Shared;
+use crate::stanza::{CLIENT_SCOPE, OUR_LIMITS};
 
 /// Bytes of recorded messages that an outbox holds before it lets go of them: the log can give them back.
 pub const FRESH_BYTES_MAX: usize = 64 * 1024;
@@ -74,54 +74,6 @@ pub enum Item {
     Shared { stanza: Arc<Shared>, to: FullJid },
 }
 
-/// A message of an account to many devices. Only the address differs.
-#[derive(Debug)]
-pub struct Shared {
-    /// Who sends it.
-    pub from: BareJid,
-    /// What makes a newer one of the same sender take its place while a device does not look; none, if nothing does.
-    pub topic: Option<CompactString>,
-    /// Up to the attribute that differs.
-    before: Box<str>,
-    /// From there on.
-    after: Box<str>,
-}
-
-impl Shared {
-    /// A message with this type, id and content.
-    pub fn message(
-        from: &BareJid,
-        kind: MessageType,
-        id: &str,
-        topic: Option<CompactString>,
-        content: &[Element],
-    ) -> Self {
-        let attributes = [("from", Some(from.as_str())), ("type", Some(kind.as_str())), ("id", Some(id))];
-        let (mut before, mut after) = (Vec::new(), b"'>".to_vec());
-        write_head(&mut before, "message", &attributes);
-        before.extend_from_slice(b" to='");
-        for element in content {
-            element.write_into(&mut after, &CLIENT_SCOPE);
-        }
-        after.extend_from_slice(b"</message>");
-        let text = |bytes| String::from_utf8(bytes).unwrap_or_default().into_boxed_str();
-        Self { from: from.clone(), topic, before: text(before), after: text(after) }
-    }
-
-    /// Writes it for one device.
-    pub(crate) fn write(&self, to: &FullJid, out: &mut Vec<u8>) {
-        out.extend_from_slice(self.before.as_bytes());
-        escape_attr_into(out, to.as_str());
-        out.extend_from_slice(self.after.as_bytes());
-    }
-
-    fn text(&self, to: &FullJid) -> String {
-        let mut out = Vec::new();
-        self.write(to, &mut out);
-        String::from_utf8(out).unwrap_or_default()
-    }
-}
-
 /// A stanza and the conditions on it.
 #[derive(Clone, Debug)]
 pub struct Entry {
@@ -152,7 +104,7 @@ impl Entry {
             Item::Stanza { element, .. } => weight(element),
             Item::Text(text) => text.len(),
             // Of many queues, one may be the last that holds it.
-            Item::Shared { stanza, .. } => stanza.before.len().saturating_add(stanza.after.len()),
+            Item::Shared { stanza, .. } => stanza.bytes(),
         };
         content.saturating_add(size_of::<Queued>())
     }
@@ -621,6 +573,7 @@ mod tests {
             sent: None,
             received: None,
             origin: None,
+            speaks: false,
             fingerprint: 0,
         }
     }

@@ -124,6 +124,8 @@ pub struct MessageRecord {
     /// The entry in the recipient's log. Of a message to oneself there is only this one.
     pub received: Option<Place>,
     pub origin: Option<Origin>,
+    /// Whether it says something new that is to be read (XEP-0430 §4), as the extensions see it.
+    pub speaks: bool,
     /// Tells a message from a repetition of itself, within the sender's account: a hash of
     /// recipient, origin-id (or id) and content. Zero where there is no id to go by.
     pub fingerprint: i64,
@@ -150,6 +152,7 @@ impl MessageRecord {
             sent: None,
             received: None,
             origin: None,
+            speaks: false,
             fingerprint: 0,
         }
     }

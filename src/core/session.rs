@@ -240,6 +240,21 @@ impl Session {
         state.expect("a state of this type")
     }
 
+    /// The same, if there is something.
+    pub fn existing_state<T: Any>(&self) -> Option<&T> {
+        self.states.iter().find_map(|state| state.downcast_ref())
+    }
+
+    /// The number of the next stanza for the device (XEP-0198); none if it does not acknowledge what it gets.
+    pub fn next_stanza(&self) -> Option<u32> {
+        self.is_managed().then(|| self.next_number())
+    }
+
+    /// Whether the device acknowledged the stanza of this number.
+    pub fn has_acknowledged(&self, number: u32) -> bool {
+        self.outbox.acknowledged().wrapping_sub(number) < u32::MAX / 2
+    }
+
     /// What was published up to here, the device may have from an earlier session; what came after it, it has not.
     pub fn knows_nodes(&self) -> LogPosition {
         self.knows_nodes
@@ -473,6 +488,16 @@ impl Session {
     pub(crate) fn pages_back(&mut self, end: LogPosition) {
         if let CatchUp::Before(before) = &mut self.catch_up {
             before.live_after.get_or_insert(end);
+        }
+    }
+
+    /// The device is shown the archive forwards from here, up to there. If it was shown all before that, or knows it, it
+    /// is not sent that again.
+    pub(crate) fn pages_on(&mut self, from: LogPosition, upto: LogPosition) {
+        if let CatchUp::Before(before) = &mut self.catch_up
+            && let Some(live_after) = before.live_after.as_mut().filter(|live_after| from <= **live_after)
+        {
+            *live_after = (*live_after).max(upto);
         }
     }
 

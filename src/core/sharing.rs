@@ -2,16 +2,72 @@
 
 use std::sync::Arc;
 
+use compact_str::CompactString;
+use unisono_xml::{Element, escape_attr_into};
+
 use crate::account::{Account, Cell, lock_pair};
 use crate::extension::Side;
 use crate::hub::Hub;
 use crate::ids::Ticket;
-use crate::jid::Jid;
-use crate::outbox::{Entry, Item, Shared};
+use crate::jid::{BareJid, FullJid, Jid};
+use crate::outbox::{Entry, Item};
 use crate::record::Payload;
 use crate::session::Session;
-use crate::stanza::{Header, Message, MessageType, Stanza};
+use crate::stanza::{CLIENT_SCOPE, Header, Message, MessageType, Stanza, write_head};
 use crate::storage::{Commit, Wake};
+
+/// A message of an account to many devices. Only the address differs.
+#[derive(Debug)]
+pub struct Shared {
+    /// Who sends it.
+    pub from: BareJid,
+    /// What makes a newer one of the same sender take its place while a device does not look; none, if nothing does.
+    pub topic: Option<CompactString>,
+    /// Up to the attribute that differs.
+    before: Box<str>,
+    /// From there on.
+    after: Box<str>,
+}
+
+impl Shared {
+    /// A message with this type, id and content.
+    pub fn message(
+        from: &BareJid,
+        kind: MessageType,
+        id: &str,
+        topic: Option<CompactString>,
+        content: &[Element],
+    ) -> Self {
+        let attributes = [("from", Some(from.as_str())), ("type", Some(kind.as_str())), ("id", Some(id))];
+        let (mut before, mut after) = (Vec::new(), b"'>".to_vec());
+        write_head(&mut before, "message", &attributes);
+        before.extend_from_slice(b" to='");
+        for element in content {
+            element.write_into(&mut after, &CLIENT_SCOPE);
+        }
+        after.extend_from_slice(b"</message>");
+        let text = |bytes| String::from_utf8(bytes).unwrap_or_default().into_boxed_str();
+        Self { from: from.clone(), topic, before: text(before), after: text(after) }
+    }
+
+    /// Writes it for one device.
+    pub(crate) fn write(&self, to: &FullJid, out: &mut Vec<u8>) {
+        out.extend_from_slice(self.before.as_bytes());
+        escape_attr_into(out, to.as_str());
+        out.extend_from_slice(self.after.as_bytes());
+    }
+
+    /// About what it takes in memory.
+    pub(crate) fn bytes(&self) -> usize {
+        self.before.len().saturating_add(self.after.len())
+    }
+
+    pub(crate) fn text(&self, to: &FullJid) -> String {
+        let mut out = Vec::new();
+        self.write(to, &mut out);
+        String::from_utf8(out).unwrap_or_default()
+    }
+}
 
 /// A stanza on its way to many. Those that it reaches write it when its commit is durable.
 pub struct Sharing<'a> {

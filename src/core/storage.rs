@@ -10,8 +10,10 @@ use std::sync::Arc;
 use compact_str::CompactString;
 
 use crate::ids::{AccountId, DeviceId, LogPosition, SessionId, Ticket};
+use crate::invitations::Invitations;
 use crate::jid::{BareJid, Jid};
 use crate::record::{Direction, MessageRecord};
+use crate::reports::Reports;
 use crate::roster::RosterItem;
 
 pub type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
@@ -28,13 +30,16 @@ pub enum StoreError {
     /// Another one of this name is there, to the eye.
     #[error("it looks like {0}")]
     Alike(BareJid),
+    /// An invitation keeps this name free, or one that looks like it.
+    #[error("an invitation keeps the name free")]
+    Reserved,
     #[error("not there")]
     NotFound,
 }
 
 /// All that the server asks of a store.
-pub trait Store: Accounts + Logs + Documents + Nodes + Sessions + Journal {}
-impl<T: Accounts + Logs + Documents + Nodes + Sessions + Journal> Store for T {}
+pub trait Store: Accounts + Invitations + Reports + Logs + Documents + Nodes + Sessions + Journal {}
+impl<T: Accounts + Invitations + Reports + Logs + Documents + Nodes + Sessions + Journal> Store for T {}
 
 /// One durable change. A commit holds those that must happen together.
 #[derive(Clone, Debug)]
@@ -47,6 +52,8 @@ pub enum Write {
     /// Forgets entries that no archive shows once every device has them: those of `account` up to `upto`
     /// with [`crate::record::Keep::UntilDelivered`].
     Delivered { account: AccountId, upto: LogPosition },
+    /// The owner of an account has read a conversation up to here. Never moves back.
+    Displayed { account: AccountId, peer: BareJid, upto: ReadUpto },
     /// Stores a roster item, or the mark that it was removed (`item.removed`), and the roster's new version.
     RosterItem { account: AccountId, item: RosterItem },
     /// Forgets a roster item, or the mark that it was removed.
@@ -60,9 +67,11 @@ pub enum Write {
     ItemRetracted { account: AccountId, node: CompactString, id: CompactString },
     /// Forgets all items of a node.
     NodePurged { account: AccountId, node: CompactString },
-    /// Stores a device, new or changed.
+    /// Stores a device, new or changed, but not its access: that changes seldom, and a cursor often.
     Device { account: AccountId, device: DeviceRecord },
-    /// Forgets a device and its sessions.
+    /// Stores what gives a device access.
+    Access { device: DeviceId, access: Arc<Access> },
+    /// Forgets a device, its access and its sessions.
     DeviceRemoved { device: DeviceId },
     /// Stores a session, new or changed.
     Session { account: AccountId, session: SessionRecord },
@@ -70,6 +79,15 @@ pub enum Write {
     SessionHandled { session: SessionId, handled: u32 },
     /// Forgets a session.
     SessionEnded { session: SessionId },
+}
+
+/// How far a conversation was read.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum ReadUpto {
+    /// All entries up to this position.
+    Position(LogPosition),
+    /// The newest entry of the conversation whose stanza has this id, and all before it. If there is none, nothing changes.
+    Message(CompactString),
 }
 
 /// What happens together: writes, and whom to wake when they are durable.
@@ -133,8 +151,12 @@ pub struct AccountData {
     pub id: AccountId,
     pub jid: BareJid,
     pub state: AccountState,
+    /// How often the password was changed.
+    pub passwords: i64,
     /// The last position that was given: to an entry of the log, or to an item of a node.
     pub head: LogPosition,
+    /// The newest entry that only waits for delivery; none is after this.
+    pub waiting: LogPosition,
     /// Removed items included.
     pub roster: Vec<RosterItem>,
     pub devices: Vec<DeviceRecord>,
@@ -153,7 +175,8 @@ pub const RECENT_FINGERPRINTS: usize = 512;
 /// Accounts and their credentials. A credential is an opaque text for each mechanism family, such as
 /// `SCRAM-SHA-256`; the store does not look inside.
 pub trait Accounts: Send + Sync {
-    /// Creates an account. `StoreError::Exists` if there is one of this name.
+    /// Creates an account. `StoreError::Exists` if there is one of this name, `StoreError::Reserved` if an
+    /// [invitation](Invitations) keeps it free.
     fn create<'a>(
         &'a self,
         jid: &'a BareJid,
@@ -187,12 +210,13 @@ pub trait Accounts: Send + Sync {
         jid: &'a BareJid,
         family: &'a str,
     ) -> BoxFuture<'a, Result<Option<(String, AccountState)>, StoreError>>;
-    /// Replaces all credentials. `StoreError::NotFound` without such an account.
+    /// Replaces all credentials, which counts as a change of the password. Returns how many of these there were now.
+    /// `StoreError::NotFound` without such an account.
     fn set_credentials<'a>(
         &'a self,
         jid: &'a BareJid,
         credentials: &'a [(String, String)],
-    ) -> BoxFuture<'a, Result<(), StoreError>>;
+    ) -> BoxFuture<'a, Result<i64, StoreError>>;
     fn set_state<'a>(
         &'a self,
         jid: &'a BareJid,
@@ -274,6 +298,87 @@ pub struct LogPage {
     pub searched_to: Option<LogPosition>,
 }
 
+/// Which conversations of a log (XEP-0430), those with the newest last entry first. The default is the first page of all.
+#[derive(Clone, Debug)]
+pub struct InboxQuery {
+    /// Only conversations whose last entry is older than this position.
+    pub after: Option<LogPosition>,
+    /// Only conversations whose last entry is newer than this position.
+    pub before: Option<LogPosition>,
+    pub limit: usize,
+    /// Whether the page is the last of the range instead of the first. Conversations come newest first anyway.
+    pub from_end: bool,
+    /// Only conversations with something unread.
+    pub unread_only: bool,
+    /// Whether [`Conversation::message`] is wanted.
+    pub messages: bool,
+}
+
+impl Default for InboxQuery {
+    fn default() -> Self {
+        let (after, before) = (None, None);
+        Self { after, before, limit: 50, from_end: false, unread_only: false, messages: true }
+    }
+}
+
+/// All that the archive has of one party.
+#[derive(Clone, Debug)]
+pub struct Conversation {
+    pub peer: BareJid,
+    /// The last entry.
+    pub last: LogPosition,
+    /// Entries that somebody else wrote to be read ([`MessageRecord::speaks`]), behind what was displayed and behind the
+    /// last of the owner's own that is such.
+    pub unread: u64,
+    /// The last entry that says something, if it is still there and that is known.
+    pub message: Option<LogEntry>,
+}
+
+/// A page of conversations.
+#[derive(Clone, Debug, Default)]
+pub struct Inbox {
+    /// Newest first.
+    pub conversations: Vec<Conversation>,
+    /// Whether nothing more of the queried range lies beyond the page, in the direction of paging.
+    pub complete: bool,
+    /// The place of the first of the page among all that the query asks for, whatever its range.
+    pub index: u64,
+    /// All conversations, those with something unread, and all that is unread in them.
+    pub total: u64,
+    pub unread: u64,
+    pub all_unread: u64,
+}
+
+impl InboxQuery {
+    /// Makes a page of all conversations: the last position of each, what is unread of it, and what tells it from others.
+    /// The conversations of the page are yet to be filled in, in the order of what is returned.
+    pub fn select<T>(&self, mut all: Vec<(LogPosition, u64, T)>) -> (Inbox, Vec<T>) {
+        let count = |count: usize| u64::try_from(count).unwrap_or(u64::MAX);
+        let mut inbox = Inbox {
+            total: count(all.len()),
+            unread: count(all.iter().filter(|(_, unread, _)| *unread > 0).count()),
+            all_unread: all.iter().fold(0, |sum, (_, unread, _)| sum.saturating_add(*unread)),
+            ..Inbox::default()
+        };
+        all.retain(|(_, unread, _)| !self.unread_only || *unread > 0);
+        all.sort_unstable_by(|(one, ..), (other, ..)| other.cmp(one));
+        let is_newer = |than: LogPosition| all.partition_point(|(last, ..)| *last > than);
+        let is_as_new = |as_this: LogPosition| all.partition_point(|(last, ..)| *last >= as_this);
+        let mut start = self.after.map_or(0, is_as_new);
+        let mut end = self.before.map_or(all.len(), is_newer).max(start);
+        let size = end.saturating_sub(start);
+        if self.from_end {
+            start = start.max(end.saturating_sub(self.limit));
+        } else {
+            end = end.min(start.saturating_add(self.limit));
+        }
+        inbox.complete = end.saturating_sub(start) == size;
+        inbox.index = count(start);
+        all.truncate(end);
+        (inbox, all.into_iter().skip(start).map(|(_, _, found)| found).collect())
+    }
+}
+
 /// The logs. What was submitted to the journal is visible when it is durable.
 pub trait Logs: Send + Sync {
     fn page<'a>(
@@ -281,6 +386,18 @@ pub trait Logs: Send + Sync {
         account: AccountId,
         query: &'a LogQuery,
     ) -> BoxFuture<'a, Result<LogPage, StoreError>>;
+    /// The conversations of the archive, and what is unread of them (XEP-0430).
+    fn inbox<'a>(
+        &'a self,
+        account: AccountId,
+        query: &'a InboxQuery,
+    ) -> BoxFuture<'a, Result<Inbox, StoreError>>;
+    /// How far the owner has read a conversation; [`LogPosition::START`] if that is not known.
+    fn displayed<'a>(
+        &'a self,
+        account: AccountId,
+        peer: &'a BareJid,
+    ) -> BoxFuture<'a, Result<LogPosition, StoreError>>;
     /// The first and last position that the archive shows (XEP-0313 §5, metadata).
     fn bounds(
         &self,
@@ -421,6 +538,37 @@ pub struct DeviceRecord {
     pub pages_archive: bool,
     /// Microseconds since 1970.
     pub last_seen: i64,
+    /// `None` for one that is older than what is kept of it.
+    pub access: Option<Arc<Access>>,
+}
+
+/// What gives a device access to its account, and what it says of itself (XEP-0388 §2.3, XEP-0494 §3.1).
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct Access {
+    /// Microseconds since 1970.
+    pub first_seen: i64,
+    /// The name of the client, and that of the device where it runs.
+    pub software: CompactString,
+    pub name: CompactString,
+    /// It proved a password last when the account's had been changed so often.
+    pub password: Option<i64>,
+    /// The token that it uses, and the one that it was given for the time after (XEP-0484 §5.1).
+    pub current: Option<TokenRecord>,
+    pub next: Option<TokenRecord>,
+}
+
+/// What is kept of a token (XEP-0484). It takes a secret of the server besides to make the token of it.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct TokenRecord {
+    /// By which alone it may be used.
+    pub mechanism: CompactString,
+    /// Drawn for it.
+    pub salt: u128,
+    /// Microseconds since 1970.
+    pub issued: i64,
+    pub expires: i64,
+    /// How often the password of the account had been changed. After another change it is not trusted.
+    pub passwords: i64,
 }
 
 /// A resumable session as it is kept.

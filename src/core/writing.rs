@@ -91,7 +91,11 @@ impl Hub {
 
     fn is_gone(&self, account: &Account, session: &SessionRef) -> Option<StreamCondition> {
         let otherwise = match account.session(session.id) {
-            None => StreamCondition::Reset,
+            None => match self.farewells().get(&session.connection) {
+                None => StreamCondition::Reset,
+                Some(None) => return None,
+                Some(Some(farewell)) => return Some(farewell.reason.clone()),
+            },
             Some(found) if found.connection_number() != Some(session.connection) => StreamCondition::Conflict,
             Some(found) => return found.closing.clone(),
         };

@@ -14,10 +14,16 @@ use crate::pack::{Packer, Unpacker};
 const FORM: i64 = 1;
 /// The same form, of a message that was retracted: its payload is not the first.
 const RETRACTED: i64 = 2;
+/// The same form, of a message that says something new.
+const SPEAKS: i64 = 3;
 
 /// Packs a message; one that is retracted, with the payload that takes the place of its own.
 pub(crate) fn encode(record: &MessageRecord, payload: Option<&str>) -> String {
-    let form = if payload.is_some() { RETRACTED } else { FORM };
+    let form = match payload {
+        Some(_) => RETRACTED,
+        None if record.speaks => SPEAKS,
+        None => FORM,
+    };
     let payload = payload.unwrap_or_else(|| record.payload.text());
     let mut packer = Packer::with_capacity(payload.len().saturating_add(256));
     packer
@@ -64,7 +70,12 @@ fn encode_origin(packer: &mut Packer, origin: Option<Origin>) {
 
 /// Unpacks all messages of a text.
 pub(crate) fn decode_all(packed: &str) -> Result<Vec<Arc<MessageRecord>>, StoreError> {
-    Unpacker::new(packed).all(|unpacker| decode(unpacker).map(Arc::new))
+    let mut last: Option<Arc<MessageRecord>> = None;
+    Unpacker::new(packed).all(|unpacker| {
+        let record = Arc::new(decode_after(last.as_deref(), unpacker)?);
+        last = Some(record.clone());
+        Ok(record)
+    })
 }
 
 /// Whether the packed message was retracted.
@@ -74,12 +85,21 @@ pub(crate) fn is_retracted(packed: &str) -> Result<bool, StoreError> {
 
 /// Unpacks one message.
 pub(crate) fn decode(unpacker: &mut Unpacker<'_>) -> Result<MessageRecord, StoreError> {
-    if ![FORM, RETRACTED].contains(&unpacker.number()?) {
+    decode_after(None, unpacker)
+}
+
+/// The same; its addresses are often those of the message before it, and need not be read again.
+fn decode_after(
+    last: Option<&MessageRecord>,
+    unpacker: &mut Unpacker<'_>,
+) -> Result<MessageRecord, StoreError> {
+    let form = unpacker.number()?;
+    if ![FORM, RETRACTED, SPEAKS].contains(&form) {
         return Err(corrupt("a message in an unknown form"));
     }
     Ok(MessageRecord {
-        from: address(unpacker)?,
-        to: address(unpacker)?,
+        from: address(last, unpacker)?,
+        to: address(last, unpacker)?,
         id: unpacker.text_or_none()?.map(Into::into),
         kind: MessageType::parse(unpacker.text()?).ok_or_else(|| corrupt("an unknown type of message"))?,
         lang: unpacker.text_or_none()?.map(Into::into),
@@ -87,12 +107,15 @@ pub(crate) fn decode(unpacker: &mut Unpacker<'_>) -> Result<MessageRecord, Store
         sent: decode_place(unpacker)?,
         received: decode_place(unpacker)?,
         origin: decode_origin(unpacker)?,
+        speaks: form == SPEAKS,
         payload: Payload::from_text(unpacker.text()?),
     })
 }
 
-fn address(unpacker: &mut Unpacker<'_>) -> Result<Jid, StoreError> {
-    unpacker.text()?.parse().map_err(|_| corrupt("an address that is none"))
+fn address(last: Option<&MessageRecord>, unpacker: &mut Unpacker<'_>) -> Result<Jid, StoreError> {
+    let text = unpacker.text()?;
+    let known = last.and_then(|last| [&last.from, &last.to].into_iter().find(|jid| jid.as_str() == text));
+    known.map_or_else(|| text.parse().map_err(|_| corrupt("an address that is none")), |jid| Ok(jid.clone()))
 }
 
 fn decode_place(unpacker: &mut Unpacker<'_>) -> Result<Option<Place>, StoreError> {
@@ -156,6 +179,7 @@ mod tests {
             sent: Some(place(1, Keep::Archive, &[(-5, 1), (i64::MAX, u32::MAX)])),
             received: Some(place(2, Keep::UntilDelivered, &[])),
             origin: Some(Origin { device: DeviceId(9), session: Some((SessionId(-3), 4)) }),
+            speaks: true,
             fingerprint: i64::MIN,
         };
         let bare = MessageRecord {
@@ -171,7 +195,8 @@ mod tests {
         };
         let sessionless =
             MessageRecord { origin: Some(Origin { device: DeviceId(1), session: None }), ..full.clone() };
-        vec![full, bare, sessionless]
+        let silent = MessageRecord { speaks: false, ..full.clone() };
+        vec![full, bare, sessionless, silent]
     }
 
     #[test]
@@ -199,7 +224,7 @@ mod tests {
         for end in (1..packed.len()).filter(|end| packed.is_char_boundary(*end)) {
             assert!(decode_all(&packed[..end]).is_err(), "{end}");
         }
-        assert!(decode_all(&packed.replacen('1', "3", 1)).is_err());
+        assert!(decode_all(&packed.replacen('3', "4", 1)).is_err());
         assert!(decode_all(&packed.replacen("bob@", "@@@@", 1)).is_err());
     }
 }

@@ -2,7 +2,10 @@
 
 mod archive;
 mod at_once;
+mod avatars;
 mod blocking;
+mod bookmarks;
+mod caps;
 mod catching_up;
 mod contacts;
 mod displayed;
@@ -10,6 +13,7 @@ mod edges;
 mod limits;
 mod nodes;
 mod numbers;
+mod omemo;
 mod presence;
 mod private_xml;
 mod promises;
@@ -17,6 +21,7 @@ mod requests;
 mod roster;
 mod subscriptions;
 mod unlogged;
+mod vcards;
 mod whole_at_once;
 
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
@@ -99,7 +104,8 @@ impl World {
     async fn start(store: Arc<MemoryStore>, clock: Arc<TestClock>, random: Arc<TestRandom>) -> Self {
         let settings =
             Settings { domains: vec![BareJid::domain_jid("example.org").unwrap()], ..Settings::default() };
-        let registry = Registry::new(unisono_xeps::ALL);
+        let mut registry = Registry::new(unisono_xeps::ALL);
+        caps::write_down(&mut registry);
         let hub = Hub::open(store.clone(), registry, clock.clone(), random.clone(), settings).await.unwrap();
         hub.restore().await.unwrap();
         Self { hub, store, clock, random }

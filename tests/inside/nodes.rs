@@ -71,7 +71,7 @@ pub(super) fn interest(device: &Device, nodes: &[&str]) {
     account.session_mut(device.session.id).unwrap().set_interests(list);
 }
 
-async fn befriend(a: &Device, b: &Device) {
+pub(super) async fn befriend(a: &Device, b: &Device) {
     let (of_a, of_b) = (&a.session.cell.jid, &b.session.cell.jid);
     a.send(&format!("<presence type='subscribe' to='{of_b}'/>")).await;
     b.send(&format!("<presence type='subscribed' to='{of_a}'/>")).await;

@@ -11,8 +11,9 @@ use unisono_conformance::converge::{Event, Random, Recorder};
 use unisono_core::ids::{AccountId, LogPosition, SessionId, Ticket};
 use unisono_core::jid::BareJid;
 use unisono_core::storage::{
-    AccountData, AccountState, AccountSummary, Accounts, BoxFuture, Commit, Document, Documents, ItemPage,
-    ItemQuery, Journal, LogPage, LogQuery, Logs, NodeItem, Nodes, SessionRecord, Sessions, StoreError,
+    AccountData, AccountState, AccountSummary, Accounts, BoxFuture, Commit, Document, Documents, Inbox,
+    InboxQuery, ItemPage, ItemQuery, Journal, LogPage, LogQuery, Logs, NodeItem, Nodes, SessionRecord,
+    Sessions, StoreError,
 };
 use unisono_store::MemoryStore;
 
@@ -35,7 +36,7 @@ const FAILING_READS_PERCENT: usize = 6;
 
 /// What is stored is in memory; this stands before it, and lets the server wait.
 pub(super) struct Disk {
-    inner: MemoryStore,
+    pub(super) inner: MemoryStore,
     state: Mutex<State>,
     bell: Notify,
     /// The server has died in the middle of a write.
@@ -258,6 +259,22 @@ impl Logs for Disk {
         Box::pin(async move { page.await.map(|page| self.state().planted.paged(account, page)) })
     }
 
+    fn inbox<'a>(
+        &'a self,
+        account: AccountId,
+        query: &'a InboxQuery,
+    ) -> BoxFuture<'a, Result<Inbox, StoreError>> {
+        self.read(move || self.inner.inbox(account, query))
+    }
+
+    fn displayed<'a>(
+        &'a self,
+        account: AccountId,
+        peer: &'a BareJid,
+    ) -> BoxFuture<'a, Result<LogPosition, StoreError>> {
+        self.read(move || self.inner.displayed(account, peer))
+    }
+
     fn bounds(
         &self,
         account: AccountId,
@@ -343,7 +360,7 @@ impl Accounts for Disk {
         &'a self,
         jid: &'a BareJid,
         credentials: &'a [(String, String)],
-    ) -> BoxFuture<'a, Result<(), StoreError>> {
+    ) -> BoxFuture<'a, Result<i64, StoreError>> {
         self.inner.set_credentials(jid, credentials)
     }
 

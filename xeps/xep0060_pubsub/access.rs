@@ -34,6 +34,11 @@ pub(super) fn may_read(account: &Account, node: &Meta, who: &BareJid) -> Result<
     }
 }
 
+/// The same, for who does not mind why not. Nobody reads a node that is not there.
+pub(crate) fn is_readable(account: &Account, node: &str, who: &BareJid) -> bool {
+    account.keyed::<Node>(node).is_some_and(|node| may_read(account, &node.meta, who).is_ok())
+}
+
 /// Whether somebody may subscribe (§6.1), be it that an owner has to agree: whether that is so.
 ///
 /// # Errors

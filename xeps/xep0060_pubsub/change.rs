@@ -6,7 +6,7 @@ use std::sync::Arc;
 use compact_str::CompactString;
 use unisono_core::account::{Account, Cell};
 use unisono_core::error::StanzaError;
-use unisono_core::hub::Hub;
+use unisono_core::hub::{Hub, SessionRef};
 use unisono_core::ids::{LogPosition, Ticket};
 use unisono_core::jid::{BareJid, Jid};
 use unisono_core::stanza::{CLIENT_SCOPE, OUR_LIMITS};
@@ -102,6 +102,11 @@ impl Seen {
         })
     }
 
+    /// The last item of a node that is left when another is gone.
+    pub(crate) fn last_but(&self, node: &str, gone: &str) -> Option<Element> {
+        self.items(node).rfind(|(id, _)| *id != gone).map(|(_, payload)| payload)
+    }
+
     /// Whether the nodes are as they were seen.
     pub(super) fn is_current(&self, account: &Account, nodes: &[&'static str]) -> bool {
         nodes.iter().all(|name| {
@@ -194,12 +199,29 @@ pub(crate) fn is_private(account: &Account, node: &str) -> bool {
     })
 }
 
+/// When a node last changed; none if there is no such node.
+pub(crate) fn changed(account: &Account, node: &str) -> Option<LogPosition> {
+    account.keyed::<Node>(node).map(|node| node.changed)
+}
+
+/// The id of an item of a node, however its letters are written; none if it is not known which items there are.
+pub(crate) fn item_named(account: &Account, node: &str, id: &str) -> Option<CompactString> {
+    let known = account.keyed::<Node>(node)?.items.as_deref()?;
+    known.iter().map(|entry| &entry.id).find(|known| known.eq_ignore_ascii_case(id)).cloned()
+}
+
+/// All items of a node go with a commit, and maybe the node: what is kept of them besides. Returns whether the devices of
+/// the account are to be shown anew then.
+pub(super) fn keep_emptied(account: &mut Account, name: &str, writes: &mut Vec<Write>) -> bool {
+    rule_of(account.jid(), name).is_some_and(|rule| rule.keep(None, &Seen::default(), account, writes))
+}
+
 /// All items of a node are gone: what follows from that by its rule.
 pub(super) async fn follow_emptied(ask: &Ask, name: &str) -> Result<Ticket, StanzaError> {
     let (hub, cell) = (&ask.request.hub, &ask.cell);
     let Some(rule) = rule_of(&ask.cell.jid, name) else { return Ok(Ticket::NONE) };
     make_for_owner(hub, cell, ask.request.from(), rule.reads(), |account, seen| {
-        Ok((rule.emptied(&rules::Scene { hub, account, seen }), Vec::new()))
+        Ok((rule.emptied(&rules::Scene { hub, account, seen, by: None }), Vec::new()))
     })
     .await
 }
@@ -219,8 +241,14 @@ fn attempt(
     let _order = cell.publishing();
     let mut account = cell.lock();
     let Decision { steps, mut writes } = decide(&account, seen)?;
-    let mut made: Vec<_> =
-        steps.into_iter().filter_map(|step| step.make(hub, &mut account, publisher, &mut writes)).collect();
+    let (mut made, mut is_shown) = (Vec::with_capacity(steps.len()), false);
+    for step in steps {
+        let kept = rule_of(&cell.jid, &step.node).zip(step.action());
+        made.extend(step.make(hub, &mut account, publisher, &mut writes));
+        if let Some((rule, action)) = kept {
+            is_shown |= rule.keep(Some(&action), seen, &mut account, &mut writes);
+        }
+    }
     let ticket = hub.commit(&mut account, writes);
     let mut telling = Vec::with_capacity(made.len());
     for (name, meta, events) in &mut made {
@@ -229,6 +257,9 @@ fn attempt(
     }
     drop(account);
     telling.into_iter().for_each(Telling::go_on);
+    if is_shown {
+        hub.show_again(cell, ticket);
+    }
     Ok(ticket)
 }
 
@@ -279,20 +310,21 @@ pub(super) fn follow(
     hub: &Hub,
     account: &Account,
     seen: &Seen,
+    by: Option<&SessionRef>,
     mut step: Step,
 ) -> Result<Vec<Step>, Undecided> {
     let Some(rule) = rule_of(account.jid(), &step.node) else { return Ok(vec![step]) };
     if !seen.is_current(account, rule.reads()) {
         return Err(Undecided::Unseen(rule.reads()));
     }
-    let mut action = match &step.what {
-        What::Published { id, payload: Some(payload), .. } => {
-            Action::Publish { id: id.clone(), payload: payload.clone() }
-        }
-        What::Retracted { id, .. } => Action::Retract { id: id.clone() },
-        What::Published { payload: None, .. } | What::Happened => return Ok(vec![step]),
-    };
-    let changes = rule.follow(&mut action, &rules::Scene { hub, account, seen })?;
+    let is_unknown =
+        |name: &&&str| account.keyed::<Node>(name).is_some_and(|node: &Node| node.items.is_none());
+    if let Some(name) = rule.knows().iter().find(is_unknown) {
+        return Err(Undecided::Unknown((*name).into()));
+    }
+    let Some(mut action) = step.action() else { return Ok(vec![step]) };
+    let by = by.filter(|by| by.cell.id == account.id()).and_then(|by| account.session(by.id));
+    let changes = rule.follow(&mut action, &rules::Scene { hub, account, seen, by })?;
     if let (What::Published { payload, .. }, Action::Publish { payload: new, .. }) = (&mut step.what, action)
     {
         *payload = Some(new);
@@ -301,7 +333,41 @@ pub(super) fn follow(
     Ok([step].into_iter().chain(steps(account, now, changes)?).collect())
 }
 
+impl What {
+    /// Lets the rule of the node see it.
+    fn tell_rule(
+        &self,
+        rule: &dyn rules::Rule,
+        (hub, account): (&Hub, &mut Account),
+        publisher: &Jid,
+        writes: &mut Vec<Write>,
+    ) {
+        match self {
+            Self::Published { id, payload, .. } => {
+                let is_own = publisher.to_bare() == *account.jid();
+                let session = publisher.resource().filter(|_| is_own).and_then(|own| account.resource(own));
+                let by = session.map(unisono_core::session::Session::id);
+                if let Some(payload) = payload {
+                    rule.published(hub, account, &rules::Publication { id, payload, by }, writes);
+                }
+            }
+            Self::Retracted { .. } | Self::Happened => {}
+        }
+    }
+}
+
 impl Step {
+    /// What happens to an item, as rules see it.
+    fn action(&self) -> Option<Action> {
+        match &self.what {
+            What::Published { id, payload: Some(payload), .. } => {
+                Some(Action::Publish { id: id.clone(), payload: payload.clone() })
+            }
+            What::Retracted { id, .. } => Some(Action::Retract { id: id.clone() }),
+            What::Published { payload: None, .. } | What::Happened => None,
+        }
+    }
+
     /// Makes it in memory. Returns the node and what is told of it.
     pub(super) fn make(
         self,
@@ -311,10 +377,8 @@ impl Step {
         writes: &mut Vec<Write>,
     ) -> Option<(CompactString, Arc<Meta>, Vec<Event>)> {
         let (name, owner) = (self.node, account.jid().clone());
-        if let (Some(rule), What::Published { id, payload: Some(payload), .. }) =
-            (rule_of(&owner, &name), &self.what)
-        {
-            rule.published(hub, account, (id, payload), writes);
+        if let Some(rule) = rule_of(&owner, &name) {
+            self.what.tell_rule(rule, (hub, account), publisher, writes);
         }
         if let Some(new) = self.new {
             account.set_keyed(&name, Some(new), writes);

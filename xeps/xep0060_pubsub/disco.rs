@@ -15,7 +15,8 @@ use super::{NS, access};
 use crate::xep0004_forms as forms;
 use crate::xep0030_disco::{NS_INFO, NS_ITEMS};
 
-const NS_META_DATA: &str = "http://jabber.org/protocol/pubsub#meta-data";
+/// The form of what there is to say about a node, and the feature that announces it.
+pub(super) const NS_META_DATA: &str = "http://jabber.org/protocol/pubsub#meta-data";
 
 /// §5.2: the nodes of an account that somebody may read (XEP-0163 §6.2).
 pub(crate) fn nodes(account: &Account, who: &BareJid) -> Vec<Element> {

@@ -19,7 +19,7 @@ use super::config::{Config, ITEMS_MAX, SendLast};
 use super::errors::{bad, malformed, not_found, unsupported};
 use super::node::{Entry, Meta, Node};
 use super::notify::{self, Event, publisher_of};
-use super::{Ask, NS, NS_EVENT, access};
+use super::{Ask, NS, NS_EVENT, access, change, told};
 use crate::xep0059_result_sets::{Page, Wanted};
 
 /// Items that are read from the store at once.
@@ -34,11 +34,11 @@ const KNOWN_MAX: usize = 20_000;
 /// §6.5.2: the items of a node.
 pub(super) async fn retrieve(ask: &Ask) -> Answer {
     let name = ask.node()?;
-    let (meta, ticket) = {
+    let (meta, changed, ticket) = {
         let account = ask.cell.lock();
         let node = account.keyed::<Node>(name).ok_or_else(not_found)?;
         access::may_read(&account, &node.meta, &ask.who)?;
-        (node.meta.clone(), account.last_ticket())
+        (node.meta.clone(), node.changed, account.last_ticket())
     };
     if !meta.config.persist_items {
         return Err(unsupported("persistent-items")); // §6.5.9.4
@@ -62,7 +62,17 @@ pub(super) async fn retrieve(ask: &Ask) -> Answer {
     };
     let items = items.iter().filter_map(|item| item_element(item, NS, &meta.config, &ask.cell.jid, true));
     let items = Element::builder("items", NS).attr("node", name).children(items).build();
-    Ok(Reply::with(Element::builder("pubsub", NS).child(items).child_opt(set).build()))
+    let reply = Reply::with(Element::builder("pubsub", NS).child(items).child_opt(set).build());
+    if ask.who != ask.cell.jid {
+        return Ok(reply);
+    }
+    let name = CompactString::from(name);
+    Ok(Reply::locked(move |account, id| {
+        if let Some(session) = account.session_mut(id) {
+            told::note(session, &name, changed);
+        }
+        Ok(reply)
+    }))
 }
 
 fn within_budget(items: Vec<Arc<NodeItem>>) -> Vec<Arc<NodeItem>> {
@@ -232,6 +242,8 @@ pub(super) fn purge_offline(account: &mut Account, _: &Element, now: i64, writes
         if let Some(node) = account.keyed_mut::<Node>(&name) {
             (node.items, node.changed) = (Some(Vec::new()), changed);
         }
+        // No device is left that could be shown.
+        change::keep_emptied(account, &name, writes);
     }
 }
 
@@ -380,7 +392,9 @@ fn queue_items(
             // What is published with a message keeps no other order than that of this lock.
             let mut account = owner.lock();
             if is_as_read(&account) {
-                sharing.with_own(&mut account, |found| found.id() == session.id);
+                told::noting(&mut account, &due.name, |account| {
+                    sharing.with_own(account, |found| found.id() == session.id);
+                });
             }
         } else {
             sharing.with_other(owner, &session.cell, |owner, _, found| {

@@ -14,7 +14,7 @@ use super::config::{Config, NS_CONFIG};
 use super::errors::{forbidden, malformed, not_found, too_much, unsupported};
 use super::node::{ALL_BYTES_MAX, Affiliation, Meta, NODE_BYTES_MAX, NODES_MAX, Node};
 use super::notify::{Event, tell};
-use super::{Ask, NS, NS_EVENT, NS_OWNER, access, items, named};
+use super::{Ask, NS, NS_EVENT, NS_OWNER, access, change, items, named};
 use crate::xep0004_forms::{self as forms, Submitted};
 
 /// Who may create nodes: the owner of the account.
@@ -214,6 +214,7 @@ pub(super) fn delete(ask: &Ask) -> Answer {
     let mut account = ask.cell.lock();
     let meta = owned(ask, &account, name)?.meta.clone();
     let mut writes = vec![Write::NodePurged { account: account.id(), node: name.into() }];
+    let is_shown = change::keep_emptied(&mut account, name, &mut writes);
     account.set_keyed::<Node>(name, None, &mut writes);
     let ticket = hub.commit(&mut account, writes);
     let deleted = Element::builder("delete", NS_EVENT).attr("node", name).child_opt(redirect).build();
@@ -221,6 +222,9 @@ pub(super) fn delete(ask: &Ask) -> Answer {
     let telling = tell(hub, &ask.cell, &mut account, name, &meta, (events, ticket));
     drop(account);
     telling.go_on();
+    if is_shown {
+        hub.show_again(&ask.cell, ticket);
+    }
     Ok(Reply::empty().after(ticket))
 }
 
@@ -234,16 +238,20 @@ pub(super) fn purge(ask: &Ask) -> Answer {
     if !meta.config.persist_items {
         return Err(unsupported("persistent-items")); // §8.5.3.3
     }
-    let writes = vec![Write::NodePurged { account: account.id(), node: name.into() }];
+    let mut writes = vec![Write::NodePurged { account: account.id(), node: name.into() }];
     let changed = account.next_position(hub.clock.now_micros());
     if let Some(node) = account.keyed_mut::<Node>(name) {
         (node.items, node.changed) = (Some(Vec::new()), changed);
     }
+    let is_shown = change::keep_emptied(&mut account, name, &mut writes);
     let ticket = hub.commit(&mut account, writes);
     let purged = Element::builder("purge", NS_EVENT).attr("node", name).build();
     let events = meta.config.notify_retract.then(|| Event::other(purged)).into_iter().collect();
     let telling = tell(hub, &ask.cell, &mut account, name, &meta, (events, ticket));
     drop(account);
     telling.go_on();
+    if is_shown {
+        hub.show_again(&ask.cell, ticket);
+    }
     Ok(Reply::empty().after(ticket))
 }

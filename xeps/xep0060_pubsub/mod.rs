@@ -27,6 +27,7 @@ mod options;
 mod publish;
 mod rules;
 mod subscribe;
+mod told;
 mod within;
 
 use std::sync::Arc;
@@ -38,13 +39,15 @@ use unisono_core::jid::BareJid;
 use unisono_core::stanza::IqType;
 use unisono_xml::Element;
 
-pub(crate) use change::{Action, Change, Seen, is_private, make_for_owner};
+pub(crate) use access::is_readable;
+pub(crate) use change::{Action, Change, Seen, changed, is_private, item_named, make_for_owner};
 pub use config::{ITEMS_MAX, NS_CONFIG, PAYLOAD_BYTES_MAX};
 pub(crate) use disco::{node_info, node_items, nodes};
 pub use errors::NS_ERRORS;
 pub(crate) use errors::invalid_payload;
 pub(crate) use items::{know, send_last_items};
-pub(crate) use rules::{Rule, Scene};
+pub(crate) use rules::{Publication, Rule, Scene};
+pub(crate) use told::has_seen;
 pub(crate) use within::{has_node, knows_items, publish_within};
 
 pub const NS: &str = "http://jabber.org/protocol/pubsub";
@@ -67,7 +70,7 @@ const FEATURES: [&str; 31] = [
     "http://jabber.org/protocol/pubsub#last-published",
     "http://jabber.org/protocol/pubsub#manage-subscriptions",
     "http://jabber.org/protocol/pubsub#member-affiliation",
-    "http://jabber.org/protocol/pubsub#meta-data",
+    disco::NS_META_DATA,
     "http://jabber.org/protocol/pubsub#modify-affiliations",
     "http://jabber.org/protocol/pubsub#multi-items",
     "http://jabber.org/protocol/pubsub#outcast-affiliation",
@@ -75,7 +78,7 @@ const FEATURES: [&str; 31] = [
     "http://jabber.org/protocol/pubsub#publish",
     "http://jabber.org/protocol/pubsub#publish-node-full",
     "http://jabber.org/protocol/pubsub#publish-only-affiliation",
-    "http://jabber.org/protocol/pubsub#publish-options",
+    publish::NS_OPTIONS,
     "http://jabber.org/protocol/pubsub#publisher-affiliation",
     "http://jabber.org/protocol/pubsub#purge-nodes",
     "http://jabber.org/protocol/pubsub#retract-items",

@@ -9,15 +9,14 @@ use unisono_core::datetime::format_utc;
 use unisono_core::hub::Hub;
 use unisono_core::ids::{LogPosition, Ticket};
 use unisono_core::jid::{BareJid, Jid};
-use unisono_core::outbox::Shared;
 use unisono_core::session::Session;
-use unisono_core::sharing::Sharing;
+use unisono_core::sharing::{Shared, Sharing};
 use unisono_core::stanza::MessageType;
 use unisono_xml::Element;
 
 use super::config::{Config, ItemReply, NotificationType};
 use super::node::{Meta, State};
-use super::{NS_EVENT, access};
+use super::{NS_EVENT, access, told};
 use crate::xep0203_delay;
 
 /// What happened to a node.
@@ -136,11 +135,13 @@ pub(super) fn share_with_own<'a>(
     let events = if meta.config.deliver_notifications { events } else { Vec::new() };
     let share = |event: Event| Sharing::new(hub, event.message(hub, account.jid(), &meta.config), ticket);
     let events: Vec<_> = events.into_iter().map(share).collect();
-    for event in &events {
-        event.with_own(account, |session| {
-            has_asked(meta, session).unwrap_or_else(|| is_interested(node, session))
-        });
-    }
+    told::noting(account, node, |account| {
+        for event in &events {
+            event.with_own(account, |session| {
+                has_asked(meta, session).unwrap_or_else(|| is_interested(node, session))
+            });
+        }
+    });
     events
 }
 

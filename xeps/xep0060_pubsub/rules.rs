@@ -5,23 +5,39 @@ use compact_str::CompactString;
 use unisono_core::account::Account;
 use unisono_core::error::StanzaError;
 use unisono_core::hub::Hub;
+use unisono_core::ids::SessionId;
+use unisono_core::session::Session;
 use unisono_core::storage::Write;
 use unisono_xml::Element;
 
 use super::change::{Action, Change, Seen};
-use crate::{xep0048_bookmarks, xep0402_bookmarks, xep0490_displayed};
+use crate::{
+    xep0048_bookmarks, xep0084_avatar, xep0172_nick, xep0292_vcard4, xep0384_omemo, xep0402_bookmarks,
+    xep0490_displayed,
+};
 
 /// The rules, by node.
-const RULES: [(&str, &dyn Rule); 3] = [
+const RULES: [(&str, &dyn Rule); 9] = [
     (xep0402_bookmarks::NS, &xep0402_bookmarks::OfConferences),
     (xep0048_bookmarks::NS, &xep0048_bookmarks::OfStorage),
+    (xep0084_avatar::NS_DATA, &xep0084_avatar::OfData),
+    (xep0084_avatar::NS_METADATA, &xep0084_avatar::OfMetadata),
+    (xep0172_nick::NS, &xep0172_nick::OfNickname),
+    (xep0292_vcard4::NODE, &xep0292_vcard4::OfVCard),
     (xep0490_displayed::NS, &xep0490_displayed::OfDisplayed),
+    (xep0384_omemo::NS_DEVICES, &xep0384_omemo::NEW),
+    (xep0384_omemo::NS_OLD_DEVICES, &xep0384_omemo::OLD),
 ];
 
 /// What a node of an account asks of its items.
 pub(crate) trait Rule: Sync {
     /// The nodes whose items have to be seen.
     fn reads(&self) -> &'static [&'static str] {
+        &[]
+    }
+
+    /// The nodes of which has to be known which items they have.
+    fn knows(&self) -> &'static [&'static str] {
         &[]
     }
 
@@ -39,7 +55,27 @@ pub(crate) trait Rule: Sync {
     }
 
     /// An item is published, in this commit, by somebody or by the server.
-    fn published(&self, _: &Hub, _: &mut Account, _: (&CompactString, &Element), _: &mut Vec<Write>) {}
+    fn published(&self, _: &Hub, _: &mut Account, _: &Publication<'_>, _: &mut Vec<Write>) {}
+
+    /// Whether it matters what a device has seen of the node before it changes it ([`super::has_seen`]).
+    fn asks_who_saw(&self) -> bool {
+        false
+    }
+
+    /// Brings what is kept with the account in step with a change of an item that was just made, whoever made it, or with
+    /// the loss of all items; it is the same commit. `seen` is what [`Self::reads`] asks for, as it was before, where
+    /// somebody asked for the change. Returns whether the devices of the account are to be shown anew.
+    fn keep(&self, _: Option<&Action>, _: &Seen, _: &mut Account, _: &mut Vec<Write>) -> bool {
+        false
+    }
+}
+
+/// An item that is published.
+pub(crate) struct Publication<'a> {
+    pub(crate) id: &'a CompactString,
+    pub(crate) payload: &'a Element,
+    /// The session that publishes it, if it is one of the account.
+    pub(crate) by: Option<SessionId>,
 }
 
 /// What a rule sees.
@@ -47,6 +83,8 @@ pub(crate) struct Scene<'a> {
     pub(crate) hub: &'a Hub,
     pub(crate) account: &'a Account,
     pub(crate) seen: &'a Seen,
+    /// The session that wants the change, if it is one of the account.
+    pub(crate) by: Option<&'a Session>,
 }
 
 /// The rule of a node, if it has one.

@@ -1,23 +1,39 @@
 //! # XEP-0115: Entity Capabilities
 //!
-//! Follows 1.6.0 (2022-03-08). The server says in its stream features what a client would have to ask.
+//! Follows 1.6.0 (2022-03-08). Clients and the server say with few bytes what one would have to ask them.
 //!
-//! - Ours: the hash is computed from what XEP-0030 answers, so the two cannot disagree.
-//! - Left out: keeping what clients announce (§5.4), which is for those who ask clients: here it passes on in their
-//!   presence, whole; taking it out of presence on its way (§8.4, a MAY).
+//! - The server's own hash stands in its stream features (§6.3), computed from what XEP-0030 answers, so that the two
+//!   cannot disagree.
+//! - What devices announce in their presence is looked up, or asked once for all that announce the same (§5.4, §8.2): it
+//!   says which nodes of others a device is interested in (XEP-0163 §4.3), and nothing else of it is kept. XEP-0390 is
+//!   preferred where a presence has both.
+//! - Ours: an answer that fits its hash is not enough to be kept for others; see [`verification`]. One that does not fit, or
+//!   cannot be checked, tells of its own session, and a device whose hash comes from before there were any (§13) is asked
+//!   as well, for itself. Who announces nothing supports nothing (§8.3), so it is not asked.
+//! - Left out: taking what is announced out of presence on its way (§8.4, a MAY); the bundles of §13 (`ext`).
+
+mod learning;
+mod memory;
+pub(crate) mod verification;
+
+use std::fmt;
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use sha1::{Digest, Sha1};
 use unisono_core::extension::{Entity, Extension, Registry, Spec};
+use unisono_core::record::Payload;
 use unisono_xml::Element;
 
-use crate::xep0004_forms;
-use crate::xep0030_disco::{Identity, Info, info_of};
+use crate::xep0030_disco::{Info, info_of};
+use crate::xep0390_caps2;
+use verification::Unverifiable;
 
 pub const NS: &str = "http://jabber.org/protocol/caps";
 /// Names the software (§4), wherever it is found.
 const NODE: &str = "urn:uuid:9de49a42-b3bf-47d2-9e0c-22a1425164cd";
+/// Of a longer node the device is asked without it.
+const NODE_BYTES_MAX: usize = 1023;
 
 pub struct Caps;
 
@@ -30,125 +46,151 @@ impl Extension for Caps {
         on.feature(Entity::Server, NS);
         // §6.3
         on.stream_feature(|hub| {
-            let ver = verification(&info_of(hub, Entity::Server));
+            let ver = own_hash(&info_of(hub, Entity::Server));
             Element::builder("c", NS).attr("hash", "sha-1").attr("node", NODE).attr("ver", ver).build()
         });
+        on.server_state::<memory::Memory>();
+        on.presence(learning::present);
     }
 }
 
 /// The node under which the server's information can be asked (§6.2).
 pub(crate) fn node(info: &Info) -> String {
-    format!("{NODE}#{}", verification(info))
+    format!("{NODE}#{}", own_hash(info))
 }
 
-/// §5.1: all is sorted by its octets.
-fn verification(info: &Info) -> String {
-    let mut text = String::new();
-    let mut add = |part: &str| {
-        text.push_str(part);
-        text.push('<');
-    };
-    let mut identities = info.identities.clone();
-    identities.sort_unstable_by_key(|identity| (identity.category, identity.kind, identity.lang));
-    for Identity { category, kind, lang, name } in identities {
-        add(&format!("{category}/{kind}/{lang}/{name}"));
-    }
-    let mut features = info.features.clone();
-    features.sort_unstable();
-    features.into_iter().for_each(&mut add);
-    let mut forms: Vec<_> = info.forms.iter().map(fields).collect();
-    forms.sort_unstable();
-    for (form_type, fields) in forms {
-        add(&form_type);
-        for (name, values) in fields {
-            add(&name);
-            for value in values {
-                add(&value);
-            }
-        }
-    }
+/// §5.1
+fn own_hash(info: &Info) -> String {
+    let text = verification::text(&info.to_query(None)).unwrap_or_default();
     STANDARD.encode(Sha1::digest(text.as_bytes()))
 }
 
-type Fields = Vec<(String, Vec<String>)>;
+/// How a hash is made. What is known by one is not known by another.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub(crate) enum Scheme {
+    /// §5.1 with SHA-1, the one that must be there (§9.1).
+    Sha1,
+    /// XEP-0390 §4.1 with these.
+    Caps2Sha256,
+    Caps2Sha3,
+}
 
-/// A form's type, and its other fields, sorted.
-fn fields(form: &Element) -> (String, Fields) {
-    let mut form_type = String::new();
-    let mut fields = Fields::new();
-    for field in form.children().filter(|child| child.is("field", xep0004_forms::NS)) {
-        let values = field.children().filter(|child| child.is("value", xep0004_forms::NS));
-        let mut values: Vec<_> = values.map(|value| value.text().into_owned()).collect();
-        values.sort_unstable();
-        match field.attr("var") {
-            Some("FORM_TYPE") => form_type = values.into_iter().next().unwrap_or_default(),
-            name => fields.push((name.unwrap_or_default().to_owned(), values)),
-        }
+/// What stands for a set of capabilities.
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+pub(crate) struct Hash {
+    pub(crate) scheme: Scheme,
+    /// A shorter one is followed by zeros.
+    pub(crate) value: [u8; 32],
+}
+
+impl Hash {
+    /// Reads a value in Base64; `None` if it has not the length of such a hash.
+    pub(crate) fn parse(scheme: Scheme, text: &str) -> Option<Self> {
+        let bytes = STANDARD.decode(text).ok()?;
+        let length = match scheme {
+            Scheme::Sha1 => 20,
+            Scheme::Caps2Sha256 | Scheme::Caps2Sha3 => 32,
+        };
+        (bytes.len() == length).then(|| Self::new(scheme, &bytes))
     }
-    fields.sort_unstable();
-    (form_type, fields)
+
+    /// The hash of these bytes, which are not longer than it is.
+    pub(crate) fn new(scheme: Scheme, bytes: &[u8]) -> Self {
+        let mut value = [0; 32];
+        value.iter_mut().zip(bytes).for_each(|(to, from)| *to = *from);
+        Self { scheme, value }
+    }
+
+    /// Whether what a device answered is what this stands for, so that it can be believed of everybody who announces it
+    /// (§5.4).
+    fn verifies(&self, query: &Element) -> Result<(), Unverifiable> {
+        let hash = match self.scheme {
+            Scheme::Sha1 => {
+                let text = verification::text(query)?;
+                verification::check(query)?;
+                Self::new(self.scheme, &Sha1::digest(text.as_bytes()))
+            }
+            scheme @ (Scheme::Caps2Sha256 | Scheme::Caps2Sha3) => xep0390_caps2::hash(scheme, query)?,
+        };
+        if hash == *self { Ok(()) } else { Err(Unverifiable::Different) }
+    }
+}
+
+impl fmt::Debug for Hash {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:?} {}", self.scheme, STANDARD.encode(self.value))
+    }
+}
+
+/// What a presence says of its sender's capabilities.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(crate) enum Announced {
+    /// What others may announce as well.
+    Hash(Hash),
+    /// Something that cannot be checked, and is asked under this node, if it has one.
+    Own(Option<String>),
+}
+
+/// What a presence announces, and the node under which the device tells what that stands for (§6.2, XEP-0390 §5.5).
+fn announced(presence: &Payload) -> Option<(Announced, Option<String>)> {
+    if let Some((hash, node)) = presence.child("c", xep0390_caps2::NS).and_then(xep0390_caps2::announced) {
+        return Some((Announced::Hash(hash), Some(node)));
+    }
+    let c = presence.child("c", NS)?;
+    let Some(algorithm) = c.attr("hash") else {
+        // §13: what the version says cannot be known, so the device is asked for all.
+        return Some((Announced::Own(None), None));
+    };
+    let (node, ver) = (c.attr("node").unwrap_or_default(), c.attr("ver").unwrap_or_default());
+    let node = Some(format!("{node}#{ver}")).filter(|node| node.len() <= NODE_BYTES_MAX);
+    let hash = if algorithm == "sha-1" { Hash::parse(Scheme::Sha1, ver) } else { None };
+    let announced = hash.map_or(Announced::Own(node.clone()), Announced::Hash);
+    Some((announced, node))
 }
 
 #[cfg(test)]
 mod tests {
+    #![allow(clippy::unwrap_used)]
     use super::*;
-    use crate::testing::element;
-
-    const FEATURES: [&str; 4] = [
-        "http://jabber.org/protocol/muc",
-        "http://jabber.org/protocol/disco#items",
-        "http://jabber.org/protocol/caps",
-        "http://jabber.org/protocol/disco#info",
-    ];
-
-    fn identity(lang: &'static str, name: &'static str) -> Identity {
-        Identity { category: "client", kind: "pc", lang, name }
-    }
-
-    /// The form of §5.3, in another order than the one that counts.
-    const SOFTWARE: &str = "<x xmlns='jabber:x:data' type='result'>\
-        <field var='software_version'><value>0.11</value></field>\
-        <field var='os_version'><value>10.5.1</value></field>\
-        <field var='ip_version' type='text-multi'><value>ipv6</value><value>ipv4</value></field>\
-        <field var='FORM_TYPE' type='hidden'><value>urn:xmpp:dataforms:softwareinfo</value></field>\
-        <field var='os'><value>Mac</value></field>\
-        <field var='software'><value>Psi</value></field></x>";
 
     #[test]
-    fn the_examples_of_the_specification() {
-        let simple = Info {
-            identities: vec![identity("", "Exodus 0.9.1")],
-            features: FEATURES.to_vec(),
-            forms: Vec::new(),
-        };
-        assert_eq!(verification(&simple), "QgayPKawpkPSDYmwT/WM94uAlu0="); // §5.2
-        let complex = Info {
-            identities: vec![identity("en", "Psi 0.11"), identity("el", "Ψ 0.11")],
-            features: FEATURES.to_vec(),
-            forms: vec![element(SOFTWARE)],
-        };
-        assert_eq!(verification(&complex), "q07IKJEyjvHSyhy//CH0CxmKi8w="); // §5.3
-    }
-
-    #[test]
-    fn whatever_changes_changes_the_hash() {
-        let info = |identity, features: &[&'static str], forms: &[&str]| {
-            let forms = forms.iter().map(|form| element(form)).collect();
-            verification(&Info { identities: vec![identity], features: features.to_vec(), forms })
-        };
-        let other = SOFTWARE.replace("0.11", "0.12");
-        let further = SOFTWARE.replace("softwareinfo", "other");
-        let hashes = [
-            info(identity("", "a"), &FEATURES, &[SOFTWARE]),
-            info(identity("", "b"), &FEATURES, &[SOFTWARE]),
-            info(identity("en", "a"), &FEATURES, &[SOFTWARE]),
-            info(identity("", "a"), &FEATURES[1..], &[SOFTWARE]),
-            info(identity("", "a"), &FEATURES, &[]),
-            info(identity("", "a"), &FEATURES, &[&other]),
-            info(identity("", "a"), &FEATURES, &[SOFTWARE, &further]),
-        ];
-        let different: std::collections::BTreeSet<_> = hashes.iter().collect();
-        assert_eq!(different.len(), hashes.len());
-        assert_eq!(info(identity("", "a"), &FEATURES, &[&further, SOFTWARE]), hashes[6], "in any order");
+    fn what_a_presence_announces() {
+        const VER: &str = "QgayPKawpkPSDYmwT/WM94uAlu0=";
+        const HASH256: &str = "u79ZroNJbdSWhdSp311mddz44oHHPsEBntQ5b1jqBSY=";
+        let c = |attributes: &str| format!("<c xmlns='{NS}' node='n' {attributes}/>");
+        let c2 = |hashes: &str| format!("<c xmlns='urn:xmpp:caps'>{hashes}</c>");
+        let hash = |algo: &str| format!("<hash xmlns='urn:xmpp:hashes:2' algo='{algo}'>{HASH256}</hash>");
+        let sha1 = Announced::Hash(Hash::parse(Scheme::Sha1, VER).unwrap());
+        let of = |scheme| Announced::Hash(Hash::parse(scheme, HASH256).unwrap());
+        let own = |node: &str| (Announced::Own(Some(node.to_owned())), Some(node.to_owned()));
+        let right = c(&format!("hash='sha-1' ver='{VER}'"));
+        for (presence, want) in [
+            (right.clone(), Some((sha1.clone(), Some(format!("n#{VER}"))))),
+            // XEP-0390 §4.3, and it is preferred.
+            (
+                right.clone() + &c2(&hash("sha-256")),
+                Some((of(Scheme::Caps2Sha256), Some(format!("urn:xmpp:caps#sha-256.{HASH256}")))),
+            ),
+            (
+                c2(&(hash("md5") + &hash("sha3-256"))),
+                Some((of(Scheme::Caps2Sha3), Some(format!("urn:xmpp:caps#sha3-256.{HASH256}")))),
+            ),
+            (right.clone() + &c2(&hash("md5")), Some((sha1, Some(format!("n#{VER}"))))),
+            (c2(&hash("md5")), None),
+            (c2(""), None),
+            // §5.4, step 2: another function; and what is no hash.
+            (c(&format!("hash='sha-512' ver='{VER}'")), Some(own(&format!("n#{VER}")))),
+            (c("hash='sha-1' ver='AAAA'"), Some(own("n#AAAA"))),
+            (c("hash='sha-1' ver='?'"), Some(own("n#?"))),
+            (c("hash='sha-1'"), Some(own("n#"))),
+            // §13
+            (c("ver='0.9' ext='a b'"), Some((Announced::Own(None), None))),
+            (c(&format!("hash='sha-512' ver='{}'", "v".repeat(2000))), Some((Announced::Own(None), None))),
+            // §8.3
+            (String::new(), None),
+            ("<c xmlns='urn:x'/>".to_owned(), None),
+        ] {
+            assert_eq!(announced(&Payload::from_text(presence.clone())), want, "{presence}");
+        }
     }
 }

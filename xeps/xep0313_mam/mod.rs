@@ -32,7 +32,7 @@ use unisono_xml::Element;
 
 use crate::{
     xep0004_forms as forms, xep0184_receipts, xep0280_carbons, xep0308_correction, xep0333_markers,
-    xep0380_encryption, xep0424_retraction, xep0444_reactions, xep0461_replies,
+    xep0353_jingle_messages, xep0380_encryption, xep0424_retraction, xep0444_reactions, xep0461_replies,
 };
 
 pub const NS: &str = "urn:xmpp:mam:2";
@@ -157,6 +157,7 @@ const PARTS: &[fn(&Payload) -> bool] = &[
     xep0184_receipts::is_part,
     xep0308_correction::is_part,
     xep0333_markers::is_part,
+    xep0353_jingle_messages::is_part,
     xep0380_encryption::is_part,
     xep0424_retraction::is_part,
     xep0444_reactions::is_part,
@@ -235,8 +236,7 @@ mod tests {
             ("chat", format!("<body>hi</body>{}", hint("no-permanent-store")), Keep::UntilDelivered),
             ("chat", format!("<data xmlns='urn:example'/>{}", hint("store")), Keep::Archive),
             ("chat", "<data xmlns='urn:example'/>".to_owned(), Keep::UntilDelivered),
-            // XEP-0353 §5.1: who wants a call in the archive says so.
-            ("chat", call.to_owned(), Keep::UntilDelivered),
+            ("chat", call.to_owned(), Keep::Archive),
             ("chat", format!("{call}{}", hint("store")), Keep::Archive),
             ("normal", format!("{call}{}", hint("store")), Keep::Archive),
             ("chat", typing.to_owned(), Keep::Nothing),

@@ -4,16 +4,18 @@ use std::sync::Arc;
 
 use super::pair::{Pair, empty};
 use super::subscribe::request_of;
-use super::{News, entry_to, presence_element};
+use super::{News, entry_to};
 use crate::account::{Account, Cell};
 use crate::error::{Condition, StanzaError};
 use crate::extension::{Refusal, Side};
 use crate::hub::{Hub, SessionRef};
 use crate::ids::{SessionId, Ticket};
 use crate::jid::{BareJid, Jid};
+use crate::outbox::{Entry, Item};
 use crate::receive::Receipt;
 use crate::session::Session;
 use crate::stanza::{NS_CLIENT, Presence, PresenceType};
+use crate::storage::Commit;
 
 /// A device that has left, and who has to learn it.
 #[must_use]
@@ -38,7 +40,8 @@ impl Hub {
         if !account.is_live(origin) {
             return Receipt::Done(Ticket::NONE);
         }
-        let news = News::of(&presence, origin);
+        let news = News::of(self, &account, &presence, &origin.jid);
+        let shown = account.shown;
         let presence = Arc::new(presence);
         let Some(session) = account.session_mut(origin.id) else { return Receipt::Done(Ticket::NONE) };
         let initial = session.presence.replace(presence.clone()).is_none();
@@ -46,7 +49,7 @@ impl Hub {
             session.begins_interests();
         }
         session.priority = priority.unwrap_or(0);
-        self.to_own_sessions(&mut account, origin.id, &news, true);
+        self.to_own_sessions(&mut account, None, &news);
         if initial {
             self.welcome(&mut account, origin.id);
         }
@@ -64,7 +67,7 @@ impl Hub {
         }
         drop(account);
         for contact in &contacts {
-            self.show(&origin.cell, contact, &news, &presence);
+            self.show(&origin.cell, contact, &news, (&presence, shown));
         }
         for contact in &subscriptions {
             self.see(origin, contact);
@@ -74,14 +77,56 @@ impl Hub {
     }
 
     /// Shows a contact the presence of a device (§4.2.3, §4.4.3), unless the device has left meanwhile or says something
-    /// else, which the contact then learns from who did that. Of accounts that are not in memory nobody is there.
-    fn show(&self, user: &Cell, contact: &BareJid, news: &News, presence: &Arc<Presence>) {
+    /// else, or is shown anew, which the contact then learns from who did that. Of accounts that are not in memory nobody
+    /// is there.
+    fn show(&self, user: &Cell, contact: &BareJid, news: &News, (presence, shown): (&Arc<Presence>, u32)) {
+        if !self.serves(contact.domain()) {
+            return self.send_news_away(news, &contact.clone().into());
+        }
         let Some(cell) = self.resident(contact) else { return };
         let mut pair = Pair::lock(user, &cell);
         let is_current = |session: &Session| session.presence().is_some_and(|now| Arc::ptr_eq(now, presence));
-        if pair.seen().is_seen_by(contact) && pair.seen().sessions().any(is_current) {
+        let is_latest = pair.seen().shown == shown && pair.seen().sessions().any(is_current);
+        if is_latest && pair.seen().is_seen_by(contact) {
             self.queue_news(&mut pair, news, &contact.clone().into());
         }
+    }
+
+    /// With a commit, an account came to show its devices in another way ([`crate::extension::Registry::restate`]):
+    /// everybody who sees them learns it.
+    pub fn show_again(&self, user: &Cell, ticket: Ticket) {
+        let mut account = user.lock();
+        account.shown = account.shown.wrapping_add(1);
+        for news in self.news(&account) {
+            self.to_own_sessions(&mut account, None, &News { ticket, ..news });
+        }
+        self.wake_if_durable(&account, ticket);
+        let contacts = self.subscribers(&account);
+        drop(account);
+        let mut wake = Vec::new();
+        for contact in &contacts {
+            let Some(cell) = self.resident(contact) else { continue };
+            let mut pair = Pair::lock(user, &cell);
+            if !pair.seen().is_seen_by(contact) {
+                continue;
+            }
+            for news in self.news(pair.seen()) {
+                self.queue_news(&mut pair, &News { ticket, ..news }, &contact.clone().into());
+            }
+            // Who takes a session up now waits for this as well.
+            let viewer = pair.viewer_mut();
+            viewer.last_ticket = viewer.last_ticket.max(ticket);
+            wake.extend(viewer.wakers());
+        }
+        if ticket > self.store.durable() && !wake.is_empty() {
+            self.store.submit(Commit { writes: Vec::new(), wake });
+        }
+    }
+
+    /// What all available devices say, as it is shown to others.
+    pub(super) fn news(&self, account: &Account) -> Vec<News> {
+        let available = account.sessions().filter_map(|session| Some((session, session.presence()?)));
+        available.map(|(session, presence)| News::of(self, account, presence, session.jid())).collect()
     }
 
     /// What a new resource learns at once: its siblings, and who waits for an answer (§3.1.3).
@@ -90,8 +135,8 @@ impl Hub {
             .sessions
             .iter()
             .filter(|session| session.id != new)
-            .filter_map(|session| session.presence.clone())
-            .map(|presence| presence_element(&presence, None))
+            .filter_map(Session::presence)
+            .map(|presence| self.shown(account, presence))
             .collect();
         let mut waiting: Vec<_> = account.requests.keys().collect();
         waiting.sort_unstable();
@@ -113,7 +158,8 @@ impl Hub {
         if !account.is_live(origin) {
             return Ticket::NONE;
         }
-        let leave = self.leave(&mut account, origin.id, News::of(presence, origin));
+        let news = News::of(self, &account, presence, &origin.jid);
+        let leave = self.leave(&mut account, origin.id, news);
         if let Some(session) = account.session_mut(origin.id) {
             // §4.5.2: to the one that leaves, too.
             let to = session.jid.clone();
@@ -140,7 +186,7 @@ impl Hub {
         if !was_available {
             return leave;
         }
-        self.to_own_sessions(account, id, &leave.news, false);
+        self.to_own_sessions(account, Some(id), &leave.news);
         if !account.sessions.iter().any(Session::is_available) {
             let mut writes = Vec::new();
             let now = self.clock.now_micros();
@@ -162,6 +208,9 @@ impl Hub {
 
     /// Tells somebody that a device has left, unless another session has its name already and is seen by them.
     fn hide(&self, user: &Cell, to: &Jid, news: &News) {
+        if !self.serves(to.domain()) {
+            return self.send_news_away(news, to);
+        }
         let Some(cell) = self.resident(&to.to_bare()) else { return };
         let mut pair = Pair::lock(user, &cell);
         if !pair.seen().shows(&news.from, to) {
@@ -169,13 +218,12 @@ impl Hub {
         }
     }
 
-    fn to_own_sessions(&self, account: &mut Account, from: SessionId, news: &News, own_too: bool) {
-        for session in account.sessions.iter_mut().filter(|session| session.is_available()) {
-            if own_too || session.id != from {
-                let to = session.jid.clone();
-                session.queue(entry_to(news.element.clone(), Some(to)), &self.registry.filter);
-                session.wake();
-            }
+    fn to_own_sessions(&self, account: &mut Account, besides: Option<SessionId>, news: &News) {
+        let available = account.sessions.iter_mut().filter(|session| session.is_available());
+        for session in available.filter(|session| Some(session.id) != besides) {
+            let item = Item::Stanza { element: news.element.clone(), to: Some(session.jid.clone()) };
+            session.queue(Entry::new(item, news.ticket), &self.registry.filter);
+            session.wake();
         }
     }
 
@@ -205,18 +253,6 @@ impl Account {
         let subscribed = self.is_seen_by(&to.to_bare());
         let mut sessions = self.sessions.iter().filter(|session| session.jid == *name);
         sessions.any(|session| (subscribed && session.is_available()) || session.directed.contains(to))
-    }
-
-    /// What all available devices say.
-    pub(super) fn news(&self) -> Vec<News> {
-        let available =
-            self.sessions.iter().filter_map(|session| Some((session, session.presence.as_ref()?)));
-        let news = available.map(|(session, presence)| News {
-            from: session.jid.clone(),
-            kind: presence.kind,
-            element: presence_element(presence, None),
-        });
-        news.collect()
     }
 }
 

@@ -20,7 +20,14 @@ impl Hub {
         presence: &Presence,
         to: &Jid,
     ) -> Result<(), StanzaError> {
-        let news = News::of(presence, origin);
+        if !self.serves(to.domain()) {
+            let mut account = origin.cell.lock();
+            remember(&mut account, origin, presence, to)?;
+            let news = News::of(self, &account, presence, &origin.jid);
+            drop(account);
+            self.send_news_away(&news, to);
+            return Ok(());
+        }
         let is_for_nobody = presence.kind == PresenceType::Error && to.resource().is_none();
         // Of accounts that are not in memory nobody is there.
         let cell = self.resident(&to.to_bare()).filter(|_| !is_for_nobody);
@@ -28,6 +35,7 @@ impl Hub {
         let mut pair = Pair::lock(&origin.cell, &cell);
         remember(pair.seen_mut(), origin, presence, to)?;
         if pair.seen().is_live(origin) {
+            let news = News::of(self, pair.seen(), presence, &origin.jid);
             self.queue_news(&mut pair, &news, to);
         }
         Ok(())

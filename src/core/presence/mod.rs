@@ -5,6 +5,7 @@ mod deal;
 mod directed;
 mod pair;
 mod probe;
+mod remote;
 mod sight;
 mod subscribe;
 
@@ -12,6 +13,7 @@ use std::sync::Arc;
 
 use unisono_xml::{Element, XML_NS};
 
+use crate::account::Account;
 use crate::error::{Condition, StanzaError};
 use crate::extension::{Refusal, Side};
 use crate::hub::{Hub, SessionRef};
@@ -24,6 +26,7 @@ use crate::subscription::SubscriptionKind;
 
 pub(crate) use deal::Who;
 pub use sight::Sight;
+pub use subscribe::{Vouch, Voucher};
 
 /// Bytes of a presence. It goes to everybody in a roster, and stays in memory while its device is there.
 const PRESENCE_BYTES_MAX: usize = 16 * 1024;
@@ -59,7 +62,7 @@ impl Hub {
                 | PresenceType::Error => Receipt::Done(self.settle(origin, Ticket::NONE, None)),
             };
         };
-        if !self.serves(to.domain()) {
+        if !self.serves(to.domain()) && self.routes.find(to.domain()).is_none_or(|route| !route.has_room()) {
             return Receipt::Done(self.refuse_remote(origin, &presence));
         }
         match presence.kind {
@@ -92,6 +95,15 @@ impl Hub {
         self.refuse_presence(origin, presence, refusal)
     }
 
+    /// Presence of a device, with what the account adds to it where it is available.
+    fn shown(&self, account: &Account, presence: &Presence) -> Element {
+        let mut children = presence.payload.elements().to_vec();
+        if presence.kind == PresenceType::Available {
+            self.registry.restate.iter().for_each(|restate| restate(account, &mut children));
+        }
+        with_children(presence, presence.header.from.as_str(), None, children)
+    }
+
     fn refuse_presence(&self, origin: &SessionRef, presence: &Presence, refusal: Refusal) -> Ticket {
         let reply = match refusal {
             // RFC 6120 §8.3.1: an error is not answered.
@@ -109,18 +121,22 @@ pub(crate) struct News {
     from: FullJid,
     kind: PresenceType,
     element: Element,
+    /// What must be durable before anybody learns it.
+    ticket: Ticket,
 }
 
 impl News {
-    /// What the device says.
-    fn of(presence: &Presence, origin: &SessionRef) -> Self {
-        Self { from: origin.jid.clone(), kind: presence.kind, element: presence_element(presence, None) }
+    /// What a device says, as it is shown to others.
+    fn of(hub: &Hub, account: &Account, presence: &Presence, from: &FullJid) -> Self {
+        let element = hub.shown(account, presence);
+        Self { from: from.clone(), kind: presence.kind, element, ticket: Ticket::NONE }
     }
 
     /// It is gone, without a word of its own.
     pub(crate) fn gone(from: &FullJid) -> Self {
         let kind = PresenceType::Unavailable;
-        Self { from: from.clone(), kind, element: plain_presence(from.as_str(), kind.as_str()) }
+        let element = plain_presence(from.as_str(), kind.as_str());
+        Self { from: from.clone(), kind, element, ticket: Ticket::NONE }
     }
 }
 
@@ -135,6 +151,15 @@ pub(crate) fn presence_element(presence: &Presence, to: Option<&str>) -> Element
 
 /// A presence, whole, between these two.
 fn element_of(presence: &Presence, from: &str, to: Option<&str>) -> Element {
+    with_children(presence, from, to, presence.payload.elements().iter().cloned())
+}
+
+fn with_children(
+    presence: &Presence,
+    from: &str,
+    to: Option<&str>,
+    children: impl IntoIterator<Item = Element>,
+) -> Element {
     let mut builder = Element::builder("presence", NS_CLIENT)
         .attr("from", from)
         .attr_opt("to", to)
@@ -146,7 +171,7 @@ fn element_of(presence: &Presence, from: &str, to: Option<&str>) -> Element {
     for attr in &presence.others {
         builder = builder.attr_ns(attr.ns(), attr.name(), attr.value());
     }
-    builder.children(presence.payload.elements().iter().cloned()).build()
+    builder.children(children).build()
 }
 
 /// A presence without content.

@@ -9,7 +9,7 @@ use crate::extension::Side;
 use crate::hub::Hub;
 use crate::ids::SessionId;
 use crate::jid::Jid;
-use crate::outbox::Entry;
+use crate::outbox::{Entry, Item};
 use crate::record::Payload;
 use crate::stanza::{Header, Presence, PresenceType, Stanza};
 
@@ -66,7 +66,8 @@ impl Hub {
         let viewer = pair.viewer_mut();
         for id in reached {
             if let Some(session) = viewer.session_mut(id) {
-                session.queue(Entry::stanza(element.clone()), &self.registry.filter);
+                let item = Item::Stanza { element: element.clone(), to: None };
+                session.queue(Entry::new(item, news.ticket), &self.registry.filter);
                 session.wake();
             }
         }

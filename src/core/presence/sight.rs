@@ -127,7 +127,7 @@ impl Hub {
         if !pair.seen().is_seen_by(&viewer.jid) {
             return;
         }
-        for news in pair.seen().news() {
+        for news in self.news(pair.seen()) {
             let from = Jid::from(news.from.clone());
             let element = news.element.to_builder().attr("to", viewer.jid.as_str()).build();
             let reached = self.reached(pair.seen(), pair.viewer(), &from, news.kind, None);

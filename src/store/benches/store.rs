@@ -193,6 +193,7 @@ fn message(number: i64, sender: i64, recipient: i64) -> MessageRecord {
             device: DeviceId(sender),
             session: Some((SessionId(sender << 32), u32::try_from(number).unwrap())),
         }),
+        speaks: true,
         fingerprint: number.wrapping_mul(0x9e37_79b9_7f4a_7c15_u64.cast_signed()),
     }
 }

@@ -4,6 +4,8 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::arithmetic_side_effects)]
 
 mod accounts;
+mod inbox;
+mod invitations;
 mod journal;
 mod logs;
 mod model;
@@ -171,6 +173,7 @@ pub(crate) fn message(from: &str, to: &str, text: &str) -> Draft {
         sent: None,
         received: None,
         origin: None,
+        speaks: false,
         fingerprint: 0,
     })
 }
@@ -209,6 +212,12 @@ impl Draft {
 
     pub(crate) fn origin(mut self, session: i64, handled: u32) -> Self {
         self.0.origin = Some(Origin { device: DeviceId(1), session: Some((SessionId(session), handled)) });
+        self
+    }
+
+    /// Says something that is to be read.
+    pub(crate) fn speaks(mut self) -> Self {
+        self.0.speaks = true;
         self
     }
 

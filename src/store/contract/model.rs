@@ -5,9 +5,9 @@ use std::collections::BTreeMap;
 
 use unisono_core::ids::{AccountId, LogPosition, SessionId};
 use unisono_core::record::Keep;
-use unisono_core::storage::{ItemQuery, KEEP_ALL, LogQuery, StoreError, Write};
+use unisono_core::storage::{InboxQuery, ItemQuery, KEEP_ALL, LogQuery, ReadUpto, StoreError, Write};
 
-use super::{Subject, jid, message, nodes, payloads};
+use super::{Subject, inbox, jid, message, nodes, payloads};
 
 const NAMES: [&str; 4] = ["alice", "bob", "carol", "eve"];
 /// Of the names, these have accounts.
@@ -96,6 +96,7 @@ async fn run(mut subject: Subject, seed: u64) {
         }
         run.compare(&subject, &model).await;
         run.compare_nodes(&subject, &model).await;
+        run.compare_inboxes(&subject, &model).await;
     }
 }
 
@@ -148,8 +149,18 @@ impl Run {
                 Write::NodePurged { account: self.account(), node: self.dice.pick(&NODES).into() }
             }
             3..8 => self.item(),
+            8 => self.displayed(),
             _ => self.message(),
         }
+    }
+
+    fn displayed(&mut self) -> Write {
+        let upto = if self.dice.chance(2) {
+            ReadUpto::Position(self.position())
+        } else {
+            ReadUpto::Message(self.dice.pick(&["i", "j", "k"]).into())
+        };
+        Write::Displayed { account: self.account(), peer: jid(self.dice.pick(&NAMES)), upto }
     }
 
     fn item(&mut self) -> Write {
@@ -172,6 +183,9 @@ impl Run {
         }
         let id = self.dice.pick(&["i", "j", "k", ""]);
         draft = draft.id((!id.is_empty()).then_some(id)).fingerprint(self.dice.number(3) * self.now);
+        if !self.dice.chance(3) {
+            draft = draft.speaks();
+        }
         if from != to
             && let Some(account) = self.account_of(from)
         {
@@ -226,6 +240,30 @@ impl Run {
             from_end: self.dice.chance(2),
             counted: self.dice.chance(2),
             without_payloads: self.dice.chance(4),
+        }
+    }
+
+    async fn compare_inboxes(&mut self, subject: &Subject, model: &Subject) {
+        let (store, model) = (subject.store(), model.store());
+        for _ in 0..3 {
+            let query = InboxQuery {
+                after: self.dice.chance(3).then(|| self.position()),
+                before: self.dice.chance(3).then(|| self.position()),
+                limit: usize::try_from(self.dice.roll(5)).unwrap(),
+                from_end: self.dice.chance(2),
+                unread_only: self.dice.chance(3),
+                messages: !self.dice.chance(3),
+            };
+            let account = self.account();
+            let found = store.inbox(account, &query).await.unwrap();
+            let expected = model.inbox(account, &query).await.unwrap();
+            let context = format!("seed {}: {account} {query:?}", self.seed);
+            assert_eq!(inbox::told(&found), inbox::told(&expected), "{context}");
+            for name in NAMES {
+                let peer = jid(name);
+                let displayed = store.displayed(account, &peer).await.unwrap();
+                assert_eq!(displayed, model.displayed(account, &peer).await.unwrap(), "{context}");
+            }
         }
     }
 

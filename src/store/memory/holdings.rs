@@ -17,6 +17,8 @@ pub(super) struct Holdings {
     pub(super) head: LogPosition,
     /// The newest entry that was ever purged.
     pub(super) purged: LogPosition,
+    /// How far conversations were read.
+    pub(super) displayed: BTreeMap<BareJid, LogPosition>,
     pub(super) roster: BTreeMap<BareJid, RosterItem>,
     pub(super) documents: BTreeMap<(CompactString, CompactString), String>,
     /// The items of each node that has any, oldest first.
@@ -39,6 +41,7 @@ impl Default for Holdings {
             log: BTreeMap::new(),
             head: LogPosition::START,
             purged: LogPosition::START,
+            displayed: BTreeMap::new(),
             roster: BTreeMap::new(),
             documents: BTreeMap::new(),
             nodes: BTreeMap::new(),
@@ -95,6 +98,11 @@ impl Holdings {
 
     pub(super) fn delivered(&mut self, upto: LogPosition) {
         self.log.retain(|position, entry| *position > upto || entry.keep == Keep::Archive);
+    }
+
+    pub(super) fn put_device(&mut self, device: &DeviceRecord) {
+        let access = self.devices.get(&device.id).and_then(|before| before.access.clone());
+        self.devices.insert(device.id, DeviceRecord { access, ..device.clone() });
     }
 
     pub(super) fn put_session(&mut self, session: &SessionRecord) {

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use unisono_core::ids::{AccountId, LogPosition, SessionId};
 use unisono_core::jid::{BareJid, Jid};
 use unisono_core::record::Keep;
-use unisono_core::storage::{BoxFuture, LogEntry, LogPage, LogQuery, Logs, StoreError};
+use unisono_core::storage::{BoxFuture, Inbox, InboxQuery, LogEntry, LogPage, LogQuery, Logs, StoreError};
 
 use super::MemoryStore;
 use super::holdings::{Entry, Holdings};
@@ -19,6 +19,32 @@ impl Logs for MemoryStore {
         self.read(|content| match content.holdings.get(&account) {
             Some(holdings) => holdings.page(query),
             None => Holdings::default().page(query),
+        })
+    }
+
+    fn inbox<'a>(
+        &'a self,
+        account: AccountId,
+        query: &'a InboxQuery,
+    ) -> BoxFuture<'a, Result<Inbox, StoreError>> {
+        self.read(|content| {
+            Ok(content.holdings.get(&account).map_or_else(
+                || Inbox { complete: true, ..Inbox::default() },
+                |holdings| holdings.inbox(query),
+            ))
+        })
+    }
+
+    fn displayed<'a>(
+        &'a self,
+        account: AccountId,
+        peer: &'a BareJid,
+    ) -> BoxFuture<'a, Result<LogPosition, StoreError>> {
+        self.read(|content| {
+            let holdings = content.holdings.get(&account);
+            Ok(holdings
+                .and_then(|holdings| holdings.displayed.get(peer))
+                .map_or(LogPosition::START, |at| *at))
         })
     }
 
@@ -92,7 +118,7 @@ impl Logs for MemoryStore {
 
 impl Holdings {
     /// The entries that a reader sees.
-    fn shown(&self, unarchived: bool) -> impl DoubleEndedIterator<Item = (LogPosition, &Entry)> {
+    pub(super) fn shown(&self, unarchived: bool) -> impl DoubleEndedIterator<Item = (LogPosition, &Entry)> {
         self.log
             .iter()
             .map(|(position, entry)| (*position, entry))

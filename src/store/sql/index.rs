@@ -210,6 +210,58 @@ pub(super) async fn messages(connection: &mut AnyConnection, ids: &[i64]) -> Res
     Ok(records)
 }
 
+/// The same, each with its number.
+pub(super) async fn numbered(
+    connection: &mut AnyConnection,
+    ids: &[i64],
+) -> Result<Vec<(i64, MessageRecord)>, StoreError> {
+    let mut found = Vec::new();
+    for some in ids.chunks(NAMED_MAX) {
+        let sql = format!(
+            "SELECT coalesce(string_agg(concat(id, ';', record), ''), '') FROM message WHERE id IN ({})",
+            parameters(1, some.len())
+        );
+        // Bound: the ids; the text has their number only.
+        let query = bind_all(sqlx::query_scalar(composed(sql)), some);
+        let packed = query.fetch_one(&mut *connection).await.map_err(read_error)?;
+        found.extend(Unpacker::new(&packed).all(|packed| Ok((packed.number()?, record::decode(packed)?)))?);
+    }
+    Ok(found)
+}
+
+/// How many entries there were to read in each of these conversations, by account and the hash of the other party.
+pub(super) async fn heard(
+    connection: &mut AnyConnection,
+    conversations: &[(i64, i64)],
+) -> Result<HashMap<(i64, i64), i64>, StoreError> {
+    let mut found = HashMap::new();
+    for some in conversations.chunks(NAMED_MAX) {
+        let places = places(some.len());
+        let number = |row: usize, column| row.saturating_mul(2).saturating_add(column);
+        let rows: Vec<_> =
+            (0..places).map(|row| format!("(${}, ${})", number(row, 1), number(row, 2))).collect();
+        let sql = format!(
+            "SELECT coalesce(string_agg(concat(c.account, ';', c.peer, ';', c.heard, ';'), ''), '') \
+             FROM conversation AS c WHERE (c.account, c.peer) IN (VALUES {})",
+            rows.join(", ")
+        );
+        let filling = some.last().into_iter().cycle();
+        // Bound: the accounts and parties; the text has their number only.
+        let query = some
+            .iter()
+            .chain(filling)
+            .take(places)
+            .fold(sqlx::query_scalar::<_, String>(composed(sql)), |query, (account, peer)| {
+                query.bind(*account).bind(*peer)
+            });
+        let packed = query.fetch_one(&mut *connection).await.map_err(read_error)?;
+        let all = Unpacker::new(&packed)
+            .all(|packed| Ok(((packed.number()?, packed.number()?), packed.number()?)))?;
+        found.extend(all);
+    }
+    Ok(found)
+}
+
 type Scalar<T> = QueryScalar<'static, sqlx::Any, T, sqlx::any::AnyArguments>;
 
 async fn fetch(query: Scalar<String>, connection: &mut AnyConnection) -> Result<Records, StoreError> {

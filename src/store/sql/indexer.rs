@@ -14,12 +14,15 @@ use super::Shared;
 use super::bulk::{Binding, Bulk};
 use super::database::Kind;
 use super::error::CommitError;
+use super::inbox::{self, Change};
 use super::index;
 use super::removal::{remove_unreferenced, remove_waiting};
 use super::tail::{Row, Unindexed};
 
 /// Entries of one transaction. Commits wait for it, so it must stay short. Tests want many slices.
 const SLICE: usize = if cfg!(test) { 16 } else { 4_096 };
+/// Conversations of one transaction.
+const CHANGES_SLICE: usize = if cfg!(test) { 4 } else { 2_048 };
 /// Accounts whose delivered entries are removed in one transaction.
 const DELIVERED_SLICE: usize = if cfg!(test) { 2 } else { 256 };
 /// Entries of them that are: an account may have any number.
@@ -28,8 +31,11 @@ const DELIVERED_ENTRIES: usize = if cfg!(test) { 4 } else { 2_000 };
 /// A part of the tail on its way into the index.
 pub(super) struct Job {
     todo: Unindexed,
-    /// The number of each entry among the archived ones of its account.
-    ordinals: Vec<i64>,
+    /// The number of each entry among the archived ones of its account, and how many there were to read before it.
+    numbers: Vec<(i64, i64)>,
+    /// What it adds to conversations, and how many of these changes are written.
+    changes: Vec<Change>,
+    changed: usize,
     /// Entries that are in the index, and accounts whose delivered entries are gone.
     done: usize,
     removed: usize,
@@ -84,18 +90,28 @@ impl Job {
         let accounts: Vec<i64> = accounts.into_iter().collect();
         let last = shared.database.read(async |connection| index::last_ordinals(connection, &accounts).await);
         let mut last: HashMap<AccountId, i64> = last.await?;
-        let count = |(account, row): &(AccountId, Row)| {
+        let archived = todo.entries.iter().filter(|(_, row)| !row.waits);
+        let conversations: BTreeSet<_> = archived.map(|(account, row)| (account.0, row.peer)).collect();
+        let conversations: Vec<_> = conversations.into_iter().collect();
+        let indexed =
+            shared.database.read(async |connection| index::heard(connection, &conversations).await).await?;
+        let (changes, before) = inbox::changes(&todo.entries, &indexed);
+        let number = |(place, ((account, row), before)): (usize, (&(AccountId, Row), i64))| {
             let last = last.entry(*account).or_default();
-            *last = last.saturating_add(i64::from(!row.waits));
-            *last
+            // What is in the index is counted there.
+            let is_new = place >= todo.done && !row.waits;
+            *last = last.saturating_add(i64::from(is_new));
+            (*last, before)
         };
-        let ordinals = todo.entries.iter().map(count).collect();
-        Ok(Self { todo, ordinals, done: 0, removed: 0 })
+        let numbers = todo.entries.iter().zip(before).enumerate().map(number).collect();
+        let done = todo.done;
+        Ok(Self { todo, numbers, changes, changed: 0, done, removed: 0 })
     }
 
     /// Does a slice in a transaction. Whether it was the last.
     async fn slice(&mut self, connection: &mut AnyConnection, kind: Kind) -> sqlx::Result<bool> {
         let mut transaction = connection.begin().await?;
+        let written = self.changes.len().min(self.changed.saturating_add(CHANGES_SLICE));
         let (done, removed) = (
             self.todo.entries.len().min(self.done.saturating_add(SLICE)),
             self.todo.delivered.len().min(self.removed.saturating_add(DELIVERED_SLICE)),
@@ -103,6 +119,12 @@ impl Job {
         let is_last = if self.done < done {
             self.put_entries(&mut transaction, kind, done).await?;
             false
+        } else if self.changed < written {
+            let changes = self.changes.get(self.changed..written).unwrap_or_default();
+            inbox::put_changes(&mut transaction, kind, changes, self.todo.upto).await?;
+            transaction.commit().await?;
+            self.changed = written;
+            return Ok(false);
         } else if self.removed < removed {
             let delivered = self.todo.delivered.get(self.removed..removed).unwrap_or_default();
             let accounts = remove_delivered(&mut transaction, kind, delivered).await?;
@@ -121,8 +143,8 @@ impl Job {
     /// Puts the entries up to `upto` into the index, and writes down how far it is.
     async fn put_entries(&self, connection: &mut AnyConnection, kind: Kind, upto: usize) -> sqlx::Result<()> {
         static LOG: Bulk = Bulk::new(
-            "INSERT INTO log (account, position, message, peer, stanza, fingerprint, ordinal) VALUES ",
-            7,
+            "INSERT INTO log (account, position, message, peer, stanza, fingerprint, ordinal, heard) VALUES ",
+            8,
             " ON CONFLICT (account, position) DO NOTHING",
         );
         static WAITING: Bulk = Bulk::new(
@@ -132,15 +154,18 @@ impl Job {
         );
         const PROGRESS: &str = "UPDATE watermark SET upto = $1, account = $2, position = $3";
         let entries = self.todo.entries.get(self.done..upto).unwrap_or_default();
-        let ordinals = self.ordinals.get(self.done..upto).unwrap_or_default();
+        let numbers = self.numbers.get(self.done..upto).unwrap_or_default();
         let numbered =
-            entries.iter().zip(ordinals).map(|((account, row), ordinal)| (*account, *row, *ordinal));
+            entries.iter().zip(numbers).map(|((account, row), numbers)| (*account, *row, *numbers));
         let (waiting, archived): (Vec<_>, Vec<_>) = numbered.partition(|(_, row, _)| row.waits);
-        let put = |query: Binding, (account, row, _): &(AccountId, Row, i64)| {
+        let put = |query: Binding, (account, row, _): &(AccountId, Row, (i64, i64))| {
             let query = query.bind(account.0).bind(row.position).bind(row.message).bind(row.peer);
             query.bind(row.stanza).bind(row.fingerprint)
         };
-        let put_numbered = |query, entry: &(AccountId, Row, i64)| put(query, entry).bind(entry.2);
+        let put_numbered = |query, entry: &(AccountId, Row, (i64, i64))| {
+            let (ordinal, heard) = entry.2;
+            put(query, entry).bind(ordinal).bind(heard)
+        };
         let added = LOG.run(connection, kind, &archived, put_numbered).await?;
         let added = added.saturating_add(WAITING.run(connection, kind, &waiting, put).await?);
         if usize::try_from(added).is_ok_and(|added| added < entries.len()) {

@@ -2,11 +2,12 @@
 
 use sqlx::AnyConnection;
 use unisono_core::ids::{AccountId, LogPosition, SessionId};
-use unisono_core::storage::{BoxFuture, LogPage, LogQuery, Logs, StoreError};
+use unisono_core::jid::BareJid;
+use unisono_core::storage::{BoxFuture, Inbox, InboxQuery, LogPage, LogQuery, Logs, StoreError};
 
 use super::error::read_error;
 use super::tail::View;
-use super::{SqlStore, page, purge};
+use super::{SqlStore, inbox, page, purge};
 
 /// Entries that are read in one step when a session is accounted for.
 const STEP: usize = 64;
@@ -23,6 +24,28 @@ impl Logs for SqlStore {
         query: &'a LogQuery,
     ) -> BoxFuture<'a, Result<LogPage, StoreError>> {
         Box::pin(page::page(&self.shared, account, query))
+    }
+
+    fn inbox<'a>(
+        &'a self,
+        account: AccountId,
+        query: &'a InboxQuery,
+    ) -> BoxFuture<'a, Result<Inbox, StoreError>> {
+        Box::pin(inbox::inbox(&self.shared, account, query))
+    }
+
+    fn displayed<'a>(
+        &'a self,
+        account: AccountId,
+        peer: &'a BareJid,
+    ) -> BoxFuture<'a, Result<LogPosition, StoreError>> {
+        const DISPLAYED: &str =
+            "SELECT coalesce((SELECT position FROM displayed WHERE account = $1 AND peer = $2), 0)";
+        let peer = self.shared.hasher.hash(peer.as_str());
+        Box::pin(self.shared.database.read(async move |connection| {
+            let query = sqlx::query_scalar(DISPLAYED).bind(account.0).bind(peer);
+            query.fetch_one(connection).await.map(LogPosition).map_err(read_error)
+        }))
     }
 
     fn bounds(

@@ -4,13 +4,14 @@ use unisono_core::ids::{AccountId, SessionId};
 use unisono_core::record::{Keep, MessageRecord, Place};
 use unisono_core::storage::StoreError;
 
-use super::tail::Row;
+use super::tail::{Row, Voice};
 use crate::hash::Hasher;
 use crate::pack::Unpacker;
 
 const SENDER_WAITS: i64 = 1;
 const RECIPIENT_WAITS: i64 = 2;
 const TO_ONESELF: i64 = 4;
+const SPEAKS: i64 = 8;
 
 /// The columns that the index is made of. Their meaning is told with the table, in the migrations.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -48,7 +49,8 @@ impl Columns {
             received_at: received.map_or(0, |place| place.position.0),
             flags: flag(waits(sent), SENDER_WAITS)
                 | flag(waits(received), RECIPIENT_WAITS)
-                | flag(record.sent.is_none() && from == to, TO_ONESELF),
+                | flag(record.sent.is_none() && from == to, TO_ONESELF)
+                | flag(record.speaks, SPEAKS),
             sent_to: sent.map_or(0, |_| hasher.hash(to.as_str())),
             received_from: received.map_or(0, |_| hasher.hash(from.as_str())),
             stanza: record.id.as_deref().map_or(0, |id| hasher.hash(id)),
@@ -77,7 +79,7 @@ impl Columns {
 
     /// The entries of the message, with their logs.
     pub(super) fn entries(&self) -> impl Iterator<Item = (AccountId, Row)> + use<> {
-        let row = |position, peer, fingerprint, waits| Row {
+        let row = |position, peer, fingerprint, waits, voice| Row {
             position,
             message: self.id,
             peer,
@@ -85,11 +87,15 @@ impl Columns {
             fingerprint,
             session: self.session,
             waits: self.flags & waits != 0,
+            voice: if self.flags & SPEAKS == 0 { Voice::Silent } else { voice },
         };
         // The fingerprint is the sender's.
-        let own = if self.flags & TO_ONESELF == 0 { 0 } else { self.fingerprint };
-        let sent = row(self.sent_at, self.sent_to, self.fingerprint, SENDER_WAITS);
-        let received = row(self.received_at, self.received_from, own, RECIPIENT_WAITS);
+        let (own, voice) = match self.flags & TO_ONESELF {
+            0 => (0, Voice::Heard),
+            _ => (self.fingerprint, Voice::Said),
+        };
+        let sent = row(self.sent_at, self.sent_to, self.fingerprint, SENDER_WAITS, Voice::Said);
+        let received = row(self.received_at, self.received_from, own, RECIPIENT_WAITS, voice);
         let entries = [(AccountId(self.sender), sent), (AccountId(self.recipient), received)];
         entries.into_iter().filter(|(account, _)| account.0 != 0)
     }

@@ -10,10 +10,11 @@ use unisono_core::ids::{AccountId, DeviceId, LogPosition, SessionId};
 use unisono_core::jid::BareJid;
 use unisono_core::record::{Keep, MessageRecord};
 use unisono_core::roster::RosterItem;
-use unisono_core::storage::{Commit, DeviceRecord, SessionRecord, Write};
+use unisono_core::storage::{Access, Commit, DeviceRecord, ReadUpto, SessionRecord, Write};
 
 use super::message::Columns;
 use super::publish::Publishing;
+use super::tail::Row;
 use crate::hash::Hasher;
 use crate::record;
 
@@ -23,11 +24,16 @@ pub(super) struct Plan<'a> {
     pub(super) messages: Vec<NewMessage<'a>>,
     pub(super) retractions: Vec<Retraction<'a>>,
     pub(super) delivered: BTreeMap<AccountId, LogPosition>,
+    /// How far conversations were read, by account and the hash of the other party,
+    pub(super) displayed: BTreeMap<(AccountId, i64), i64>,
+    /// and the same by the hash of the message.
+    pub(super) displayed_messages: BTreeSet<(AccountId, i64, i64)>,
     pub(super) roster: BTreeMap<(AccountId, &'a BareJid), Option<&'a RosterItem>>,
     pub(super) documents: BTreeMap<(AccountId, &'a str, &'a str), Option<&'a str>>,
     pub(super) publishing: Publishing<'a>,
     pub(super) devices: BTreeMap<DeviceId, (AccountId, &'a DeviceRecord)>,
-    /// Removed before `devices` and `sessions` are written, with all their sessions.
+    pub(super) accesses: BTreeMap<DeviceId, &'a Access>,
+    /// Removed before the rest of it is written, with all that is of them.
     pub(super) devices_removed: BTreeSet<DeviceId>,
     pub(super) sessions: BTreeMap<SessionId, (AccountId, &'a SessionRecord, u32)>,
     /// Removed before `sessions` are written.
@@ -74,10 +80,13 @@ impl<'a> Plan<'a> {
     pub(super) fn has_messages_only(&self) -> bool {
         self.retractions.is_empty()
             && self.delivered.is_empty()
+            && self.displayed.is_empty()
+            && self.displayed_messages.is_empty()
             && self.roster.is_empty()
             && self.documents.is_empty()
             && self.publishing.is_empty()
             && self.devices.is_empty()
+            && self.accesses.is_empty()
             && self.devices_removed.is_empty()
             && self.sessions.is_empty()
             && self.sessions_ended.is_empty()
@@ -99,6 +108,13 @@ impl<'a> Plan<'a> {
                 let known = self.delivered.entry(*account).or_insert(*upto);
                 *known = (*known).max(*upto);
             }
+            Write::Displayed { account, peer, upto } => {
+                let peer = hasher.hash(peer.as_str());
+                match upto {
+                    ReadUpto::Position(position) => self.read_upto(*account, peer, position.0),
+                    ReadUpto::Message(id) => self.add_displayed(*account, peer, hasher.hash(id)),
+                }
+            }
             Write::RosterItem { account, item } => {
                 self.roster.insert((*account, &item.jid), Some(item));
             }
@@ -114,8 +130,12 @@ impl<'a> Plan<'a> {
             Write::Device { account, device } => {
                 self.devices.insert(device.id, (*account, device));
             }
+            Write::Access { device, access } => {
+                self.accesses.insert(*device, access);
+            }
             Write::DeviceRemoved { device } => {
                 self.devices.remove(device);
+                self.accesses.remove(device);
                 self.sessions.retain(|_, (_, session, _)| session.device != *device);
                 self.devices_removed.insert(*device);
             }
@@ -142,6 +162,25 @@ impl<'a> Plan<'a> {
             // There is no row to carry the number of its session.
             self.add_handled(session, handled);
         }
+    }
+
+    /// The message may be one of those that are written now.
+    fn add_displayed(&mut self, account: AccountId, peer: i64, stanza: i64) {
+        let mut entries = self.messages.iter().rev().flat_map(|message| message.columns.entries());
+        let is_it = |(owner, row): &(AccountId, Row)| {
+            *owner == account && row.peer == peer && row.stanza == stanza && !row.waits
+        };
+        match entries.find(is_it) {
+            Some((_, row)) => self.read_upto(account, peer, row.position),
+            None => {
+                self.displayed_messages.insert((account, peer, stanza));
+            }
+        }
+    }
+
+    fn read_upto(&mut self, account: AccountId, peer: i64, position: i64) {
+        let known = self.displayed.entry((account, peer)).or_insert(position);
+        *known = (*known).max(position);
     }
 
     fn add_handled(&mut self, session: SessionId, handled: u32) {
@@ -210,6 +249,7 @@ mod tests {
             cursor: LogPosition(cursor),
             pages_archive: false,
             last_seen: 0,
+            access: None,
         };
         Write::Device { account: AccountId(1), device }
     }

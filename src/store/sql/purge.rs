@@ -72,6 +72,7 @@ async fn step(
     const OLDEST: &str =
         "SELECT position, message FROM log WHERE account = $1 AND position < $2 ORDER BY position LIMIT $3";
     const REMOVE: &str = "DELETE FROM log WHERE account = $1 AND position <= $2";
+    const CONVERSATIONS: &str = "DELETE FROM conversation WHERE account = $1 AND position <= $2";
     const MARK: &str = "INSERT INTO mark (account, delivered, purged) VALUES ($1, 0, $2) \
         ON CONFLICT (account) DO UPDATE SET purged = excluded.purged WHERE excluded.purged > mark.purged";
     let mut transaction = connection.begin().await?;
@@ -83,6 +84,7 @@ async fn step(
         .await?;
     let Some((last, _)) = oldest.last() else { return Ok(0) };
     sqlx::query(REMOVE).bind(account.0).bind(last).execute(&mut *transaction).await?;
+    sqlx::query(CONVERSATIONS).bind(account.0).bind(last).execute(&mut *transaction).await?;
     sqlx::query(MARK).bind(account.0).bind(last).execute(&mut *transaction).await?;
     let messages: Vec<i64> = oldest.iter().map(|(_, message)| *message).collect();
     remove_unreferenced(&mut transaction, kind, &messages).await?;

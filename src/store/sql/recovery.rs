@@ -93,15 +93,15 @@ async fn unindexed(
     }
     todo.handled.extend(handled);
     todo.entries.sort_unstable_by_key(|(account, row)| (*account, row.position));
-    if extent.upto > extent.watermark {
-        todo.entries.retain(|(account, row)| (*account, row.position) > extent.done);
-    }
     let waiting = todo.entries.iter().filter(|(_, row)| row.waits).map(|(account, _)| account.0);
     let delivered = index::delivered(connection, &waiting.collect::<Vec<_>>()).await?;
     let is_delivered = |(account, row): &mut (AccountId, Row)| {
         row.waits && delivered.get(account).is_some_and(|upto| row.position <= *upto)
     };
     todo.forgotten = todo.entries.extract_if(.., is_delivered).map(|(_, row)| row.message).collect();
+    if extent.upto > extent.watermark {
+        todo.done = todo.entries.partition_point(|(account, row)| (*account, row.position) <= extent.done);
+    }
     Ok(todo)
 }
 

@@ -33,6 +33,18 @@ pub(super) struct Row {
     pub(super) session: i64,
     /// Whether the entry only waits for delivery.
     pub(super) waits: bool,
+    pub(super) voice: Voice,
+}
+
+/// Who says something in an entry, as seen from its log.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Voice {
+    /// Nobody.
+    Silent,
+    /// Somebody else: it is to be read.
+    Heard,
+    /// The owner of the log.
+    Said,
 }
 
 /// The tail of one log at one moment.
@@ -57,6 +69,8 @@ pub(super) struct Unindexed {
     pub(super) upto: i64,
     /// In the order of the index.
     pub(super) entries: Vec<(AccountId, Row)>,
+    /// So many of the entries are in the index already.
+    pub(super) done: usize,
     pub(super) handled: Vec<(SessionId, u32)>,
     pub(super) delivered: Vec<(AccountId, LogPosition)>,
     pub(super) forgotten: Vec<i64>,
@@ -112,6 +126,7 @@ impl Tail {
         Unindexed {
             upto: self.newest,
             entries: entries.collect(),
+            done: 0,
             handled: self.handled.iter().map(|(session, handled)| (*session, *handled)).collect(),
             delivered: self.delivered.iter().map(|(account, upto)| (*account, *upto)).collect(),
             forgotten: self.forgotten.clone(),
