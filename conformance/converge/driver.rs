@@ -141,6 +141,7 @@ impl<W: World> Stage<W> {
                 let content = content_of(act, number, &self.cast.name(by));
                 self.tell(by, Command::Write { id: number.id(), to, content });
             }
+            Step::Keep { by, number, change } => self.tell(by, Command::Keep(number, change)),
             Step::Compose { by, to } => self.tell(by, Command::Compose { to }),
             Step::Ask { by } => self.tell(by, Command::Ask),
             Step::LookAway { by } => self.tell(by, Command::Look(false)),
@@ -272,6 +273,10 @@ impl<W: World> Stage<W> {
             self.tell(number, Command::Return { afresh: true });
         }
         self.settle_all().await?;
+        for number in 0..self.actors.len() {
+            self.tell(DeviceNo(number), Command::LookAtAll);
+        }
+        self.settle().await;
         for number in 0..self.actors.len() {
             self.tell(DeviceNo(number), Command::Leave);
         }

@@ -1,9 +1,11 @@
 //! What happened in a run, in the order in which it happened: all that is judged.
 
+use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::cast::{Cast, DeviceNo};
 use super::content::{Content, Id};
+use super::keeping::{ChangeNo, Topic};
 
 /// By which road a device came to see a message.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -101,6 +103,26 @@ pub enum Fact {
     /// The server was told that the device has all stanzas of the session up to this number.
     Told {
         number: u32,
+    },
+    /// Something that the account keeps was asked to change; no value takes it away.
+    Changing {
+        number: ChangeNo,
+        topic: Topic,
+        key: String,
+        value: Option<String>,
+    },
+    /// The server said that it has changed.
+    Kept {
+        number: ChangeNo,
+    },
+    /// The server said that it has not.
+    NotKept {
+        number: ChangeNo,
+    },
+    /// All of this kind that the device found.
+    Holds {
+        topic: Topic,
+        entries: BTreeMap<String, String>,
     },
     /// All that was on its way has arrived.
     Settled,
@@ -222,6 +244,14 @@ impl Fact {
                 format!("asks after {stanza_id}, which the archive does not know")
             }
             Self::Told { number } => format!("says that it has {number}"),
+            Self::Changing { number, topic, key, value } => {
+                format!("asks for k{}: in the {} {key} is {value:?}", number.0, topic.as_str())
+            }
+            Self::Kept { number } => format!("has k{} acknowledged", number.0),
+            Self::NotKept { number } => format!("gets k{} refused", number.0),
+            Self::Holds { topic, entries } => {
+                format!("finds {}: {}", topic.as_str(), brief(&format!("{entries:?}")))
+            }
             Self::Settled => "has all that was on its way".to_owned(),
             Self::Ended(end) => format!("has no connection any more: {end:?}"),
             Self::Odd { what } | Self::Failed { what } | Self::Stuck { what } => what.clone(),

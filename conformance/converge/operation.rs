@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use super::cast::{Cast, DeviceNo, UserNo};
+use super::keeping::{Change, ChangeNo};
 
 /// The number of a message that a plan lets somebody write; its id on the wire is `m` and this.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -97,6 +98,12 @@ pub enum Step {
         number: MessageNo,
         act: Act,
     },
+    /// Something changes that the account keeps, if the device is there.
+    Keep {
+        by: DeviceNo,
+        number: ChangeNo,
+        change: Change,
+    },
     /// A typing state, which nobody has to see.
     Compose {
         by: DeviceNo,
@@ -166,6 +173,7 @@ impl Step {
     pub fn device(&self) -> Option<DeviceNo> {
         match self {
             Self::Write { by, .. }
+            | Self::Keep { by, .. }
             | Self::Compose { by, .. }
             | Self::Ask { by }
             | Self::LookAway { by }
@@ -193,6 +201,7 @@ impl Step {
             Self::Write { to, number, act, .. } => {
                 format!("{who} {} to {}", act.say(*number), cast.user(*to))
             }
+            Self::Keep { number, change, .. } => format!("{who} {}", change.say(*number)),
             Self::Compose { to, .. } => format!("{who} is typing to {}", cast.user(*to)),
             Self::Ask { .. } => format!("{who} asks for an acknowledgement"),
             Self::LookAway { .. } => format!("{who} becomes inactive"),

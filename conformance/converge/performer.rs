@@ -11,6 +11,7 @@ use super::cast::{DeviceNo, UserNo};
 use super::content::{Content, Id};
 use super::device::{Device, Output};
 use super::history::{Event, Fact, Recorder, Way};
+use super::keeping::{Change, ChangeNo};
 use super::operation::{Presence, Trigger};
 use super::world::{Link, World};
 use crate::xml::{Document, Reader};
@@ -26,6 +27,9 @@ pub(super) enum Command {
     Compose {
         to: UserNo,
     },
+    Keep(ChangeNo, Change),
+    /// Looks at all that the account keeps.
+    LookAtAll,
     Ask,
     Look(bool),
     Show(Presence),
@@ -174,6 +178,8 @@ impl<W: World> Performer<W> {
         match command {
             Command::Write { id, to, content } => self.device.write(id, to, content),
             Command::Compose { to } => self.device.compose(to),
+            Command::Keep(number, change) => self.device.keep(number, change),
+            Command::LookAtAll => self.device.look_at_all(),
             Command::Ask => self.device.ask(),
             Command::Look(looks) => self.device.look(looks),
             Command::Show(presence) => self.device.show(presence),

@@ -4,6 +4,7 @@ use std::fmt;
 use std::time::Duration;
 
 use super::cast::{Cast, DeviceNo, Kind, UserNo};
+use super::keeping::{Change, ChangeNo};
 use super::operation::{Act, Emoji, Loss, MessageNo, Presence, Step, Trigger};
 use super::random::Random;
 
@@ -47,6 +48,8 @@ impl Plan {
             due: Vec::new(),
             texts: Vec::new(),
             last_number: 0,
+            keeping: Random::new(seed ^ 0x6B65_6570),
+            last_change: 0,
         };
         author.write(seed)
     }
@@ -96,6 +99,9 @@ struct Author {
     due: Vec<(usize, Step)>,
     texts: Vec<Text>,
     last_number: u32,
+    /// Draws what accounts keep, so that the rest of a plan is what it was without that.
+    keeping: Random,
+    last_change: u32,
 }
 
 impl Author {
@@ -113,6 +119,7 @@ impl Author {
             } else {
                 self.operate();
             }
+            self.change();
             self.done = self.done.saturating_add(1);
             self.breathe();
         }
@@ -255,6 +262,36 @@ impl Author {
         };
         if !done {
             self.write_texts();
+        }
+    }
+
+    /// Sometimes devices change what their accounts keep, one or several of them at once.
+    fn change(&mut self) {
+        if !self.keeping.percent(35) {
+            return;
+        }
+        let online = self.cast.devices().zip(&self.places).filter(|(_, place)| **place == Place::Online);
+        let online: Vec<(DeviceNo, UserNo)> = online.map(|((device, part), _)| (device, part.user)).collect();
+        let slot = u8::try_from(self.keeping.below(2)).unwrap_or(0);
+        let kind = self.keeping.below(10);
+        for _ in 0..self.keeping.between(1, 3) {
+            let Some((by, user)) = self.keeping.pick(&online).copied() else { return };
+            let others: Vec<UserNo> =
+                (0..self.cast.users.len()).map(UserNo).filter(|other| *other != user).collect();
+            let peer = self.keeping.pick(&others).copied().unwrap_or(user);
+            let is_undone = self.keeping.percent(30);
+            let change = match (kind, is_undone) {
+                (0..2, false) => Change::Contact(slot),
+                (0..2, true) => Change::NoContact(slot),
+                (2..4, false) => Change::Block(slot),
+                (2..4, true) => Change::Unblock(slot),
+                (4..6, false) => Change::Bookmark(slot),
+                (4..6, true) => Change::NoBookmark(slot),
+                (6..8, _) => Change::Announce,
+                _ => Change::Read(peer),
+            };
+            self.last_change = self.last_change.saturating_add(1);
+            self.step(Step::Keep { by, number: ChangeNo(self.last_change), change });
         }
     }
 

@@ -58,6 +58,9 @@ impl Device {
         let id = message.attribute("id").unwrap_or_default().to_owned();
         let is_new = !self.known.contains(&id);
         let Some(content) = Content::read(message) else { return };
+        if let Some(from) = message.attribute("from") {
+            self.keeping.came(from, stanza_id.as_deref());
+        }
         self.see(message, Way::Live(form), stanza_id.clone());
         if let Some(stanza_id) = stanza_id.filter(|_| self.kind().pages()) {
             self.follow(&stanza_id);
@@ -108,6 +111,9 @@ impl Device {
             self.arrival = None;
             self.is_established = true;
             self.learn(Fact::Established);
+        }
+        if self.kept(iq, &id) {
+            return self.advance();
         }
         self.taken(&id);
         self.answered(&id);

@@ -9,6 +9,7 @@
 
 mod archive;
 mod hearing;
+mod keeping;
 mod management;
 mod negotiation;
 mod writing;
@@ -21,6 +22,7 @@ use super::content::Id;
 use super::history::{End, Fact};
 use crate::xml::{Element, Event};
 use archive::Paging;
+use keeping::Keeping;
 use management::Management;
 use writing::Letter;
 
@@ -107,6 +109,7 @@ pub struct Device {
     paging: Option<Paging>,
     /// It has said that it is not there, or not for everything: what passes it, it catches up with.
     is_aside: bool,
+    keeping: Keeping,
     /// It pages once more, for it was not there when it began.
     pages_again: bool,
     /// The request whose answer says that the device counts as there.
@@ -134,6 +137,7 @@ impl Device {
             management: None,
             paging: None,
             is_aside: false,
+            keeping: Keeping::default(),
             pages_again: false,
             arrival: None,
             is_established: false,
@@ -188,6 +192,7 @@ impl Device {
     /// It will not try to resume.
     pub fn start_afresh(&mut self) {
         self.management = None;
+        self.keeping.forget();
         self.paging = None;
     }
 
@@ -292,6 +297,7 @@ impl Device {
         self.arrival = None;
         // A resumed session goes on with the page that it was reading.
         if self.management.is_none() {
+            self.keeping.forget();
             self.paging = None;
         }
         self.probes.clear();

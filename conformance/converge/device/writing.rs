@@ -148,7 +148,7 @@ impl Device {
             return;
         }
         let unacknowledged = self.management.as_ref().map_or(0, super::Management::unacknowledged);
-        if unacknowledged == 0 && self.outbox.is_empty() {
+        if unacknowledged == 0 && self.outbox.is_empty() && self.keeping.is_idle() {
             self.settling = Settling::Done;
             self.learn(Fact::Settled);
         } else {

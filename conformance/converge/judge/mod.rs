@@ -4,6 +4,7 @@
 
 mod case;
 mod ids;
+mod kept;
 mod once;
 mod order;
 mod recorded;
@@ -27,9 +28,16 @@ pub fn judge(players: &Cast, accounts: &Accounts, history: &History) -> Vec<Viol
     let everybody = players.with_auditors();
     let case = Case::new(&everybody, accounts, history);
     let mut violations = Vec::new();
-    for check in
-        [recorded::check, once::check, ids::check, order::check, views::check, state::check, sessions::check]
-    {
+    for check in [
+        recorded::check,
+        once::check,
+        ids::check,
+        order::check,
+        views::check,
+        state::check,
+        kept::check,
+        sessions::check,
+    ] {
         check(&case, &mut violations);
     }
     violations.sort_by_key(|violation| (violation.rule, violation.device));

@@ -78,6 +78,7 @@ fn every_planted_fault_is_found_and_named() {
         (Fault::HangsUp, Rule::Ended, Promise::P4),
         (Fault::Silent, Rule::Stuck, Promise::P4),
         (Fault::Rewritten, Rule::ContentDiffers, Promise::P5),
+        (Fault::ForgetsChanges, Rule::StateDiffers, Promise::P5),
     ] {
         let is_found = |seed| Run::new(seed, fault).rules().contains(&rule);
         assert!((0..20).any(is_found), "{fault:?} is not found as {rule:?}");

@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
+use super::keeping::Kept;
 use super::session::Session;
 use super::{Connection, Connections, Fault, Outgoing};
 use crate::xml::{Element, Event, NS_STREAM};
@@ -29,6 +30,8 @@ pub(super) struct State {
     /// Sender and id of what was taken.
     pub(super) taken: BTreeSet<(String, String)>,
     pub(super) last_session: u64,
+    /// What each account keeps besides.
+    pub(super) kept: BTreeMap<String, Kept>,
 }
 
 /// Where a connection is.

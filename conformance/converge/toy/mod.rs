@@ -4,6 +4,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::arithmetic_side_effects)]
 
 mod core;
+mod keeping;
 mod session;
 mod stanzas;
 
@@ -53,6 +54,8 @@ pub(super) enum Fault {
     Silent,
     /// Markers are not recorded.
     NoMarkers,
+    /// A change of what an account keeps is acknowledged now and then, and not made.
+    ForgetsChanges,
 }
 
 /// Bytes or an end.

@@ -172,6 +172,11 @@ impl Core {
         if !matches!(iq.attribute("type"), Some("get" | "set")) || self.strikes(Fault::Silent, 100) {
             return;
         }
+        let owner = self.state.sessions[id].bare().to_owned();
+        if let Some(content) = self.keep(&owner, iq) {
+            let xml = format!("<iq type='result' id='{request}'>{content}</iq>");
+            return self.state.sessions.get_mut(id).unwrap().say(xml);
+        }
         let session = self.state.sessions.get_mut(id).unwrap();
         match (name, &payload) {
             ("enable", _) => session.has_carbons = true,
