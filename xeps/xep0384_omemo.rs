@@ -233,7 +233,7 @@ mod tests {
         }
         account.set_keyed(new.node, Some(added), &mut Vec::new());
         let list = |ids: &[&str]| {
-            let devices = ids.iter().map(|id| format!("<device id='{id}'/>")).collect::<String>();
+            let devices = ids.iter().map(|id| format!("<device id='{id}'/>")).collect::<Vec<_>>().concat();
             element(&format!("<devices xmlns='{NS}'>{devices}</devices>"))
         };
         let put_back = |now: &[&str], new_list: &[&str]| {

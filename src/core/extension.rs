@@ -471,19 +471,6 @@ impl Registry {
         self
     }
 
-    /// Before a message goes its road: what has to be read for [`Self::follow`]?
-    pub fn prepare(&mut self, handler: Prepare) -> &mut Self {
-        self.prepare.push(handler);
-        self
-    }
-
-    /// Stage `record`, once for each account of this server that the message concerns, be it kept or not: what changes
-    /// there with it, in memory and in the same commit, and what do devices of the account learn of that?
-    pub fn follow(&mut self, handler: Follow) -> &mut Self {
-        self.follow.push(handler);
-        self
-    }
-
     /// Stage `reflect`: does another device of the sender get a copy?
     pub fn reflect(&mut self, handler: Deliver) -> &mut Self {
         self.reflect.push(handler);

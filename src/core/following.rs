@@ -5,6 +5,7 @@ use std::sync::Arc;
 use unisono_xml::Element;
 
 use crate::account::Account;
+use crate::extension::Registry;
 use crate::hub::{Hub, SessionRef};
 use crate::ids::Ticket;
 use crate::record::{Direction, MessageRecord};
@@ -38,5 +39,35 @@ impl Following<'_> {
     /// Queues something for devices of the account when the copies of the message are queued, behind the same commit.
     pub fn then(&mut self, work: impl FnOnce(&Hub, &mut Account, Ticket) + 'static) {
         self.then.push(Box::new(work));
+    }
+
+    /// Lets all extensions see it. Returns what is to be queued.
+    pub(crate) fn run(mut self) -> Vec<Then> {
+        self.hub.registry.follow.iter().for_each(|follow| follow(&mut self));
+        self.then
+    }
+}
+
+impl Hub {
+    /// What devices learn of a message besides, behind their copies.
+    pub(crate) fn go_on(&self, account: &mut Account, then: Vec<Then>, ticket: Ticket) {
+        for work in then {
+            work(self, account, ticket);
+        }
+    }
+}
+
+impl Registry {
+    /// Before a message goes its road: what has to be read for [`Self::follow`]?
+    pub fn prepare(&mut self, handler: Prepare) -> &mut Self {
+        self.prepare.push(handler);
+        self
+    }
+
+    /// Stage `record`, once for each account of this server that the message concerns, be it kept or not: what changes
+    /// there with it, in memory and in the same commit, and what do devices of the account learn of that?
+    pub fn follow(&mut self, handler: Follow) -> &mut Self {
+        self.follow.push(handler);
+        self
     }
 }

@@ -239,13 +239,6 @@ impl Road<'_> {
         let record = Arc::new(self.record(sender, sent, received, fingerprint));
 
         let mut writes = self.writes(&record);
-        for (direction, account) in
-            [(Direction::Sent, Some(&*sender)), (Direction::Received, other.as_deref())]
-        {
-            if let Some(account) = account {
-                self.apply(&record, account, direction, &mut writes);
-            }
-        }
         let sent_then = self.follow(&record, sender, Direction::Sent, &mut writes);
         let received_then = other
             .as_deref_mut()
@@ -253,10 +246,10 @@ impl Road<'_> {
             .unwrap_or_default();
         let ticket = self.submit(writes, sender, other.as_deref_mut());
         self.queue(sender, &record, &reflected, Direction::Sent, ticket);
-        self.go_on(sender, sent_then, ticket);
+        self.hub.go_on(sender, sent_then, ticket);
         if let Some(other) = other {
             self.queue(other, &record, &delivered, Direction::Received, ticket);
-            self.go_on(other, received_then, ticket);
+            self.hub.go_on(other, received_then, ticket);
         }
         if let Some(error) = self.error.as_ref().filter(|_| self.message.kind != MessageType::Error) {
             self.hub.copy_error(sender, &record, self.origin.id, error, ticket);
@@ -280,11 +273,10 @@ impl Road<'_> {
         let received = place(account, keep, &delivered, self.hub.clock.now_micros());
         let record = Arc::new(self.record(account, None, received, 0));
         let mut writes = self.writes(&record);
-        self.apply(&record, account, Direction::Received, &mut writes);
         let then = self.follow(&record, account, Direction::Received, &mut writes);
         let ticket = self.submit(writes, account, None);
         self.queue(account, &record, &delivered, Direction::Received, ticket);
-        self.go_on(account, then, ticket);
+        self.hub.go_on(account, then, ticket);
         ticket
     }
 
@@ -305,11 +297,10 @@ impl Road<'_> {
         let received = place(account, keep, &delivered, self.hub.clock.now_micros());
         let record = Arc::new(self.record(account, None, received, fingerprint));
         let mut writes = self.writes(&record);
-        self.apply(&record, account, Direction::Received, &mut writes);
         let then = self.follow(&record, account, Direction::Received, &mut writes);
         let ticket = self.submit(writes, account, None);
         self.queue(account, &record, &delivered, Direction::Received, ticket);
-        self.go_on(account, then, ticket);
+        self.hub.go_on(account, then, ticket);
         ticket
     }
 
@@ -331,20 +322,6 @@ impl Road<'_> {
         self.hub.registry.keep(&self.message, account, side)
     }
 
-    fn apply(
-        &self,
-        record: &MessageRecord,
-        account: &Account,
-        direction: Direction,
-        writes: &mut Vec<Write>,
-    ) {
-        if record.place(account.id).is_some() {
-            for apply in &self.hub.registry.apply {
-                apply(record, account, direction, writes);
-            }
-        }
-    }
-
     /// What changes with it in an account of this server. It is a change of that account alone, whose lock is held.
     fn follow(
         &self,
@@ -353,18 +330,14 @@ impl Road<'_> {
         direction: Direction,
         writes: &mut Vec<Write>,
     ) -> Vec<Then> {
+        if record.place(account.id).is_some() {
+            for apply in &self.hub.registry.apply {
+                apply(record, account, direction, writes);
+            }
+        }
         let origin = Some(self.origin).filter(|_| self.origin_session(account).is_some());
         let (hub, taken, then) = (self.hub, self.taken.as_slice(), Vec::new());
-        let mut following = Following { hub, account, record, direction, taken, origin, writes, then };
-        self.hub.registry.follow.iter().for_each(|follow| follow(&mut following));
-        following.then
-    }
-
-    /// What devices learn of that, behind their copies.
-    fn go_on(&self, account: &mut Account, then: Vec<Then>, ticket: Ticket) {
-        for work in then {
-            work(self.hub, account, ticket);
-        }
+        Following { hub, account, record, direction, taken, origin, writes, then }.run()
     }
 
     /// Stage `reflect`: the sender's other devices.

@@ -383,8 +383,7 @@ impl Step {
         if let Some(new) = self.new {
             account.set_keyed(&name, Some(new), writes);
         }
-        let position = account.next_position(hub.clock.now_micros());
-        let id = account.id();
+        let (position, id) = (account.next_position(hub.clock.now_micros()), account.id());
         let node = account.keyed_mut::<Node>(&name)?;
         node.changed = position;
         let meta = node.meta.clone();

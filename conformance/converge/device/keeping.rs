@@ -147,7 +147,8 @@ impl Device {
         let own = device_id(&self.part.resource);
         let mut all = entries(Topic::Devices, iq);
         all.insert(own.clone(), String::new());
-        let devices: String = all.keys().map(|id| format!("<device id='{}'/>", escape(id))).collect();
+        let devices: Vec<_> = all.keys().map(|id| format!("<device id='{}'/>", escape(id))).collect();
+        let devices = devices.concat();
         let list = format!("<devices xmlns='{NS_DEVICES}'>{devices}</devices>");
         let xml = publish(NODE_DEVICES, "current", &list, OPEN);
         self.ask_for(number, Change::Announce, own, Some(String::new()), &xml);
@@ -193,10 +194,11 @@ fn items(node: &str) -> String {
 }
 
 fn publish(node: &str, id: &str, payload: &str, options: &[(&str, &str)]) -> String {
-    let fields: String = options
+    let fields: Vec<_> = options
         .iter()
         .map(|(name, value)| format!("<field var='pubsub#{name}'><value>{value}</value></field>"))
         .collect();
+    let fields = fields.concat();
     format!(
         "<pubsub xmlns='{NS_PUBSUB}'><publish node='{node}'><item id='{}'>{payload}</item></publish>\
          <publish-options><x xmlns='jabber:x:data' type='submit'><field var='FORM_TYPE' type='hidden'>\

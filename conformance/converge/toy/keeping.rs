@@ -22,7 +22,7 @@ impl Core {
         let kept = self.state.kept.entry(owner.to_owned()).or_default();
         let kept = if is_lost { &mut lost } else { kept };
         match (payload.ns.as_str(), payload.name.as_str()) {
-            ("jabber:iq:roster", _) | ("urn:xmpp:blocking", _) => Some(simple(kept, payload, is_set)),
+            ("jabber:iq:roster" | "urn:xmpp:blocking", _) => Some(simple(kept, payload, is_set)),
             (PUBSUB, _) => Some(nodes(kept, payload.children().next()?)),
             _ => None,
         }
@@ -47,7 +47,8 @@ fn simple(kept: &mut Kept, payload: &Element, is_set: bool) -> String {
         }
     }
     let all = kept.iter().filter(|((ns, _), _)| *ns == payload.ns);
-    let all = all.map(|((_, jid), name)| format!("<item jid='{jid}' name='{name}'/>")).collect::<String>();
+    let all =
+        all.map(|((_, jid), name)| format!("<item jid='{jid}' name='{name}'/>")).collect::<Vec<_>>().concat();
     let content = if is_set { String::new() } else { all };
     format!("<{} xmlns='{}'>{content}</{}>", payload.name, payload.ns, payload.name)
 }
@@ -70,10 +71,12 @@ fn nodes(kept: &mut Kept, action: &Element) -> String {
     }
     let all: Vec<_> = kept.iter().filter(|((of, _), _)| *of == node).collect();
     let content: String = if node == LIST {
-        let devices: String = all.iter().map(|((_, id), _)| format!("<device id='{id}'/>")).collect();
+        let devices: Vec<_> = all.iter().map(|((_, id), _)| format!("<device id='{id}'/>")).collect();
+        let devices = devices.concat();
         format!("<item id='current'><devices xmlns='urn:xmpp:omemo:2'>{devices}</devices></item>")
     } else {
-        all.iter().map(|((_, id), payload)| format!("<item id='{}'>{payload}</item>", escape(id))).collect()
+        let item = |id: &str, payload: &str| format!("<item id='{}'>{payload}</item>", escape(id));
+        all.iter().map(|((_, id), payload)| item(id, payload)).collect()
     };
     let content = if action.name == "items" { content } else { String::new() };
     format!("<pubsub xmlns='{PUBSUB}'><items node='{node}'>{content}</items></pubsub>")
