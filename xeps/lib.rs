@@ -4,15 +4,20 @@ pub mod xep0004_forms;
 pub mod xep0012_last_activity;
 pub mod xep0013_offline_retrieval;
 pub mod xep0030_disco;
+pub mod xep0048_bookmarks;
 pub mod xep0049_private_xml;
+pub mod xep0050_commands;
 pub mod xep0054_vcard;
 pub mod xep0059_result_sets;
+pub mod xep0060_pubsub;
+pub mod xep0077_registration;
 pub mod xep0085_chat_states;
 pub mod xep0092_version;
 pub mod xep0115_caps;
 pub mod xep0128_disco_extensions;
 pub mod xep0157_contacts;
 pub mod xep0160_offline;
+pub mod xep0163_pep;
 pub mod xep0184_receipts;
 pub mod xep0191_blocking;
 pub mod xep0198_stream_management;
@@ -20,6 +25,8 @@ pub mod xep0199_ping;
 pub mod xep0202_time;
 pub mod xep0203_delay;
 pub mod xep0215_external_services;
+pub mod xep0222_public_data;
+pub mod xep0223_private_data;
 pub mod xep0280_carbons;
 pub mod xep0297_forwarding;
 pub mod xep0308_correction;
@@ -29,14 +36,22 @@ pub mod xep0334_hints;
 pub mod xep0352_csi;
 pub mod xep0353_jingle_messages;
 pub mod xep0359_stanza_ids;
+pub mod xep0377_reporting;
+pub mod xep0379_preauth;
 pub mod xep0380_encryption;
 pub mod xep0390_caps2;
+pub mod xep0401_invitations;
+pub mod xep0402_bookmarks;
+pub mod xep0411_bookmark_conversion;
 pub mod xep0424_retraction;
 pub mod xep0428_fallback;
 pub mod xep0430_inbox;
 pub mod xep0441_mam_preferences;
 pub mod xep0444_reactions;
+pub mod xep0445_preauth_registration;
+pub mod xep0455_outages;
 pub mod xep0461_replies;
+pub mod xep0494_client_access;
 
 #[cfg(test)]
 mod testing;
@@ -76,16 +91,31 @@ pub const ALL: &[&dyn Extension] = &[
     &xep0012_last_activity::LastActivity,
     &xep0013_offline_retrieval::OfflineRetrieval,
     &xep0030_disco::Disco,
+    &xep0048_bookmarks::BookmarkList,
     &xep0049_private_xml::PrivateXml,
+    &xep0050_commands::Commands,
     &xep0054_vcard::VCards,
     &xep0059_result_sets::ResultSets,
+    &xep0060_pubsub::PubSub,
+    &xep0077_registration::Registration,
     &xep0092_version::Version,
     &xep0115_caps::Caps,
     &xep0128_disco_extensions::DiscoExtensions,
     &xep0157_contacts::ContactAddresses,
+    &xep0163_pep::PersonalEventing,
     &xep0199_ping::Ping,
     &xep0202_time::EntityTime,
     &xep0215_external_services::ExternalServices,
+    &xep0222_public_data::PublicData,
+    &xep0223_private_data::PrivateData,
     &xep0297_forwarding::Forwarding,
+    &xep0377_reporting::Reporting,
+    &xep0379_preauth::PreAuthenticated,
     &xep0390_caps2::Caps2,
+    &xep0401_invitations::Invites,
+    &xep0402_bookmarks::Bookmarks,
+    &xep0411_bookmark_conversion::BookmarkConversion,
+    &xep0445_preauth_registration::InvitedRegistration,
+    &xep0455_outages::Outages,
+    &xep0494_client_access::ClientAccess,
 ];

@@ -28,6 +28,11 @@ pub struct Submitted {
 impl Submitted {
     /// Reads a form of type `submit` (§3.2). `None` if it is another form than `form_type` says (XEP-0068 §2).
     pub fn parse(form: &Element, form_type: &str) -> Option<Self> {
+        Self::parse_any(form).filter(|submitted| submitted.value("FORM_TYPE") == Some(form_type))
+    }
+
+    /// The same where it is known which form it is.
+    pub fn parse_any(form: &Element) -> Option<Self> {
         if !form.is("x", NS) || form.attr("type") != Some("submit") {
             return None;
         }
@@ -36,8 +41,7 @@ impl Submitted {
                 field.children().filter(|child| child.is("value", NS)).map(|value| value.text().into_owned());
             Some((field.attr("var")?.to_owned(), values.collect()))
         });
-        let submitted = Self { fields: fields.collect() };
-        (submitted.value("FORM_TYPE") == Some(form_type)).then_some(submitted)
+        Some(Self { fields: fields.collect() })
     }
 
     /// The first value of a field.
@@ -54,6 +58,11 @@ impl Submitted {
     pub fn names(&self) -> impl Iterator<Item = &str> {
         self.fields.iter().map(|(var, _)| var.as_str())
     }
+}
+
+/// Whether a value of a field of type `boolean` says yes (§3.3).
+pub fn is_yes(value: &str) -> bool {
+    matches!(value, "1" | "true")
 }
 
 /// A form of type `result` or `form`, with its `FORM_TYPE` first.

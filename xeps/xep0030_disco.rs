@@ -3,8 +3,9 @@
 //! Follows 2.5.0 (2024-04-30). What the server and its accounts are, and what they can do.
 //!
 //! - The features stand beside their handlers, in the extensions; this module only tells them.
-//! - The items of an account are its resources, for those who may see them (§4.1, §8).
-//! - Left out: nodes other than those of entity capabilities (XEP-0115): there are none yet.
+//! - The items of an account are its resources, for those who may see them (§4.1, §8), and its nodes (XEP-0060), for those
+//!   who may read them. Who may not see the account sees nodes that are open to everybody.
+//! - Other nodes are those of entity capabilities (XEP-0115), and what extensions hand over as [`Nodes`].
 
 use unisono_core::error::{Condition, StanzaError};
 use unisono_core::extension::{Answer, Entity, Extension, Registry, Reply, Request, Spec};
@@ -13,7 +14,7 @@ use unisono_core::session::Session;
 use unisono_core::stanza::IqType;
 use unisono_xml::{Element, XML_NS};
 
-use crate::{xep0092_version, xep0115_caps, xep0390_caps2};
+use crate::{xep0060_pubsub, xep0092_version, xep0115_caps, xep0390_caps2};
 
 pub const NS_INFO: &str = "http://jabber.org/protocol/disco#info";
 pub const NS_ITEMS: &str = "http://jabber.org/protocol/disco#items";
@@ -29,10 +30,10 @@ impl Extension for Disco {
         for entity in [Entity::Server, Entity::OwnAccount, Entity::OtherAccount] {
             on.feature(entity, NS_INFO).feature(entity, NS_ITEMS);
             on.iq(entity, IqType::Get, (NS_INFO, "query"), info);
-            on.iq(entity, IqType::Get, (NS_ITEMS, "query"), items);
+            on.iq_later(entity, IqType::Get, (NS_ITEMS, "query"), |request| Box::pin(items(request)));
         }
         // §8, rule 2: even who does not exist has no items.
-        on.iq(Entity::Nobody, IqType::Get, (NS_ITEMS, "query"), items);
+        on.iq_later(Entity::Nobody, IqType::Get, (NS_ITEMS, "query"), |request| Box::pin(items(request)));
     }
 }
 
@@ -86,6 +87,32 @@ impl Info {
     }
 }
 
+/// A node of an entity.
+#[derive(Default)]
+pub struct Node {
+    pub identities: Vec<Identity>,
+    pub features: Vec<&'static str>,
+    /// `<item/>`s, as [`item`] makes them.
+    pub items: Vec<Element>,
+}
+
+/// Nodes of an entity, for those who may see it (handed over by [`Registry::hand`]): finds one for who asks.
+pub struct Nodes {
+    pub of: Entity,
+    pub find: fn(&Request, &str) -> Option<Node>,
+}
+
+/// An item that is a node.
+pub fn item(jid: &str, node: &str, name: &str) -> Element {
+    Element::builder("item", NS_ITEMS).attr("jid", jid).attr("node", node).attr("name", name).build()
+}
+
+/// The node that is asked for.
+fn node_of(request: &Request, node: &str) -> Option<Node> {
+    let finders = request.hub.registry.handed::<Nodes>().filter(|nodes| nodes.of == request.entity);
+    finders.map(|nodes| nodes.find).find_map(|find| find(request, node))
+}
+
 /// All there is to say about an entity.
 pub fn info_of(hub: &Hub, entity: Entity) -> Info {
     let identity = match entity {
@@ -99,39 +126,64 @@ pub fn info_of(hub: &Hub, entity: Entity) -> Info {
     let mut features: Vec<_> = hub.registry.features_of(entity).collect();
     features.sort_unstable();
     features.dedup();
-    Info { identities: vec![identity], features, forms: hub.registry.forms_of(entity, hub) }
+    let more = hub.registry.identities_of(entity);
+    let more = more.map(|(category, kind)| Identity { category, kind, ..Identity::default() });
+    let identities = std::iter::once(identity).chain(more).collect();
+    Info { identities, features, forms: hub.registry.forms_of(entity, hub) }
 }
 
 /// §3
 fn info(request: &Request) -> Answer {
+    if let (Some(cell), Some(node)) = (&request.account, request.payload.attr("node")) {
+        let info = xep0060_pubsub::node_info(&cell.lock(), &request.from().to_bare(), node);
+        return match info {
+            Err(error) if may_see(request) => Err(error),
+            Err(_) => Err(StanzaError::new(Condition::ServiceUnavailable)),
+            Ok(info) => Ok(Reply::with(info)),
+        };
+    }
     if !may_see(request) {
         // §8, rule 1: to a stranger, an account looks like one that does not exist.
         return Err(StanzaError::new(Condition::ServiceUnavailable));
     }
-    let info = info_of(&request.hub, request.entity);
     let node = request.payload.attr("node");
-    if node.is_some_and(|node| request.entity != Entity::Server || !info.is_announced_as(node)) {
+    let found = node.and_then(|node| node_of(request, node));
+    let is_found = found.is_some();
+    let info = match found {
+        Some(Node { identities, features, .. }) => Info { identities, features, forms: Vec::new() },
+        None => info_of(&request.hub, request.entity),
+    };
+    let is_of_caps = |node| request.entity == Entity::Server && info.is_announced_as(node);
+    if !is_found && !node.is_none_or(is_of_caps) {
         return Err(StanzaError::new(Condition::ItemNotFound));
     }
     Ok(Reply::with(info.to_query(node)))
 }
 
-/// §4: the server has no items of its own yet, and a resource is none with a node.
-fn items(request: &Request) -> Answer {
+/// §4: the server has no items of its own yet.
+async fn items(request: Request) -> Answer {
     let node = request.payload.attr("node");
     let query = Element::builder("query", NS_ITEMS).attr_opt("node", node);
-    if !may_see(request) {
-        // §8, rule 2: nor does a stranger find anything, whatever the account is asked for.
-        return Ok(Reply::with(query.build()));
+    if let (Some(_), Some(node)) = (&request.account, node) {
+        return match xep0060_pubsub::node_items(&request, node).await {
+            Err(error) if may_see(&request) => Err(error),
+            // §8, rule 2: a stranger finds nothing, whatever the account is asked for, but what is open to everybody.
+            Err(_) => Ok(Reply::with(query.build())),
+            Ok(items) => Ok(Reply::with(items)),
+        };
     }
-    if node.is_some() {
-        return Err(StanzaError::new(Condition::ItemNotFound));
+    if let Some(node) = node.filter(|_| may_see(&request)) {
+        let found = node_of(&request, node).ok_or(StanzaError::new(Condition::ItemNotFound))?;
+        return Ok(Reply::with(query.children(found.items).build()));
     }
-    let resources = match request.entity {
-        Entity::Server | Entity::Nobody => Vec::new(),
-        Entity::OwnAccount | Entity::OtherAccount => resources(request)?,
+    let mut found = match request.entity {
+        Entity::OwnAccount | Entity::OtherAccount if may_see(&request) => resources(&request)?,
+        Entity::Server | Entity::Nobody | Entity::OwnAccount | Entity::OtherAccount => Vec::new(),
     };
-    Ok(Reply::with(query.children(resources).build()))
+    if let Some(cell) = &request.account {
+        found.extend(xep0060_pubsub::nodes(&cell.lock(), &request.from().to_bare()));
+    }
+    Ok(Reply::with(query.children(found).build()))
 }
 
 /// §4.1: the available resources of an account; to itself, those that are merely connected, too.

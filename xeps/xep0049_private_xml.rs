@@ -5,14 +5,18 @@
 //! - State: one document for each name and namespace, and how much each takes.
 //! - Ours: an element without content or attributes is not kept, since it is the answer anyway. To somebody else's storage
 //!   the answer is the same whether there is such an account or not (§2.3 allows it).
+//! - The list of bookmarks is that of [XEP-0048](crate::xep0048_bookmarks), which keeps it in PEP (XEP-0411).
 
 use std::collections::BTreeMap;
 
 use unisono_core::error::{Condition, StanzaError};
 use unisono_core::extension::{AccountState, Answer, Entity, Extension, Registry, Reply, Request, Spec};
+use unisono_core::ids::Ticket;
 use unisono_core::stanza::{CLIENT_SCOPE, IqType, NS_CLIENT, OUR_LIMITS};
 use unisono_core::storage::Write;
 use unisono_xml::{Element, Node};
+
+use crate::xep0048_bookmarks;
 
 pub const NS: &str = "jabber:iq:private";
 /// Documents of this kind, under the name and namespace of their element.
@@ -34,7 +38,7 @@ impl Extension for PrivateXml {
     fn register(&self, on: &mut Registry) {
         on.feature(Entity::Server, NS).feature(Entity::OwnAccount, NS);
         on.account_state::<Sizes>();
-        on.iq(Entity::OwnAccount, IqType::Set, (NS, "query"), set);
+        on.iq_later(Entity::OwnAccount, IqType::Set, (NS, "query"), |request| Box::pin(set(request)));
         on.iq_later(Entity::OwnAccount, IqType::Get, (NS, "query"), |request| Box::pin(get(request)));
     }
 }
@@ -99,8 +103,20 @@ fn full(text: &'static str) -> StanzaError {
 }
 
 /// §2.1: one element or more, each in a namespace of its own; several of one name are kept together.
-fn set(request: &Request) -> Answer {
-    let stored = to_store(&request.payload)?;
+async fn set(request: Request) -> Answer {
+    let mut stored = to_store(&request.payload)?;
+    let mut lists = request.payload.children().filter(|child| child.is("storage", xep0048_bookmarks::NS));
+    let mut ticket = Ticket::NONE;
+    if let (Some(list), None) = (lists.next(), lists.next())
+        && xep0048_bookmarks::is_one(&*request.account()?)
+    {
+        stored.remove(&name(list));
+        ticket = xep0048_bookmarks::store(&request, list).await?;
+    }
+    Ok(Reply::empty().after(ticket.max(store(&request, stored)?)))
+}
+
+fn store(request: &Request, stored: BTreeMap<String, Option<String>>) -> Result<Ticket, StanzaError> {
     let mut account = request.account()?;
     let old = account.state::<Sizes>().cloned().unwrap_or_default();
     let mut sizes = old.clone();
@@ -119,8 +135,7 @@ fn set(request: &Request) -> Answer {
     if sizes != old {
         account.set_state(sizes, &mut writes);
     }
-    let ticket = request.hub.commit(&mut account, writes);
-    Ok(Reply::empty().after(ticket))
+    Ok(request.hub.commit(&mut account, writes))
 }
 
 /// §2.2: what was stored, or the empty element that was asked for.
@@ -130,6 +145,11 @@ async fn get(request: Request) -> Answer {
     let (Some(wanted), None) = (children.next(), children.next()) else {
         return Err(StanzaError::new(Condition::BadRequest));
     };
+    if wanted.is("storage", xep0048_bookmarks::NS) && xep0048_bookmarks::is_one(&*request.account()?) {
+        let list = xep0048_bookmarks::stored(&request).await?;
+        let list = list.unwrap_or_else(|| Element::new(wanted.name(), wanted.ns()));
+        return Ok(Reply::with(Element::builder("query", NS).child(list).build()));
+    }
     let ticket = request.account()?.last_ticket();
     request.hub.store.wait(ticket).await;
     let stored = request.hub.store.document(request.account_id()?, KIND, &name(wanted)).await?;

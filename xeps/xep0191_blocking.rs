@@ -19,6 +19,7 @@ use unisono_core::extension::{
 use unisono_core::ids::Ticket;
 use unisono_core::jid::{BareJid, Jid};
 use unisono_core::stanza::{IqType, NS_CLIENT, Stanza};
+use unisono_core::storage::BoxFuture;
 use unisono_xml::Element;
 
 pub const NS: &str = "urn:xmpp:blocking";
@@ -38,9 +39,35 @@ impl Extension for Blocking {
         on.feature(Entity::Server, NS).feature(Entity::OwnAccount, NS);
         on.account_state::<BlockList>();
         on.iq(Entity::OwnAccount, IqType::Get, (NS, "blocklist"), list);
-        on.iq(Entity::OwnAccount, IqType::Set, (NS, "block"), block);
+        on.iq_later(Entity::OwnAccount, IqType::Set, (NS, "block"), |request| {
+            Box::pin(async move {
+                let reply = block(&request)?;
+                tell_listeners(&request).await;
+                Ok(reply)
+            })
+        });
         on.iq(Entity::OwnAccount, IqType::Set, (NS, "unblock"), unblock);
         on.admit(admit);
+    }
+}
+
+/// Learns of each item of a block, when it has come to pass (handed over by [`Registry::hand`]): who is blocked, and the
+/// item. What it makes of it, the one who blocks need not know.
+pub struct Listener(pub Listen);
+
+/// The request, who is blocked, and the item.
+pub type Listen = fn(&Request, &Jid, &Element) -> Option<BoxFuture<'static, ()>>;
+
+async fn tell_listeners(request: &Request) {
+    let listeners: Vec<Listen> =
+        request.hub.registry.handed::<Listener>().map(|listener| listener.0).collect();
+    for item in request.payload.children().filter(|child| child.is("item", NS)) {
+        let Some(jid) = item.attr("jid").and_then(|jid| jid.parse().ok()) else { continue };
+        for listen in &listeners {
+            if let Some(heard) = listen(request, &jid, item) {
+                heard.await;
+            }
+        }
     }
 }
 

@@ -10,6 +10,7 @@
 //! - §9: `<resume/>` comes within the login (XEP-0388), `<enable/>` with the resource (XEP-0386).
 //! - Left out: `location` (§3): there is one node.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use unisono_core::bind2::{JustBound, Settled};
@@ -63,7 +64,13 @@ fn enable_at_bind(bound: &mut JustBound<'_>) -> Settled {
     let Some(request) = bound.request.child("enable", NS) else { return Settled::Nothing };
     let resume_for = wanted(request, bound.hub);
     let id = bound.hub.enable_management_at_bind(bound.account, bound.session, resume_for);
-    id.map_or(Settled::Nothing, |id| Settled::Now(enabled(&id, resume_for)))
+    let Some(id) = id else { return Settled::Nothing };
+    // Who is told that a session can be resumed has to find it after a crash.
+    let (hub, ticket) = (Arc::clone(bound.hub), bound.account.last_ticket());
+    Settled::Later(Box::pin(async move {
+        hub.store.wait(ticket).await;
+        Ok(enabled(&id, resume_for))
+    }))
 }
 
 /// How long the session is kept for a client that asks for this; zero if it is not to be resumed.

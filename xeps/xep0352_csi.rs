@@ -2,8 +2,8 @@
 //!
 //! Follows 1.0.0 (2020-10-14). What can wait does not wake a phone that nobody looks at.
 //!
-//! - Stage: `filter`. Presence waits, the newest of each sender; a typing state is left out; all else goes out at once,
-//!   and takes what waits with it, so that the order is kept.
+//! - Stage: `filter`. Presence waits, the newest of each sender, and so does what nodes tell (XEP-0060), the newest of each
+//!   item; a typing state is left out; all else goes out at once, and takes what waits with it, so that the order is kept.
 //! - Ours: what is recorded is never held back. The operator can switch it off (§3.2): `clients.when_inactive`.
 
 use unisono_core::bind2::{JustBound, Settled};
@@ -62,8 +62,12 @@ fn begin(bound: &mut JustBound<'_>) -> Settled {
 
 /// §3.2
 fn hold(item: &Item, _: &Session) -> Option<Holding> {
-    let Item::Stanza { element, .. } = item else { return None };
-    judge(element)
+    match item {
+        Item::Stanza { element, .. } => judge(element),
+        // What nodes tell waits like presence (XEP-0060); what a newer one says as well makes way for it.
+        Item::Shared { .. } => Some(Holding::Replaceable),
+        Item::Logged { .. } | Item::Text(_) => None,
+    }
 }
 
 fn judge(element: &Element) -> Option<Holding> {

@@ -46,6 +46,9 @@ pub(crate) struct Amount {
     /// Messages in the archives that are paged through
     #[arg(long, value_delimiter = ',')]
     page_messages: Option<Vec<u64>>,
+    /// Messages in the archive of `long-paging`
+    #[arg(long)]
+    long_archive: Option<u64>,
     /// Streams that are cut and resumed in a round
     #[arg(long)]
     resumes: Option<usize>,
@@ -75,6 +78,7 @@ impl Amount {
                 .page_messages
                 .clone()
                 .unwrap_or_else(|| vec![if self.quick { 200 } else { 5000 }]),
+            long_archive: self.long_archive.unwrap_or(if self.quick { 400 } else { 1_000_000 }),
             resumes: self.resumes.unwrap_or(if self.quick { 8 } else { 200 }),
             restart_sessions: self.restart_sessions.unwrap_or(if self.quick { 40 } else { 15_000 }),
         }
@@ -105,6 +109,7 @@ impl Amount {
             self.concurrency.map(|value| format!("--concurrency {value}")),
             self.idle.as_ref().map(|values| format!("--idle {}", list(values))),
             self.page_messages.as_ref().map(|values| format!("--page-messages {}", list(values))),
+            self.long_archive.map(|value| format!("--long-archive {value}")),
             self.resumes.map(|value| format!("--resumes {value}")),
             self.restart_sessions.map(|value| format!("--restart-sessions {value}")),
         ];
@@ -114,7 +119,7 @@ impl Amount {
     pub(super) fn scenarios(&self) -> Result<Vec<Scenario>> {
         let all = <Scenario as clap::ValueEnum>::value_variants();
         if self.scenario.iter().any(|name| name == "all") {
-            return Ok(all.to_vec());
+            return Ok(Scenario::usual());
         }
         let find = |name: &String| <Scenario as clap::ValueEnum>::from_str(name, true);
         let names = || all.iter().map(|scenario| scenario.name()).collect::<Vec<_>>().join(", ");
@@ -146,7 +151,8 @@ mod tests {
     #[test]
     fn scenarios_are_named_or_all() {
         let all = parse("bench");
-        assert_eq!(all.scenarios().unwrap(), <Scenario as clap::ValueEnum>::value_variants());
+        assert_eq!(all.scenarios().unwrap(), Scenario::usual());
+        assert!(!Scenario::usual().contains(&Scenario::LongPaging));
         let some = parse("bench --scenario routed,four-devices");
         assert_eq!(some.scenarios().unwrap(), [Scenario::Routed, Scenario::FourDevices]);
         let error = parse("bench --scenario rooted").scenarios().unwrap_err().to_string();

@@ -46,6 +46,9 @@ pub(crate) struct Amount {
     /// Leave the server alone: nobody kills or stops it
     #[arg(long)]
     no_restarts: bool,
+    /// Move the server's clock while it is down, mostly back (with Debian's package faketime)
+    #[arg(long, conflicts_with = "no_restarts")]
+    step_clock: bool,
     /// Seconds that the server may take to answer
     #[arg(long, default_value_t = TIMEOUT_SECONDS)]
     timeout: u64,
@@ -114,11 +117,11 @@ impl Arguments {
         let count = self.amount.runs.unwrap_or(1);
         let seeds = (0..count).map(|number| first.wrapping_add(number));
         if self.plan {
-            seeds.for_each(|seed| print!("{}", Plan::new(seed, self.amount.shape(true, false))));
+            seeds.for_each(|seed| print!("{}", Plan::new(seed, self.amount.shape(true))));
             return Ok(ExitCode::SUCCESS);
         }
         let target = self.target.context("--target is needed")?;
-        let description = Arc::new(Description::load(&self.targets, &target)?);
+        let description = self.amount.target(Description::load(&self.targets, &target)?)?;
         let binary = self.binary.as_deref().map(std::path::absolute).transpose()?;
         let Self { amount, shrink, keep, trace, jobs, .. } = self;
         let show = Show::new(count, if self.json { Output::Json } else { Output::Text });
@@ -140,11 +143,14 @@ impl Arguments {
 impl Amount {
     /// The options that say the same again, for the results.
     pub(crate) fn options(&self) -> String {
-        let Self { runs, users, devices, ops, no_restarts, timeout } = self;
+        let Self { runs, users, devices, ops, no_restarts, step_clock, timeout } = self;
         let runs = runs.unwrap_or(RUNS_OF_RESULTS);
         let mut options = format!("--runs {runs} --users {users} --devices {devices} --ops {ops}");
         if *no_restarts {
             options.push_str(" --no-restarts");
+        }
+        if *step_clock {
+            options.push_str(" --step-clock");
         }
         if *timeout != TIMEOUT_SECONDS {
             options = format!("{options} --timeout {timeout}");
@@ -152,9 +158,14 @@ impl Amount {
         options
     }
 
-    fn shape(&self, restarts: bool, steps_clock: bool) -> Shape {
-        let restarts = restarts && !self.no_restarts;
-        Shape { users: self.users, devices: self.devices, operations: self.ops, restarts, steps_clock }
+    /// The server as it is tried.
+    pub(crate) fn target(&self, description: Description) -> Result<Arc<Description>> {
+        Ok(Arc::new(if self.step_clock { description.with_own_clock()? } else { description }))
+    }
+
+    fn shape(&self, restarts: bool) -> Shape {
+        let Self { users, devices, ops: operations, step_clock: steps_clock, .. } = *self;
+        Shape { users, devices, operations, restarts: restarts && !self.no_restarts, steps_clock }
     }
 }
 
@@ -199,8 +210,7 @@ impl Checker {
     }
 
     fn plan_of(&self, target: &Description, seed: u64) -> Plan {
-        let steps_clock = target.start.as_ref().is_some_and(|start| start.step_clock.is_some());
-        Plan::new(seed, self.amount.shape(target.start.is_some(), steps_clock))
+        Plan::new(seed, self.amount.shape(target.start.is_some()))
     }
 
     /// The run itself, or a shorter one that breaks a promise by the same rule.

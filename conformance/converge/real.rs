@@ -129,7 +129,7 @@ impl World for Real {
 
     async fn step_clock(&self, seconds: i64) -> Result<()> {
         match self.instance.lock().await.as_ref() {
-            Some(instance) => instance.step_clock(seconds).await,
+            Some(instance) => instance.step_clock(seconds),
             None => bail!("the server is closed"),
         }
     }

@@ -91,8 +91,9 @@ pub(crate) struct Start {
     /// Written into the temporary folder, placeholders filled.
     #[serde(default)]
     pub(crate) files: BTreeMap<String, String>,
-    /// What moves the server's clock by `{seconds}`, back if it is below zero. Without it the clock stays as it is.
-    pub(crate) step_clock: Option<Vec<String>>,
+    /// Whether the server has a clock that can be moved, in place of the machine's.
+    #[serde(skip)]
+    pub(crate) has_own_clock: bool,
     /// How long it may take until it answers.
     #[serde(default = "default_ready_seconds")]
     pub(crate) ready_seconds: u64,
@@ -202,6 +203,13 @@ impl Description {
             start.binary.clone_from(&self.bench.binary);
         }
         self
+    }
+
+    /// The server with a clock that can be moved.
+    pub(crate) fn with_own_clock(mut self) -> Result<Self> {
+        let start = self.start.as_mut().context("the clock of a server that is not ours cannot be moved")?;
+        start.has_own_clock = true;
+        Ok(self)
     }
 
     /// The server with further settings on its command line.

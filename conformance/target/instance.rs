@@ -13,6 +13,7 @@ use tokio::process::{Child, Command};
 use tokio::signal;
 
 use super::Accounts;
+use super::clock::OwnClock;
 use super::description::{Description, Start};
 use crate::client::{Endpoint, Options, Sabotage, Trace};
 
@@ -40,8 +41,8 @@ struct Process {
 struct Launch {
     words: Vec<String>,
     env: Vec<(String, String)>,
-    /// Its clock is moved by this, if it can be.
-    step_clock: Option<Vec<String>>,
+    /// Its own clock, if it has one.
+    clock: Option<OwnClock>,
 }
 
 impl Instance {
@@ -50,7 +51,7 @@ impl Instance {
         let mut values = BTreeMap::from([("{domain}".to_owned(), description.domain.clone())]);
         let mut process = match &description.start {
             None => None,
-            Some(start) => Some(Process::start(start, &description.domain, binary, &mut values)?),
+            Some(start) => Some(Process::start(start, &description.domain, binary, &mut values).await?),
         };
         let address = |name: &Option<String>| {
             let name = name.as_ref()?;
@@ -76,13 +77,10 @@ impl Instance {
         }
     }
 
-    /// Moves the server's clock, by the command of its description.
-    pub(crate) async fn step_clock(&self, seconds: i64) -> Result<()> {
-        let words = self.process.as_ref().and_then(|process| process.launch.step_clock.as_ref());
-        let values = BTreeMap::from([("{seconds}".to_owned(), seconds.to_string())]);
-        let status = command(words.context("the clock of this server cannot be moved")?, &values)?.status();
-        let status = status.await.context("cannot move the clock")?;
-        if status.success() { Ok(()) } else { bail!("moving the clock ended with {status}") }
+    /// Moves the server's clock, for its next start.
+    pub(crate) fn step_clock(&self, seconds: i64) -> Result<()> {
+        let clock = self.process.as_ref().and_then(|process| process.launch.clock.as_ref());
+        clock.context("the server has no clock of its own")?.step(seconds)
     }
 
     /// Starts it again on the files and ports that it had, once the process that was is gone.
@@ -119,7 +117,7 @@ pub(crate) async fn interrupted() {
 }
 
 impl Process {
-    fn start(
+    async fn start(
         start: &Start,
         domain: &str,
         binary: Option<&Path>,
@@ -145,11 +143,11 @@ impl Process {
             let path = folder.path().join(name);
             std::fs::write(&path, fill(text, values)).with_context(|| format!("cannot write {name}"))?;
         }
+        let clock = if start.has_own_clock { Some(OwnClock::new(folder.path()).await?) } else { None };
         let env = start.env.iter().map(|(name, value)| (name.clone(), fill(value, values)));
-        let words = start.command.iter().map(|word| fill(word, values));
-        let step_clock = start.step_clock.as_ref().map(|words| words.iter().map(|word| fill(word, values)));
-        let step_clock = step_clock.map(Iterator::collect);
-        let launch = Launch { words: words.collect(), env: env.collect(), step_clock };
+        let env = env.chain(clock.iter().flat_map(OwnClock::env)).collect();
+        let words = start.command.iter().map(|word| fill(word, values)).collect();
+        let launch = Launch { words, env, clock };
         let child = launch.spawn(folder.path())?;
         Ok(Self { child, folder: Some(folder), launch })
     }

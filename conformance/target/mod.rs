@@ -1,6 +1,7 @@
 //! The servers under test: how one is started, and how it gets accounts.
 
 mod accounts;
+mod clock;
 mod description;
 mod instance;
 

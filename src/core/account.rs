@@ -13,7 +13,7 @@ use std::time::Duration;
 use compact_str::CompactString;
 
 use crate::catch_up::CatchUp;
-use crate::extension::{AccountState as Kept, Registry};
+use crate::extension::{AccountState as Kept, KeyedState, Registry};
 use crate::hub::{SessionRef, Settings};
 use crate::ids::{AccountId, DeviceId, LogPosition, SessionId, Ticket};
 use crate::jid::BareJid;
@@ -84,7 +84,11 @@ pub struct Account {
     pub(crate) jid: BareJid,
     settings: Arc<Settings>,
     pub(crate) state: AccountState,
+    /// How often the password was changed.
+    pub(crate) passwords: i64,
     pub(crate) head: LogPosition,
+    /// The last position that was given, be it to an entry of the log or to an item of a node.
+    counter: LogPosition,
     /// Where the log ended before its last entry.
     pub(crate) previous: LogPosition,
     pub(crate) roster: BTreeMap<BareJid, RosterItem>,
@@ -98,9 +102,13 @@ pub struct Account {
     pub(crate) sessions: Vec<Session>,
     /// Sessions that are over, kept to tell their clients what arrived (XEP-0198 §5, `h` of `<failed/>`).
     pub(crate) over: Vec<(DeviceId, SessionId)>,
+    /// Devices whose connections were taken over by a newer one of late, and when.
+    pub(crate) replaced: Vec<(DeviceId, Duration)>,
     /// What the account sent last.
     pub(crate) recent: Recent,
     states: HashMap<TypeId, Box<dyn Any + Send>>,
+    /// What extensions keep under keys.
+    keyed: HashMap<TypeId, BTreeMap<CompactString, Box<dyn Any + Send>>>,
     /// The last commit that concerns the account.
     pub(crate) last_ticket: Ticket,
     /// The last commit of cursors, which nobody is woken for.
@@ -140,12 +148,20 @@ impl Account {
             .iter()
             .filter_map(|document| registry.decode(&document.kind, &document.key, &document.value))
             .collect();
+        let mut keyed: HashMap<_, BTreeMap<_, _>> = HashMap::new();
+        for document in &data.documents {
+            if let Some((id, state)) = registry.decode_keyed(&document.kind, &document.value) {
+                keyed.entry(id).or_default().insert(document.key.clone(), state);
+            }
+        }
         Self {
             id: data.id,
             jid: data.jid,
             settings,
             state: data.state,
+            passwords: data.passwords,
             head: data.head,
+            counter: data.head,
             previous: data.head,
             roster: data.roster.into_iter().map(|item| (item.jid.clone(), item)).collect(),
             roster_version,
@@ -154,15 +170,17 @@ impl Account {
             devices: data.devices,
             sessions: Vec::new(),
             over: data.sessions.iter().filter(|s| s.snapshot.is_none()).map(|s| (s.device, s.id)).collect(),
+            replaced: Vec::new(),
             recent,
             states,
+            keyed,
             last_ticket: Ticket::NONE,
             moved_ticket: Ticket::NONE,
             woken: Ticket::NONE,
             barred: 0,
             is_gone: false,
             moved: Vec::new(),
-            waiting: Some(data.head).filter(|head| *head > LogPosition::START),
+            waiting: Some(data.waiting).filter(|head| *head > LogPosition::START),
             forgotten: LogPosition::START,
             touched: Duration::ZERO,
         }
@@ -245,6 +263,11 @@ impl Account {
         SubscriptionState { pending_in: self.requests.contains_key(contact), ..agreed }
     }
 
+    /// All contacts, removed ones not counted.
+    pub fn contacts(&self) -> impl Iterator<Item = &RosterItem> {
+        self.roster.values().filter(|item| !item.removed)
+    }
+
     /// Whether a contact may see the account's presence.
     pub fn is_seen_by(&self, contact: &BareJid) -> bool {
         *contact == self.jid || self.contact(contact).is_some_and(|item| item.state.subscription.has_from())
@@ -266,11 +289,61 @@ impl Account {
         self.states.insert(TypeId::of::<T>(), Box::new(state));
     }
 
+    /// What an extension keeps with the account under a key.
+    pub fn keyed<T: KeyedState>(&self, key: &str) -> Option<&T> {
+        self.keyed.get(&TypeId::of::<T>())?.get(key)?.downcast_ref()
+    }
+
+    /// The same, to change what is no part of its document.
+    pub fn keyed_mut<T: KeyedState>(&mut self, key: &str) -> Option<&mut T> {
+        self.keyed.get_mut(&TypeId::of::<T>())?.get_mut(key)?.downcast_mut()
+    }
+
+    /// All that an extension keeps with the account under keys, in their order.
+    pub fn all_keyed<T: KeyedState>(&self) -> impl Iterator<Item = (&CompactString, &T)> {
+        let all = self.keyed.get(&TypeId::of::<T>()).into_iter().flatten();
+        all.filter_map(|(key, state)| Some((key, state.downcast_ref()?)))
+    }
+
+    /// Replaces what an extension keeps under a key, or removes it, and adds the write that makes that durable.
+    pub fn set_keyed<T: KeyedState>(&mut self, key: &str, state: Option<T>, writes: &mut Vec<Write>) {
+        let key = CompactString::from(key);
+        writes.push(Write::Document {
+            account: self.id,
+            kind: CompactString::const_new(T::KIND),
+            key: key.clone(),
+            value: state.as_ref().map(T::encode),
+        });
+        let all = self.keyed.entry(TypeId::of::<T>()).or_default();
+        match state {
+            Some(state) => all.insert(key, Box::new(state)),
+            None => all.remove(&key),
+        };
+    }
+
     /// The position for the next entry of the log.
     pub(crate) fn advance(&mut self, now_micros: i64) -> LogPosition {
         self.previous = self.head;
-        self.head = self.head.next(now_micros);
+        self.head = self.next_position(now_micros);
         self.head
+    }
+
+    /// The position for what is no entry of the log, such as an item of a node. The log ends where it did: no device
+    /// lacks anything for that.
+    pub fn next_position(&mut self, now_micros: i64) -> LogPosition {
+        self.counter = self.counter.next(now_micros);
+        self.counter
+    }
+
+    /// Sessions are about to be saved. The account will be loaded with its last position as the end of its log, so who
+    /// has all of the log has it up to there.
+    pub(crate) fn close_log(&mut self) {
+        for session in &mut self.sessions {
+            if let CatchUp::Before(before) = &mut session.catch_up {
+                before.has_next(self.head, self.counter);
+            }
+        }
+        self.head = self.counter;
     }
 
     /// A commit that concerns the account was submitted, with all its sessions to be woken.

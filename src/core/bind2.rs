@@ -14,7 +14,7 @@ use std::sync::Arc;
 use unisono_xml::Element;
 
 use crate::account::Account;
-use crate::devices::UserAgent;
+use crate::devices::{Login, UserAgent};
 use crate::error::{Condition, StanzaError};
 use crate::extension::Registry;
 use crate::hub::{Connection, Hub, SessionRef};
@@ -59,17 +59,17 @@ impl Hub {
     /// [`bound`].
     pub async fn bind_inline(
         self: &Arc<Self>,
-        agent: Option<UserAgent>,
+        login: &Login,
         account: &BareJid,
         request: &Element,
         connection: Connection,
     ) -> Result<(SessionRef, Vec<Settled>), StanzaError> {
-        let jid = self.tagged_resource(agent, account, request)?;
+        let jid = self.tagged_resource(login.agent, account, request)?;
         let settle = |account: &mut Account, session: SessionId| -> Vec<_> {
             let mut bound = JustBound { hub: self, account, session, request };
             self.registry.at_bind.iter().map(|(_, settle)| settle(&mut bound)).collect()
         };
-        self.bind_and(agent, &jid, connection, settle).await
+        self.bind_and(login, &jid, connection, settle).await
     }
 
     /// §3.2.1: what the client calls itself, and what makes it unlike all others. A tag that cannot stand in a resource

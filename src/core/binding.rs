@@ -9,7 +9,7 @@ use unisono_xml::Element;
 use crate::account::{Account, Cell};
 use crate::catch_up::{CatchUp, numbers_write};
 use crate::delays::Moment;
-use crate::devices::{Place, UserAgent};
+use crate::devices::{Login, Place, UserAgent};
 use crate::error::{Condition, StanzaError, StreamCondition};
 use crate::extension::{Entity, Registry, Reply};
 use crate::hub::{Connection, Hub, SessionRef};
@@ -50,46 +50,49 @@ impl Hub {
         resource: Option<&str>,
         connection: Connection,
     ) -> Result<SessionRef, StanzaError> {
-        self.bind_as(None, account, resource, connection).await
+        self.bind_as(&Login::default(), account, resource, connection).await
     }
 
     /// The same for a client that says which installation it is. The device is known by that, and its earlier session
     /// gives way as well.
     pub async fn bind_as(
         self: &Arc<Self>,
-        agent: Option<UserAgent>,
+        login: &Login,
         account: &BareJid,
         resource: Option<&str>,
         connection: Connection,
     ) -> Result<SessionRef, StanzaError> {
         let resource = match resource.filter(|resource| !resource.is_empty()) {
             Some(resource) => account.with_resource(resource),
-            None => account.with_resource(&format!("unisono-{}", self.made_up_resource(account, agent))),
+            None => {
+                account.with_resource(&format!("unisono-{}", self.made_up_resource(account, login.agent)))
+            }
         };
         let jid = resource.map_err(|_| StanzaError::new(Condition::BadRequest))?;
-        self.bind_and(agent, &jid, connection, |_, _| ()).await.map(|(session, ())| session)
+        self.bind_and(login, &jid, connection, |_, _| ()).await.map(|(session, ())| session)
     }
 
     /// Binds a resource, and does more before anything else can happen to the account.
     pub(crate) async fn bind_and<T>(
         self: &Arc<Self>,
-        agent: Option<UserAgent>,
+        login: &Login,
         jid: &FullJid,
         connection: Connection,
         more: impl FnOnce(&mut Account, SessionId) -> T,
     ) -> Result<(SessionRef, T), StanzaError> {
         let cell = self.account(&jid.bare()).await?.ok_or(StanzaError::new(Condition::NotAllowed))?;
-        let key = agent.map_or_else(|| CompactString::from(jid.resource()), UserAgent::key);
+        let key = login.agent.map_or_else(|| CompactString::from(jid.resource()), UserAgent::key);
         let place = Place { resource: jid.resource(), key: &key, connection: connection.number };
-        if let Some(ticket) = self.introduce(&cell, place)? {
+        if let Some(ticket) = self.introduce(&cell, place, login)? {
             self.store.wait(ticket).await;
         }
         let mut account = self.lock_for(&cell, place)?;
         let number = connection.number;
         let id = SessionId(self.random_id());
-        let device = self.device_for(&mut account, &key);
+        let device = self.device_for(&mut account, &key, login);
         let mut session =
             Session::new(id, device, jid.clone(), link(connection), self.settings.outbox_bytes_max);
+        session.knows_nodes = account.device(device).map_or(LogPosition::START, |device| device.cursor);
         if let CatchUp::Before(before) = &mut session.catch_up {
             before.given = account.device(device).map(|device| device.cursor);
             before.whole = before.given;
@@ -130,6 +133,13 @@ impl Hub {
         found.shown_back = Some((first, end));
         found.pages_back(end);
         Some(end)
+    }
+
+    /// The device is shown the archive from behind `from` up to `upto`, with nothing left out.
+    pub fn shown_on(&self, session: &SessionRef, from: LogPosition, upto: LogPosition) {
+        if let Some(found) = session.cell.lock().session_mut(session.id) {
+            found.pages_on(from, upto);
+        }
     }
 
     /// The device pages the archive, so it is not sent what it finds there (XEP-0313 and XEP-0160). From when the ticket
@@ -299,6 +309,15 @@ impl Hub {
         Ok(())
     }
 
+    /// A device was there a moment ago, which is stored in the next round.
+    fn was_seen(&self, cell: &Arc<Cell>, account: &mut Account, device: DeviceId) {
+        let first = account.moved.is_empty();
+        account.seen(device, self.clock.now_micros());
+        if first && !account.moved.is_empty() {
+            self.moved.lock().unwrap_or_else(std::sync::PoisonError::into_inner).push(cell.clone());
+        }
+    }
+
     /// A device has its log up to here, which is stored in the next round ([`store_cursors`](Self::store_cursors)).
     pub(crate) fn cursor_moved(
         &self,
@@ -350,7 +369,8 @@ impl Hub {
     /// The connection broke. A resumable session waits for another one.
     pub fn detach(self: &Arc<Self>, session: &SessionRef) {
         self.let_go(session);
-        self.reason(session.connection); // Nobody is going to ask.
+        self.reason(session.connection); // Nobody is going to ask, nor to be told.
+        self.farewells().remove(&session.connection);
     }
 
     fn let_go(self: &Arc<Self>, session: &SessionRef) {
@@ -365,6 +385,7 @@ impl Hub {
             drop(account);
             return self.end(&session.cell, session.id);
         }
+        self.was_seen(&session.cell, &mut account, device);
         self.cursor_moved(&session.cell, &mut account, device, None);
         let Some(found) = account.session_mut(session.id) else { return };
         let until = self.clock.elapsed().saturating_add(wait);
@@ -408,7 +429,7 @@ impl Hub {
             Link::Connected { .. } => None,
         };
         loop {
-            let account = cell.lock();
+            let mut account = cell.lock();
             if !account.admits_login(place.connection) {
                 return Err(StanzaError::new(Condition::NotAllowed));
             }
@@ -417,7 +438,10 @@ impl Hub {
                 Some(newer) if newer.connection_number() > Some(place.connection) => {
                     return Err(StanzaError::new(Condition::Conflict));
                 }
-                Some(old) => (old.id, Some(account.reason_to_give_way(old, place.key))),
+                Some(old) => {
+                    let id = old.id;
+                    (id, Some(account.reason_to_give_way(id, place.key, self.clock.elapsed())))
+                }
                 None if account.sessions.len() < self.settings.sessions_max => return Ok(account),
                 None => {
                     let oldest = account.sessions.iter().filter_map(waiting).min();
@@ -440,7 +464,10 @@ impl Hub {
         let Some(session) = account.session(id) else { return };
         let gone = News::gone(&session.jid);
         let handled = session.management.as_ref().map(|management| management.handled);
-        let device = session.device;
+        let (device, was_connected) = (session.device, session.is_connected());
+        if was_connected {
+            self.was_seen(cell, &mut account, device);
+        }
         self.cursor_moved(cell, &mut account, device, None);
         let leave = self.leave(&mut account, id, gone);
         let Some(index) = account.sessions.iter().position(|session| session.id == id) else { return };

@@ -126,7 +126,7 @@ impl Hub {
     /// Begins the catch-up of a session, unless there is nothing to catch up with. Its connection goes on with
     /// [`Hub::read_on`].
     pub(crate) fn start_catch_up(account: &mut Account, id: SessionId) {
-        let head = account.head;
+        let (head, newest_waiting) = (account.head, account.waiting);
         let device = account.session(id).and_then(|session| account.device(session.device));
         let Some((cursor, pages_archive)) = device.map(|device| (device.cursor, device.pages_archive)) else {
             return;
@@ -136,8 +136,13 @@ impl Hub {
         let Before { early, given, paged, live_after, whole } = std::mem::take(before);
         let waiting_after = given.unwrap_or(cursor);
         let shown_after = if pages_archive { paged } else { paged.max(Some(waiting_after)) };
-        let read = shown_after.map_or(waiting_after, |shown| shown.min(waiting_after));
         let live_after = live_after.unwrap_or(head);
+        let read = match shown_after {
+            None => waiting_after,
+            Some(shown) if newest_waiting > Some(waiting_after) => shown.min(waiting_after),
+            // Where nothing waits that no archive shows, the log is not read for what the device fetches there.
+            Some(shown) => shown.min(live_after),
+        };
         let (tried, behind, newest) = (None, Vec::new(), head);
         let replay = Replay { shown_after, waiting_after, live_after, early, read, tried, newest, behind };
         if read < head {

@@ -2,12 +2,14 @@
 
 use std::fmt;
 use std::sync::Arc;
+use std::time::Duration;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use compact_str::{CompactString, format_compact};
 use sha2::{Digest, Sha256};
 
+use crate::access;
 use crate::account::{Account, Cell};
 use crate::catch_up::numbers_write;
 use crate::error::{StanzaError, StreamCondition};
@@ -15,10 +17,13 @@ use crate::hub::Hub;
 use crate::ids::{DeviceId, SessionId, Ticket};
 use crate::jid::BareJid;
 use crate::session::Session;
-use crate::storage::{DeviceRecord, Write};
+use crate::storage::{Access, DeviceRecord, TokenRecord, Write};
 
 /// What the keys of devices begin with that are known by their user agent (RFC 9562 §4).
 const NAMED: &str = "urn:uuid:";
+/// So many connections of a device may be taken over by its next one, in this time: a network that comes and goes.
+const REPLACED_MAX: usize = 4;
+const REPLACED_WITHIN: Duration = Duration::from_secs(60);
 /// Bytes of what makes a resource unlike all others.
 const RESOURCE_BYTES: usize = 9;
 
@@ -56,6 +61,59 @@ impl fmt::Debug for UserAgent {
     }
 }
 
+/// Characters that are kept of what a client says of itself.
+const WORDS_MAX: usize = 64;
+
+/// Who logs in, as far as the client says, and how it has proven that.
+#[derive(Clone, Default, PartialEq, Eq, Debug)]
+pub struct Login {
+    pub agent: Option<UserAgent>,
+    software: CompactString,
+    name: CompactString,
+    pub proof: Proof,
+}
+
+/// What a client has shown.
+#[derive(Clone, Copy, Default, PartialEq, Eq, Debug)]
+pub enum Proof {
+    #[default]
+    Password,
+    /// XEP-0484
+    Token,
+}
+
+impl Login {
+    /// What `<user-agent/>` says (XEP-0388 §2.3): the installation, and the names of the software and of the device, as far
+    /// as a line holds.
+    pub fn new(agent: Option<UserAgent>, software: &str, name: &str) -> Self {
+        Self { agent, software: line(software), name: line(name), proof: Proof::Password }
+    }
+
+    /// The same, with what was shown.
+    #[must_use]
+    pub fn proven_by(self, proof: Proof) -> Self {
+        Self { proof, ..self }
+    }
+
+    /// What it says replaces what it said before.
+    pub(crate) fn note(&self, access: &mut Access) {
+        for (said, noted) in [(&self.software, &mut access.software), (&self.name, &mut access.name)] {
+            if !said.is_empty() {
+                noted.clone_from(said);
+            }
+        }
+    }
+}
+
+/// What people are shown of what a client says: short, and without what moves a cursor or turns the writing round.
+fn line(text: &str) -> CompactString {
+    let is_shown = |letter: &char| {
+        !letter.is_control()
+            && !matches!(letter, '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
+    };
+    text.trim().chars().filter(is_shown).take(WORDS_MAX).collect()
+}
+
 /// Where a session is about to begin.
 #[derive(Clone, Copy)]
 pub(crate) struct Place<'a> {
@@ -73,12 +131,33 @@ impl Account {
         self.resource(place.resource).or_else(same_device)
     }
 
-    /// What the connection of a session is told that ends for a newer one. COMPAT(Conversations 2.19): on `conflict` it
-    /// takes the name of its installation for one that another has, and makes up a new one, so that no device that is
-    /// known by such a name is told that of its own newer session.
-    pub(crate) fn reason_to_give_way(&self, session: &Session, key: &str) -> StreamCondition {
-        let is_same = self.device(session.device).is_some_and(|device| device.key == key);
-        if is_same && key.starts_with(NAMED) { StreamCondition::Reset } else { StreamCondition::Conflict }
+    /// What the connection of a session is told that ends for a newer one, `now` on the clock that never falls.
+    /// COMPAT(Conversations 2.19): on `conflict` it takes the name of its installation for one that another has, and makes up
+    /// a new one, so that no device that is known by such a name is told that of its own newer session. Where connections
+    /// take their place from each other again and again, there are two that have one name: then it is what helps.
+    pub(crate) fn reason_to_give_way(
+        &mut self,
+        session: SessionId,
+        key: &str,
+        now: Duration,
+    ) -> StreamCondition {
+        let Some(old) = self.session(session) else { return StreamCondition::Reset };
+        let (device, is_connected) = (old.device, old.is_connected());
+        let is_same = self.device(device).is_some_and(|known| known.key == key);
+        if !is_same || !key.starts_with(NAMED) {
+            return StreamCondition::Conflict;
+        }
+        self.replaced.retain(|(_, at)| now.saturating_sub(*at) < REPLACED_WITHIN);
+        if is_connected {
+            self.replaced.push((device, now));
+        }
+        let often = self.replaced.iter().filter(|(of, _)| *of == device).count();
+        if often <= REPLACED_MAX {
+            return StreamCondition::Reset;
+        }
+        self.replaced.retain(|(of, _)| *of != device);
+        tracing::info!(account = %self.jid, "two clients seem to be one installation, one of them is told so");
+        StreamCondition::Conflict
     }
 }
 
@@ -106,19 +185,21 @@ impl Hub {
         &self,
         cell: &Arc<Cell>,
         place: Place<'_>,
+        login: &Login,
     ) -> Result<Option<Ticket>, StanzaError> {
         let mut account = self.lock_for(cell, place)?;
         if account.devices.iter().any(|device| device.key == place.key) {
             return Ok(None);
         }
-        self.device_for(&mut account, place.key);
+        self.device_for(&mut account, place.key, login);
         Ok(Some(account.last_ticket))
     }
 
     /// The device that is known by this key, or a new one.
-    pub(crate) fn device_for(&self, account: &mut Account, key: &str) -> DeviceId {
+    pub(crate) fn device_for(&self, account: &mut Account, key: &str, login: &Login) -> DeviceId {
         let now = self.clock.now_micros();
         let known = account.devices.iter_mut().find(|device| device.key == key);
+        let is_new = known.is_none();
         let device = if let Some(device) = known {
             device.last_seen = now;
             device.clone()
@@ -129,13 +210,16 @@ impl Hub {
                 cursor: account.first_cursor(),
                 pages_archive: false,
                 last_seen: now,
+                access: None,
             };
             account.devices.reserve_exact(1);
             account.devices.push(device.clone());
             device
         };
         let id = device.id;
+        let access = access::seen(device.access.as_deref(), login, is_new.then_some(now), account.passwords);
         let mut writes = vec![Write::Device { account: account.id, device }];
+        writes.extend(access.and_then(|access| account.set_access(id, access)));
         writes.extend(self.forget_devices(account, now));
         self.commit(account, writes);
         id
@@ -159,16 +243,134 @@ impl Hub {
             .filter(|(rank, (seen, _))| *rank < too_many || *seen < before)
             .map(|(_, (_, id))| *id)
             .collect();
-        account.devices.retain(|device| !old.contains(&device.id));
-        let (over, others) =
-            std::mem::take(&mut account.over).into_iter().partition(|(device, _)| old.contains(device));
-        account.over = others;
-        let over: Vec<(DeviceId, SessionId)> = over;
-        let mut writes: Vec<_> =
-            over.into_iter().map(|(_, session)| numbers_write(account.id, session, None)).collect();
-        writes.extend(old.into_iter().map(|device| Write::DeviceRemoved { device }));
+        self.forgotten(account, &old)
+    }
+
+    /// The one place where devices end: with their tokens, the sessions that they could still ask for, and what extensions
+    /// keep for them.
+    fn forgotten(&self, account: &mut Account, ended: &[DeviceId]) -> Vec<Write> {
+        let of_these = |device: &DeviceRecord| ended.contains(&device.id);
+        let (gone, left): (Vec<DeviceRecord>, Vec<_>) =
+            std::mem::take(&mut account.devices).into_iter().partition(of_these);
+        account.devices = left;
+        let mut writes = Vec::new();
+        for device in gone {
+            for handler in &self.registry.device_ended {
+                handler(account, &device, &mut writes);
+            }
+            writes.push(Write::DeviceRemoved { device: device.id });
+        }
+        writes.extend(forget_over(account, ended));
         writes
     }
+
+    /// Ends a device (XEP-0494 §3.2): its sessions, for which this is the reason, and all by which it could come back but
+    /// the password. From when the ticket is durable, that stays so. Who is about to log in has to do so again.
+    pub fn end_device(
+        &self,
+        cell: &Arc<Cell>,
+        device: DeviceId,
+        reason: &StreamCondition,
+    ) -> (usize, Ticket) {
+        self.bar_logins(cell);
+        let sessions: Vec<SessionId> = {
+            let mut account = cell.lock();
+            let writes = self.forgotten(&mut account, &[device]);
+            self.commit(&mut account, writes);
+            let of_device = account.sessions.iter().filter(|session| session.device == device);
+            of_device.map(|session| session.id).collect()
+        };
+        for session in &sessions {
+            self.end_with(cell, *session, Some(reason.clone()));
+        }
+        let mut account = cell.lock();
+        // They have ended without a device, of which they are not to tell any more either.
+        let writes = forget_over(&mut account, &[device]);
+        self.commit(&mut account, writes);
+        (sessions.len(), account.last_ticket)
+    }
+
+    /// What is known of the devices of an account, those that were seen last first.
+    pub fn devices(&self, cell: &Cell) -> Vec<DeviceInfo> {
+        let account = cell.lock();
+        let now = self.clock.now_micros();
+        let mut devices: Vec<_> =
+            account.devices.iter().map(|device| self.describe(&account, device, now)).collect();
+        devices.sort_by(|a, b| (b.last_seen, &b.id).cmp(&(a.last_seen, &a.id)));
+        devices
+    }
+
+    fn describe(&self, account: &Account, device: &DeviceRecord, now: i64) -> DeviceInfo {
+        let session = account.sessions.iter().find(|session| session.device == device.id);
+        let access = device.access.as_deref();
+        let said =
+            |what: fn(&Access) -> &CompactString| access.map(what).filter(|said| !said.is_empty()).cloned();
+        let tokens = access.map_or([None, None], |access| [access.current.as_ref(), access.next.as_ref()]);
+        let is_good = |token: &TokenRecord| token.passwords == account.passwords && token.expires > now;
+        DeviceInfo {
+            id: self.device_ids.seal(device.id.0, account.id.0),
+            device: device.id,
+            resource: (!device.is_named()).then(|| device.key.clone()),
+            software: said(|access| &access.software),
+            name: said(|access| &access.name),
+            first_seen: access.map(|access| access.first_seen).filter(|seen| *seen > 0),
+            last_seen: if session.is_some_and(Session::is_connected) { now } else { device.last_seen },
+            // One that is older than what is kept of it came in by its password, too.
+            has_password: access.is_none_or(|access| access.password == Some(account.passwords)),
+            has_token: tokens.into_iter().flatten().any(is_good),
+            session: session.map(|session| (session.jid.resource().into(), session.is_connected())),
+        }
+    }
+}
+
+/// What there is to know of a device.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DeviceInfo {
+    /// How it is called here. Nothing else can be done with it.
+    pub id: CompactString,
+    pub device: DeviceId,
+    /// What it is known by, if it does not say which installation it is.
+    pub resource: Option<CompactString>,
+    /// What the client calls itself, and the device.
+    pub software: Option<CompactString>,
+    pub name: Option<CompactString>,
+    /// Microseconds since 1970. The first may be older than what is kept.
+    pub first_seen: Option<i64>,
+    pub last_seen: i64,
+    /// It has proven the password that the account has.
+    pub has_password: bool,
+    /// It has a token that is good (XEP-0484).
+    pub has_token: bool,
+    /// The resource of its session, and whether there is a connection.
+    pub session: Option<(CompactString, bool)>,
+}
+
+impl DeviceRecord {
+    /// Whether it says which installation it is.
+    pub fn is_named(&self) -> bool {
+        self.key.starts_with(NAMED)
+    }
+}
+
+impl Account {
+    /// The device of a session was there a moment ago.
+    pub(crate) fn seen(&mut self, device: DeviceId, now: i64) {
+        if let Some(record) = self.devices.iter_mut().find(|record| record.id == device) {
+            record.last_seen = record.last_seen.max(now);
+            if !self.moved.contains(&device) {
+                self.moved.push(device);
+            }
+        }
+    }
+}
+
+/// Sessions of these devices that are over are not told of any more.
+fn forget_over(account: &mut Account, ended: &[DeviceId]) -> Vec<Write> {
+    let is_ended = |(device, _): &(DeviceId, SessionId)| ended.contains(device);
+    let (over, others) = std::mem::take(&mut account.over).into_iter().partition(is_ended);
+    account.over = others;
+    let over: Vec<(DeviceId, SessionId)> = over;
+    over.into_iter().map(|(_, session)| numbers_write(account.id, session, None)).collect()
 }
 
 #[cfg(test)]

@@ -21,9 +21,10 @@ use crate::outbox::{Form, Item};
 use crate::record::{Direction, Keep, MessageRecord, Payload};
 use crate::session::Session;
 use crate::stanza::{Iq, IqType, Message, Presence, Stanza};
-use crate::storage::{BoxFuture, StoreError, Write};
+use crate::storage::{BoxFuture, DeviceRecord, StoreError, Write};
 
-pub use crate::presence::Sight;
+pub use crate::keeping::{AccountState, KeyedState};
+pub use crate::presence::{Sight, Vouch, Voucher};
 
 /// One extension.
 pub trait Extension: Sync {
@@ -141,6 +142,8 @@ pub type Deliver = fn(&MessageRecord, Direction, &Session, &Settings) -> Option<
 pub type Stamp = fn(&mut Vec<u8>, &Copy<'_>);
 pub type Filter = fn(&Item, &Session) -> Option<Holding>;
 pub type Left = fn(&mut Account, &Element, i64, &mut Vec<Write>);
+/// What an extension keeps for a device ends with it.
+pub type DeviceEnded = fn(&mut Account, &DeviceRecord, &mut Vec<Write>);
 /// When the last device of an account left, in microseconds since 1970.
 pub type LastSeen = fn(&Account) -> Option<i64>;
 /// What becomes of an available presence that a device sent to everybody, beside that it is shown.
@@ -279,7 +282,8 @@ pub type StreamFeature = fn(&Hub) -> Element;
 pub type ExtendedInfo = fn(&Hub) -> Option<Element>;
 
 type MakeState = fn() -> Box<dyn Any + Send + Sync>;
-type Decode = fn(&str, &str) -> Box<dyn Any + Send>;
+pub(crate) type Decode = fn(&str, &str) -> Box<dyn Any + Send>;
+pub(crate) type DecodeKeyed = fn(&str) -> Option<Box<dyn Any + Send>>;
 
 /// Everything that the extensions registered. Built once, at start.
 #[derive(Default)]
@@ -306,12 +310,17 @@ pub struct Registry {
     pub(crate) present: Vec<Present>,
     pub(crate) interested: Vec<Interested>,
     pub(crate) server_states: Vec<(TypeId, MakeState)>,
+    pub(crate) device_ended: Vec<DeviceEnded>,
     pub(crate) last_seen: Option<LastSeen>,
     pub(crate) ack_writer: Option<fn(&mut Vec<u8>, u32)>,
     pub(crate) request_writer: Option<fn(&mut Vec<u8>)>,
     pub(crate) wrappings: Vec<&'static crate::outbox::Wrapping>,
     pub(crate) kinds: Vec<&'static str>,
     pub(crate) states: HashMap<&'static str, (TypeId, Decode)>,
+    pub(crate) slots: crate::slots::Slots,
+    pub(crate) early: crate::early::Early,
+    pub(crate) keyed: HashMap<&'static str, (TypeId, DecodeKeyed)>,
+    pub(crate) identities: Vec<(Entity, &'static str, &'static str)>,
 }
 
 impl Registry {
@@ -506,6 +515,12 @@ impl Registry {
         self
     }
 
+    /// A device is forgotten or taken back: what is kept for it goes in the same commit.
+    pub fn device_ended(&mut self, handler: DeviceEnded) -> &mut Self {
+        self.device_ended.push(handler);
+        self
+    }
+
     /// Who knows when the last device of an account left.
     pub fn last_seen(&mut self, handler: LastSeen) -> &mut Self {
         self.last_seen = Some(handler);
@@ -525,12 +540,18 @@ impl Registry {
         self
     }
 
-    /// Keeps a value of type `T` with each account, read from the document of this kind (key `""`) when the account is
-    /// loaded, found by [`Account::state`] and replaced by [`Account::set_state`].
-    pub fn account_state<T: AccountState>(&mut self) -> &mut Self {
-        self.kinds.push(T::KIND);
-        self.states.insert(T::KIND, (TypeId::of::<T>(), |_, value| Box::new(T::decode(value))));
+    /// Says what an entity is, beside what it is in any case (XEP-0030 §3.1): category and type.
+    pub fn identity(&mut self, entity: Entity, category: &'static str, kind: &'static str) -> &mut Self {
+        self.identities.push((entity, category, kind));
         self
+    }
+
+    /// What an entity is beside what it is in any case: category and type.
+    pub fn identities_of(&self, entity: Entity) -> impl Iterator<Item = (&'static str, &'static str)> + '_ {
+        self.identities
+            .iter()
+            .filter(move |(of, ..)| *of == entity)
+            .map(|(_, category, kind)| (*category, *kind))
     }
 
     /// What an entity announces, in order of registration.
@@ -583,18 +604,4 @@ impl Registry {
             .find(|(of, with, name, _)| *of == entity && *with == kind && payload.name() == *name);
         found.map(|(.., handler)| *handler)
     }
-
-    /// Reads the state that an extension keeps with an account.
-    pub(crate) fn decode(&self, kind: &str, key: &str, value: &str) -> Option<(TypeId, Box<dyn Any + Send>)> {
-        self.states.get(kind).map(|(id, decode)| (*id, decode(key, value)))
-    }
-}
-
-/// A value that an extension keeps with each account, in memory and as a document.
-pub trait AccountState: Any + Send + Default {
-    /// The kind of the document.
-    const KIND: &'static str;
-    /// Reads what [`Self::encode`] wrote. What cannot be read is the default.
-    fn decode(text: &str) -> Self;
-    fn encode(&self) -> String;
 }

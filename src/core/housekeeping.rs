@@ -5,9 +5,11 @@ use std::collections::HashSet;
 use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
+use unisono_xml::Element;
+
 use crate::account::Cell;
 use crate::error::StreamCondition;
-use crate::hub::Hub;
+use crate::hub::{Farewell, Hub, SessionRef};
 use crate::ids::{SessionId, Ticket};
 use crate::presence::Who;
 use crate::session::{Link, Session};
@@ -73,6 +75,7 @@ impl Hub {
         }
         for cell in residents {
             let mut account = cell.lock();
+            account.close_log();
             let resumable = account.sessions.iter().filter(|session| session.is_resumable());
             let writes = resumable
                 .map(|session| Write::Session { account: cell.id, session: saved(session) })
@@ -144,12 +147,61 @@ impl Hub {
         cell.lock().state = state;
         self.bar_logins(cell);
         if state == AccountState::Disabled {
+            self.end_tokens(cell);
             self.end_sessions(cell, &StreamCondition::NotAuthorized);
         }
     }
 
-    /// The operator changed the password: whoever authenticated with the old one has to do so again.
-    pub fn password_changed(&self, cell: &Arc<Cell>) {
+    /// The user of a session changed the password: as [`Self::password_changed`], but this session goes on.
+    pub fn password_changed_by(&self, acting: &SessionRef, passwords: i64) {
+        acting.cell.lock().passwords = passwords;
+        self.bar_logins(&acting.cell);
+        self.end_others(acting);
+    }
+
+    fn end_others(&self, acting: &SessionRef) {
+        let sessions: Vec<_> = acting.cell.lock().sessions.iter().map(|session| session.id).collect();
+        for id in sessions.into_iter().filter(|id| *id != acting.id) {
+            self.end_with(&acting.cell, id, Some(StreamCondition::NotAuthorized));
+        }
+    }
+
+    /// The user of a session removes the account, as [`Self::remove_account`]; when that is done, the session is told so
+    /// and ends like the others (XEP-0077 §3.2). To be carried to its end, though the session ends.
+    ///
+    /// # Errors
+    ///
+    /// The store failed, and the session has ended all the same where it was too late to go back.
+    pub async fn remove_own_account(
+        self: &Arc<Self>,
+        acting: &SessionRef,
+        last_word: Element,
+    ) -> Result<(), StoreError> {
+        let _leaving = Leaving::new(self, &acting.cell);
+        let waker = acting.cell.lock().session(acting.id).and_then(Session::waker);
+        self.farewells().insert(acting.connection, None);
+        let removed = self.remove_now(&acting.cell).await;
+        let (said, reason) = match &removed {
+            Ok(()) => (Some(last_word), StreamCondition::NotAuthorized),
+            Err(error) => {
+                tracing::error!(account = %acting.cell.jid, %error, "cannot remove an account");
+                (None, StreamCondition::InternalServerError)
+            }
+        };
+        // Who has left meanwhile is told nothing.
+        if let Some(farewell) = self.farewells().get_mut(&acting.connection) {
+            *farewell = Some(Farewell { said, reason });
+        }
+        if let Some(waker) = waker {
+            waker.wake();
+        }
+        removed
+    }
+
+    /// The password is another one, and was changed so often: whoever authenticated with the old one has to do so again, and
+    /// the tokens that they were given are not trusted any more.
+    pub fn password_changed(&self, cell: &Arc<Cell>, passwords: i64) {
+        cell.lock().passwords = passwords;
         self.bar_logins(cell);
         self.end_sessions(cell, &StreamCondition::NotAuthorized);
     }

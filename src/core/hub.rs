@@ -4,8 +4,10 @@ use std::any::{Any, TypeId};
 use std::collections::{HashMap, HashSet};
 use std::hash::{DefaultHasher, Hasher};
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, RwLock};
 use std::time::Duration;
+
+use unisono_xml::Element;
 
 use crate::account::{Account, Cell};
 use crate::asking::Questions;
@@ -15,11 +17,15 @@ use crate::error::StreamCondition;
 use crate::extension::Registry;
 use crate::ids::{SessionId, Ticket};
 use crate::interests::Lists;
+use crate::invitations::{InvitationPolicy, RegistrationPolicy};
 use crate::jid::{BareJid, FullJid};
+use crate::remote::Routes;
 use crate::render::Renderer;
 use crate::seal::Seal;
 use crate::session::ConnectionInfo;
+use crate::slots::Memory;
 use crate::storage::{BoxFuture, Commit, Store, StoreError, Wake, Write};
+use crate::workers::Workers;
 
 /// The accounts are kept in this many maps, so that threads seldom meet.
 const SHARDS: usize = 64;
@@ -76,6 +82,12 @@ pub struct Settings {
     pub contacts: Vec<(&'static str, Vec<String>)>,
     /// What devices may use beside XMPP (XEP-0215).
     pub services: Vec<ExternalService>,
+    /// Who may make and change accounts over the network (XEP-0077).
+    pub registration: RegistrationPolicy,
+    /// Who may invite whom (XEP-0401).
+    pub invitations: InvitationPolicy,
+    /// Where one learns of outages (XEP-0455).
+    pub status_addresses: Vec<String>,
 }
 
 /// A service beside XMPP, such as a relay for calls (XEP-0215 §2).
@@ -105,6 +117,9 @@ impl Default for Settings {
             spares_inactive: true,
             contacts: Vec::new(),
             services: Vec::new(),
+            registration: RegistrationPolicy::default(),
+            invitations: InvitationPolicy::default(),
+            status_addresses: Vec::new(),
         }
     }
 }
@@ -158,6 +173,13 @@ pub struct SessionRef {
     pub connection: u64,
 }
 
+/// What a connection is told when its session has ended.
+pub(crate) struct Farewell {
+    /// A stanza before the end.
+    pub(crate) said: Option<Element>,
+    pub(crate) reason: StreamCondition,
+}
+
 /// All accounts of the server.
 pub struct Hub {
     pub store: Arc<dyn Store>,
@@ -168,6 +190,9 @@ pub struct Hub {
     pub counters: Counters,
     pub(crate) ids: Seal,
     pub(crate) session_ids: Seal,
+    pub(crate) device_ids: Seal,
+    /// What tokens are made of.
+    pub(crate) token_secret: [u8; 32],
     /// What resources are made of that stay the same.
     pub(crate) agent_secret: [u8; 32],
     accounts: Vec<RwLock<HashMap<BareJid, Arc<Cell>>>>,
@@ -191,6 +216,13 @@ pub struct Hub {
     states: HashMap<TypeId, Box<dyn Any + Send + Sync>>,
     /// Why connections lost their session, until they come to ask.
     reasons: Mutex<HashMap<u64, StreamCondition>>,
+    /// Connections that have lost their session and wait for what is still to be said to them, or for that to be found
+    /// out.
+    farewells: Mutex<HashMap<u64, Option<Farewell>>>,
+    /// The ways to domains that are not ours.
+    pub routes: Routes,
+    pub(crate) memory: Memory,
+    pub(crate) workers: OnceLock<Arc<dyn Workers>>,
 }
 
 impl Hub {
@@ -209,6 +241,8 @@ impl Hub {
         };
         let ids = Seal::new(&store.secret("archive-ids", draw()).await?);
         let session_ids = Seal::new(&store.secret("session-ids", draw()).await?);
+        let device_ids = Seal::new(&store.secret("device-ids", draw()).await?);
+        let token_secret = store.secret("tokens", draw()).await?;
         let agent_secret = store.secret("user-agents", draw()).await?;
         let mut sharding = [0; 8];
         random.fill(&mut sharding);
@@ -225,6 +259,8 @@ impl Hub {
             ids,
             session_ids,
             agent_secret,
+            device_ids,
+            token_secret,
             accounts: (0..SHARDS).map(|_| RwLock::default()).collect(),
             loading: (0..SHARDS).map(|_| tokio::sync::Mutex::default()).collect(),
             sharding,
@@ -235,6 +271,10 @@ impl Hub {
             questions: Questions::default(),
             interests: Lists::default(),
             reasons: Mutex::default(),
+            farewells: Mutex::default(),
+            routes: Routes::default(),
+            memory: Memory::default(),
+            workers: OnceLock::new(),
         }))
     }
 
@@ -357,6 +397,13 @@ impl Hub {
         (i64::from_be_bytes(bytes) & i64::MAX).max(1)
     }
 
+    /// A name that nobody can guess and nobody has drawn before.
+    pub fn random_name(&self) -> String {
+        let mut bytes = [0; 16];
+        self.random.fill(&mut bytes);
+        format!("{:032x}", u128::from_be_bytes(bytes))
+    }
+
     /// A number for a new connection.
     pub fn connection_number(&self) -> u64 {
         self.last_connection.fetch_add(1, Ordering::Relaxed).saturating_add(1)
@@ -434,6 +481,15 @@ impl Hub {
     /// Why a connection has no session any more, if it was said. It is said once.
     pub(crate) fn reason(&self, connection: u64) -> Option<StreamCondition> {
         self.reasons.lock().unwrap_or_else(PoisonError::into_inner).remove(&connection)
+    }
+
+    pub(crate) fn farewells(&self) -> MutexGuard<'_, HashMap<u64, Option<Farewell>>> {
+        self.farewells.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// What a connection is to be told before the error that ends its stream. It is said once.
+    pub fn last_word(&self, session: &SessionRef) -> Option<Element> {
+        self.farewells().remove(&session.connection)?.and_then(|farewell| farewell.said)
     }
 
     pub(crate) fn detached_list(&self) -> MutexGuard<'_, Vec<(Duration, Arc<Cell>, SessionId)>> {

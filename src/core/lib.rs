@@ -13,6 +13,7 @@ pub mod seal;
 pub mod stanza;
 
 // Who holds what.
+pub mod access;
 pub mod account;
 pub mod hub;
 pub mod outbox;
@@ -22,8 +23,10 @@ pub mod subscription;
 
 // The road.
 pub mod receive;
+pub mod remote;
 pub mod render;
 pub mod road;
+pub mod sharing;
 pub mod writing;
 
 // Sessions and what they see.
@@ -41,7 +44,14 @@ pub mod resumption;
 mod snapshot;
 
 // What others plug in.
+pub mod allowance;
 pub mod clock;
 pub mod delays;
+pub mod early;
 pub mod extension;
+pub mod invitations;
+mod keeping;
+pub mod reports;
+mod slots;
 pub mod storage;
+pub mod workers;

@@ -17,6 +17,7 @@ use unisono_xml::{Element, Node};
 use crate::ids::{LogPosition, Ticket};
 use crate::jid::FullJid;
 use crate::record::MessageRecord;
+use crate::sharing::Shared;
 use crate::stanza::{CLIENT_SCOPE, OUR_LIMITS};
 
 /// Bytes of recorded messages that an outbox holds before it lets go of them: the log can give them back.
@@ -69,6 +70,8 @@ pub enum Item {
     Stanza { element: Element, to: Option<FullJid> },
     /// A stanza that was serialised already.
     Text(Box<str>),
+    /// One that goes to many, serialised once, but for the address of this device.
+    Shared { stanza: Arc<Shared>, to: FullJid },
 }
 
 /// A stanza and the conditions on it.
@@ -100,6 +103,8 @@ impl Entry {
             Item::Logged { .. } => 0,
             Item::Stanza { element, .. } => weight(element),
             Item::Text(text) => text.len(),
+            // Of many queues, one may be the last that holds it.
+            Item::Shared { stanza, .. } => stanza.bytes(),
         };
         content.saturating_add(size_of::<Queued>())
     }
@@ -108,7 +113,7 @@ impl Entry {
     pub(crate) fn position(&self) -> Option<LogPosition> {
         match self.item {
             Item::Logged { position, .. } => Some(position),
-            Item::Stanza { .. } | Item::Text(_) => None,
+            Item::Stanza { .. } | Item::Text(_) | Item::Shared { .. } => None,
         }
     }
 
@@ -118,6 +123,7 @@ impl Entry {
             Item::Logged { .. } => None,
             Item::Stanza { element, .. } => Some(element.clone()),
             Item::Text(text) => Element::parse(text, &CLIENT_SCOPE, &OUR_LIMITS).ok(),
+            Item::Shared { stanza, to } => Element::parse(&stanza.text(to), &CLIENT_SCOPE, &OUR_LIMITS).ok(),
         }
     }
 
@@ -165,7 +171,9 @@ impl Queued {
         }
         let content = match &entry.item {
             Item::Logged { record: Some(record), .. } => content_bytes(record),
-            Item::Logged { record: None, .. } | Item::Stanza { .. } | Item::Text(_) => 0,
+            Item::Logged { record: None, .. } | Item::Stanza { .. } | Item::Text(_) | Item::Shared { .. } => {
+                0
+            }
         };
         Self { entry, bytes, content }
     }
@@ -396,7 +404,7 @@ impl Outbox {
         let durable = waiting.take_while(|queued| queued.entry.ticket <= durable);
         let missing = durable.filter_map(|queued| match queued.entry.item {
             Item::Logged { position, record: None, .. } => Some((position, queued.content)),
-            Item::Logged { .. } | Item::Stanza { .. } | Item::Text(_) => None,
+            Item::Logged { .. } | Item::Stanza { .. } | Item::Text(_) | Item::Shared { .. } => None,
         });
         let mut bytes: usize = 0;
         let fits = |(_, content): &(LogPosition, usize)| {

@@ -13,6 +13,7 @@ use crate::hub::{Hub, SessionRef};
 use crate::ids::Ticket;
 use crate::jid::Jid;
 use crate::outbox::Entry;
+use crate::remote::unreached;
 use crate::road::Recipient;
 use crate::stanza::{Iq, IqType, Message, NS_CLIENT, Stanza};
 use crate::storage::{BoxFuture, StoreError};
@@ -82,7 +83,10 @@ impl Hub {
     fn receive_message(self: &Arc<Self>, origin: &SessionRef, message: Message) -> Receipt {
         let known = match &message.header.to {
             None => Some(Recipient::Account(origin.cell.clone())),
-            Some(to) if !self.serves(to.domain()) => Some(Recipient::Nobody(Condition::RemoteServerNotFound)),
+            Some(to) if !self.serves(to.domain()) => Some(match self.routes.find(to.domain()) {
+                Some(route) if route.has_room() => Recipient::Remote(route),
+                route => Recipient::Nobody(unreached(route.as_ref())),
+            }),
             Some(to) if to.local().is_none() => Some(Recipient::Nobody(Condition::ServiceUnavailable)),
             Some(to) => self.resident(&to.to_bare()).map(Recipient::Account),
         };
@@ -109,11 +113,10 @@ impl Hub {
         let own = &origin.cell.jid;
         let to = iq.header.to.clone().unwrap_or_else(|| Jid::from(own.clone()));
         if !self.serves(to.domain()) {
-            return Receipt::Done(self.refuse_iq(
-                origin,
-                &iq,
-                &StanzaError::new(Condition::RemoteServerNotFound),
-            ));
+            return Receipt::Done(match self.send_iq_away(origin, &iq, &to) {
+                Ok(()) => self.settle(origin, Ticket::NONE, None),
+                Err(refusal) => self.refused_iq(origin, &iq, refusal),
+            });
         }
         let bare = to.to_bare();
         if to.is_full() {
@@ -352,7 +355,7 @@ impl Hub {
 }
 
 /// An iq as it goes from one client to another.
-fn passed_on(iq: &Iq, to: &Jid) -> Element {
+pub(crate) fn passed_on(iq: &Iq, to: &Jid) -> Element {
     let element = Element::builder("iq", NS_CLIENT)
         .attr("from", iq.header.from.as_str())
         .attr("to", to.as_str())
@@ -367,7 +370,7 @@ fn passed_on(iq: &Iq, to: &Jid) -> Element {
 
 /// What ties an answer to its request: the one who was asked, and the id. Saved sessions keep it, so it is the same in
 /// every build.
-fn question(whom: &Jid, id: &str) -> u64 {
+pub(crate) fn question(whom: &Jid, id: &str) -> u64 {
     let mut hash = Sha256::new();
     hash.update(whom.as_str().as_bytes());
     hash.update([0]);
@@ -394,13 +397,13 @@ fn condition(reply: &Element) -> &str {
 
 /// Whether an error may be told to the sender: of an error never (RFC 6120 §8.3.1), of an answer to an iq neither
 /// (§8.2.3, rule 4).
-fn may_be_answered(element: &Element) -> bool {
+pub(crate) fn may_be_answered(element: &Element) -> bool {
     let kind = element.attr("type");
     kind != Some("error") && !(element.name() == "iq" && kind == Some("result"))
 }
 
 /// The error for what could not be read as a stanza.
-fn error_reply_to(element: &Element, error: &StanzaError) -> Element {
+pub(crate) fn error_reply_to(element: &Element, error: &StanzaError) -> Element {
     // An address that is malformed is not repeated.
     let from = element.attr("to").filter(|to| to.parse::<Jid>().is_ok());
     Element::builder(element.name(), NS_CLIENT)
@@ -416,7 +419,9 @@ impl From<StoreError> for StanzaError {
     fn from(error: StoreError) -> Self {
         match error {
             StoreError::NotFound => Self::new(Condition::ItemNotFound),
-            StoreError::Exists | StoreError::Alike(_) => Self::new(Condition::Conflict),
+            StoreError::Exists | StoreError::Alike(_) | StoreError::Reserved => {
+                Self::new(Condition::Conflict)
+            }
             StoreError::Unavailable(_) | StoreError::Corrupt(_) => {
                 tracing::error!(%error, "cannot read the store");
                 Self::new(Condition::InternalServerError)

@@ -158,9 +158,9 @@ impl Hub {
         // A connection that is still there is a dead one, or another client's: it has to go.
         if let Some(old) = account.session(id)
             && let Some(replaced) = old.connection_number()
-            && let Some(device) = account.device(old.device)
+            && let Some(key) = account.device(old.device).map(|device| device.key.clone())
         {
-            self.give_reason(replaced, account.reason_to_give_way(old, &device.key));
+            self.give_reason(replaced, account.reason_to_give_way(id, &key, self.clock.elapsed()));
         }
         let Some(session) = account.session_mut(id) else { return TakenUp::Nothing };
         session.wake();

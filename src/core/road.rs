@@ -17,6 +17,7 @@ use crate::jid::{BareJid, Jid};
 use crate::outbox::{Entry, Form, Item};
 use crate::receive::error_reply;
 use crate::record::{Direction, Keep, MessageRecord, Origin, Payload, Place};
+use crate::remote::Route;
 use crate::render::Renderer;
 use crate::repetition::fingerprint;
 use crate::session::Session;
@@ -29,6 +30,8 @@ use crate::storage::{Commit, LogEntry, Write};
 pub(crate) enum Recipient {
     /// An account of this server; the sender's own, too.
     Account(Arc<Cell>),
+    /// An address that is not ours, by the way to there.
+    Remote(Arc<dyn Route>),
     /// Nobody, with the error that says so.
     Nobody(Condition),
 }
@@ -47,7 +50,7 @@ impl Hub {
         let (message, is_forged) = self.annotate(message);
         let (mut sender, mut other) = match recipient {
             Recipient::Account(cell) => lock_pair(&origin.cell, cell),
-            Recipient::Nobody(_) => (origin.cell.lock(), None),
+            Recipient::Remote(_) | Recipient::Nobody(_) => (origin.cell.lock(), None),
         };
         if !sender.is_live(origin) {
             return Ticket::NONE;
@@ -56,7 +59,8 @@ impl Hub {
             session.note("message", "it says what only the server may say, which is left out");
         }
         let to_self = matches!(recipient, Recipient::Account(cell) if cell.id == origin.cell.id);
-        let mut road = Road { hub: self, origin, message, error: None };
+        let route = if let Recipient::Remote(route) = recipient { Some(route.clone()) } else { None };
+        let mut road = Road { hub: self, origin, message, error: None, route };
         let ticket = match road.admit(&sender, Side::Sender) {
             Err(refusal) => road.refuse(refusal),
             Ok(()) if to_self => road.within_account(&mut sender),
@@ -71,6 +75,16 @@ impl Hub {
         let reply = error.map(|error| error_reply("message", &road.message.header, &error));
         self.settle_in(&mut sender, origin, ticket, reply);
         ticket
+    }
+
+    /// Takes a message from another domain in; `bearer` stands for who brings it.
+    pub(crate) fn take_in(&self, bearer: &SessionRef, message: Message) -> Result<(), Refusal> {
+        let (message, _) = self.annotate(message);
+        let mut account = bearer.cell.lock();
+        let mut road = Road { hub: self, origin: bearer, message, error: None, route: None };
+        road.admit(&account, Side::Recipient)?;
+        road.arrive(&mut account);
+        road.error.map_or(Ok(()), |error| Err(Refusal::Error(Box::new(error))))
     }
 
     /// Stage `annotate`: nobody but us says what only we may say. Whether somebody did.
@@ -156,6 +170,8 @@ struct Road<'a> {
     origin: &'a SessionRef,
     message: Message,
     error: Option<StanzaError>,
+    /// Where the way goes on to another domain.
+    route: Option<Arc<dyn Route>>,
 }
 
 impl Road<'_> {
@@ -224,6 +240,28 @@ impl Road<'_> {
         if let Some(error) = self.error.as_ref().filter(|_| self.message.kind != MessageType::Error) {
             self.hub.copy_error(sender, &record, self.origin.id, error, ticket);
         }
+        if let Some(route) = &self.route {
+            // There was room for it a moment ago.
+            route.send(&self.element(), ticket);
+        }
+        ticket
+    }
+
+    /// A message from another domain: one entry, in the log of who gets it.
+    fn arrive(&mut self, account: &mut Account) -> Ticket {
+        if account.is_gone || is_for_nobody(&self.message, account) {
+            let error = StanzaError::new(Condition::ServiceUnavailable);
+            self.error = Some(error).filter(|_| self.message.kind != MessageType::Headline);
+            return Ticket::NONE;
+        }
+        let keep = self.keep(account, Side::Recipient);
+        let delivered = self.delivered(account, keep);
+        let received = place(account, keep, &delivered, self.hub.clock.now_micros());
+        let record = Arc::new(self.record(account, None, received, 0));
+        let mut writes = self.writes(&record);
+        self.apply(&record, account, Direction::Received, &mut writes);
+        let ticket = self.submit(writes, account, None);
+        self.queue(account, &record, &delivered, Direction::Received, ticket);
         ticket
     }
 

@@ -96,6 +96,8 @@ pub struct Session {
     inactive: bool,
     /// Namespaces of what the device asked to be told about.
     pub(crate) follows: Vec<&'static str>,
+    /// What was there of nodes up to here, the device may have from an earlier session.
+    pub(crate) knows_nodes: LogPosition,
     /// Nodes of whose changes the device is told because its capabilities say so (XEP-0163 §4.3), sorted; shared by all
     /// devices with the same capabilities.
     pub(crate) interests: Arc<[CompactString]>,
@@ -138,6 +140,7 @@ impl Session {
             carbons: false,
             inactive: false,
             follows: Vec::new(),
+            knows_nodes: LogPosition::START,
             interests: Arc::default(),
             newly_interested: Vec::new(),
             asked: Vec::new(),
@@ -174,7 +177,7 @@ impl Session {
     }
 
     /// Whether what is for nobody in particular is for this one, too (RFC 6121 §8.5.2.1.1).
-    pub(crate) fn is_for_all(&self) -> bool {
+    pub fn is_for_all(&self) -> bool {
         self.is_available() && self.priority >= 0 && self.closing.is_none()
     }
 
@@ -235,6 +238,11 @@ impl Session {
         let state = self.states.get_mut(index).and_then(|state| state.downcast_mut());
         #[expect(clippy::expect_used, reason = "it was found there, or put there, a moment ago")]
         state.expect("a state of this type")
+    }
+
+    /// What was published up to here, the device may have from an earlier session; what came after it, it has not.
+    pub fn knows_nodes(&self) -> LogPosition {
+        self.knows_nodes
     }
 
     /// Whether nobody looks at the device (XEP-0352).
@@ -468,6 +476,16 @@ impl Session {
         }
     }
 
+    /// The device is shown the archive forwards from here, up to there. If it was shown all before that, or knows it, it
+    /// is not sent that again.
+    pub(crate) fn pages_on(&mut self, from: LogPosition, upto: LogPosition) {
+        if let CatchUp::Before(before) = &mut self.catch_up
+            && let Some(live_after) = before.live_after.as_mut().filter(|live_after| from <= **live_after)
+        {
+            *live_after = (*live_after).max(upto);
+        }
+    }
+
     /// The device was told that the archive ends here: it fetches what it lacks of that, and is sent what comes after it.
     pub(crate) fn begins_at(&mut self, end: LogPosition) {
         if let CatchUp::Before(before) = &mut self.catch_up {
@@ -530,7 +548,11 @@ fn is_full<'a>(entries: impl IntoIterator<Item = &'a Entry>, bytes_max: usize) -
 
 /// Whether an entry is a message or a request of somebody else, be it in a copy.
 fn is_from_another(entry: &Entry, own: &FullJid) -> bool {
-    let Item::Stanza { element, .. } = &entry.item else { return false };
+    let element = match &entry.item {
+        Item::Shared { stanza, .. } => return stanza.from.local().is_some(),
+        Item::Stanza { element, .. } => element,
+        Item::Logged { .. } | Item::Text(_) => return false,
+    };
     let Some(from) = element.attr("from").and_then(|from| from.parse::<Jid>().ok()) else { return false };
     let is_ours = from.to_bare() == own.bare();
     from.local().is_some()
@@ -546,6 +568,7 @@ fn is_from_another(entry: &Entry, own: &FullJid) -> bool {
 fn hold_key(entry: &Entry) -> Option<(String, String)> {
     match &entry.item {
         Item::Stanza { element, .. } => Some((element.name().to_owned(), element.attr("from")?.to_owned())),
+        Item::Shared { stanza, .. } => Some((stanza.topic.clone()?.into(), stanza.from.to_string())),
         Item::Logged { .. } | Item::Text(_) => None,
     }
 }

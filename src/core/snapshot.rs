@@ -148,6 +148,7 @@ fn write_entry(entry: &Entry) -> ElementBuilder {
             Ok(nodes) => nodes.into_iter().fold(builder, ElementBuilder::node),
             Err(_) => builder,
         },
+        Item::Shared { .. } => builder.child_opt(entry.element()),
     }
 }
 

@@ -10,8 +10,10 @@ use std::sync::Arc;
 use compact_str::CompactString;
 
 use crate::ids::{AccountId, DeviceId, LogPosition, SessionId, Ticket};
+use crate::invitations::Invitations;
 use crate::jid::{BareJid, Jid};
 use crate::record::{Direction, MessageRecord};
+use crate::reports::Reports;
 use crate::roster::RosterItem;
 
 pub type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
@@ -28,13 +30,16 @@ pub enum StoreError {
     /// Another one of this name is there, to the eye.
     #[error("it looks like {0}")]
     Alike(BareJid),
+    /// An invitation keeps this name free, or one that looks like it.
+    #[error("an invitation keeps the name free")]
+    Reserved,
     #[error("not there")]
     NotFound,
 }
 
 /// All that the server asks of a store.
-pub trait Store: Accounts + Logs + Documents + Nodes + Sessions + Journal {}
-impl<T: Accounts + Logs + Documents + Nodes + Sessions + Journal> Store for T {}
+pub trait Store: Accounts + Invitations + Reports + Logs + Documents + Nodes + Sessions + Journal {}
+impl<T: Accounts + Invitations + Reports + Logs + Documents + Nodes + Sessions + Journal> Store for T {}
 
 /// One durable change. A commit holds those that must happen together.
 #[derive(Clone, Debug)]
@@ -62,9 +67,11 @@ pub enum Write {
     ItemRetracted { account: AccountId, node: CompactString, id: CompactString },
     /// Forgets all items of a node.
     NodePurged { account: AccountId, node: CompactString },
-    /// Stores a device, new or changed.
+    /// Stores a device, new or changed, but not its access: that changes seldom, and a cursor often.
     Device { account: AccountId, device: DeviceRecord },
-    /// Forgets a device and its sessions.
+    /// Stores what gives a device access.
+    Access { device: DeviceId, access: Arc<Access> },
+    /// Forgets a device, its access and its sessions.
     DeviceRemoved { device: DeviceId },
     /// Stores a session, new or changed.
     Session { account: AccountId, session: SessionRecord },
@@ -144,8 +151,12 @@ pub struct AccountData {
     pub id: AccountId,
     pub jid: BareJid,
     pub state: AccountState,
+    /// How often the password was changed.
+    pub passwords: i64,
     /// The last position that was given: to an entry of the log, or to an item of a node.
     pub head: LogPosition,
+    /// The newest entry that only waits for delivery; none is after this.
+    pub waiting: LogPosition,
     /// Removed items included.
     pub roster: Vec<RosterItem>,
     pub devices: Vec<DeviceRecord>,
@@ -164,7 +175,8 @@ pub const RECENT_FINGERPRINTS: usize = 512;
 /// Accounts and their credentials. A credential is an opaque text for each mechanism family, such as
 /// `SCRAM-SHA-256`; the store does not look inside.
 pub trait Accounts: Send + Sync {
-    /// Creates an account. `StoreError::Exists` if there is one of this name.
+    /// Creates an account. `StoreError::Exists` if there is one of this name, `StoreError::Reserved` if an
+    /// [invitation](Invitations) keeps it free.
     fn create<'a>(
         &'a self,
         jid: &'a BareJid,
@@ -198,12 +210,13 @@ pub trait Accounts: Send + Sync {
         jid: &'a BareJid,
         family: &'a str,
     ) -> BoxFuture<'a, Result<Option<(String, AccountState)>, StoreError>>;
-    /// Replaces all credentials. `StoreError::NotFound` without such an account.
+    /// Replaces all credentials, which counts as a change of the password. Returns how many of these there were now.
+    /// `StoreError::NotFound` without such an account.
     fn set_credentials<'a>(
         &'a self,
         jid: &'a BareJid,
         credentials: &'a [(String, String)],
-    ) -> BoxFuture<'a, Result<(), StoreError>>;
+    ) -> BoxFuture<'a, Result<i64, StoreError>>;
     fn set_state<'a>(
         &'a self,
         jid: &'a BareJid,
@@ -525,6 +538,37 @@ pub struct DeviceRecord {
     pub pages_archive: bool,
     /// Microseconds since 1970.
     pub last_seen: i64,
+    /// `None` for one that is older than what is kept of it.
+    pub access: Option<Arc<Access>>,
+}
+
+/// What gives a device access to its account, and what it says of itself (XEP-0388 §2.3, XEP-0494 §3.1).
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct Access {
+    /// Microseconds since 1970.
+    pub first_seen: i64,
+    /// The name of the client, and that of the device where it runs.
+    pub software: CompactString,
+    pub name: CompactString,
+    /// It proved a password last when the account's had been changed so often.
+    pub password: Option<i64>,
+    /// The token that it uses, and the one that it was given for the time after (XEP-0484 §5.1).
+    pub current: Option<TokenRecord>,
+    pub next: Option<TokenRecord>,
+}
+
+/// What is kept of a token (XEP-0484). It takes a secret of the server besides to make the token of it.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct TokenRecord {
+    /// By which alone it may be used.
+    pub mechanism: CompactString,
+    /// Drawn for it.
+    pub salt: u128,
+    /// Microseconds since 1970.
+    pub issued: i64,
+    pub expires: i64,
+    /// How often the password of the account had been changed. After another change it is not trusted.
+    pub passwords: i64,
 }
 
 /// A resumable session as it is kept.

@@ -91,7 +91,11 @@ impl Hub {
 
     fn is_gone(&self, account: &Account, session: &SessionRef) -> Option<StreamCondition> {
         let otherwise = match account.session(session.id) {
-            None => StreamCondition::Reset,
+            None => match self.farewells().get(&session.connection) {
+                None => StreamCondition::Reset,
+                Some(None) => return None,
+                Some(Some(farewell)) => return Some(farewell.reason.clone()),
+            },
             Some(found) if found.connection_number() != Some(session.connection) => StreamCondition::Conflict,
             Some(found) => return found.closing.clone(),
         };
@@ -178,6 +182,7 @@ fn write_entries(
             Item::Logged { record: None, .. } => return (Drained::Idle(None), covers, count),
             Item::Stanza { element, to } => write_to(element, to.as_ref(), out),
             Item::Text(text) => out.extend_from_slice(text.as_bytes()),
+            Item::Shared { stanza, to } => stanza.write(to, out),
         }
         covers = covers.max(session.outbox.wrote());
         count = count.saturating_add(1);

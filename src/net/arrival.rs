@@ -2,30 +2,33 @@
 
 use std::future::poll_fn;
 use std::io;
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 use std::pin::pin;
 use std::sync::Arc;
 
 use bytes::BytesMut;
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt};
 use tokio::time::{Instant, sleep_until, timeout_at};
+use unisono_core::access::TokenUse;
 use unisono_core::bind2;
+use unisono_core::devices::{Login, UserAgent};
+use unisono_core::early::{Origin, Standing};
 use unisono_core::extension::{NonzaReply, NonzaRequest, StreamState};
 use unisono_core::hub::{Connection, SessionRef};
 use unisono_core::jid::{BareJid, FullJid};
 use unisono_core::session::ConnectionInfo;
-use unisono_core::storage::{AccountState, Wake};
+use unisono_core::storage::Wake;
 use unisono_xml::Element;
 
-use crate::admission::Place;
+use crate::admission::{Place, network, site};
 use crate::ending::{close, note};
 use crate::error::{Said, StreamError};
 use crate::guessing::{Attempt, Wait};
 use crate::incoming::poll_read_sparingly;
+use crate::lookup::{credentials, try_token};
 use crate::negotiation::{Action, Answer, Input, Negotiation, Security, Unreadable};
 use crate::ration::{Rationed, Source};
-use crate::sampling::Line;
-use crate::sasl::{Authenticated, Cost, Credentials, Hash, Standing};
+use crate::sasl::{Authenticated, Cost, Credentials, TokenMechanism, TokenProof};
 use crate::server::{C2s, Registered};
 use crate::signal::Notice;
 use crate::stream::{Held, Peer, Stream};
@@ -51,6 +54,8 @@ pub(crate) struct Arrival {
     /// What the client tries to come in with, until it is known whether that is right.
     attempt: Option<Attempt>,
     failures: u32,
+    /// What it came to before it is known who it is.
+    standing: Standing,
 }
 
 /// How far a negotiation came.
@@ -95,6 +100,7 @@ impl Arrival {
             session: None,
             attempt: None,
             failures: 0,
+            standing: Standing::default(),
         }
     }
 
@@ -241,7 +247,10 @@ impl Arrival {
 
     async fn act<S: Source>(&mut self, stream: &mut S, action: Action) -> Result<Option<Reached>, Stopped> {
         match action {
-            Action::Send(bytes) => self.send(stream, &bytes).await?,
+            Action::Send(bytes) => {
+                self.session.iter_mut().for_each(Held::announce);
+                self.send(stream, &bytes).await?;
+            }
             Action::StartTls { domain } => return Ok(Some(Reached::StartTls { domain })),
             Action::Ask { account, hash, cost } => {
                 if self.begin_attempt(stream, &account).await? {
@@ -255,19 +264,25 @@ impl Arrival {
                     self.handle(Input::Credentials(Err(Unreadable)))?;
                 }
             }
-            Action::Bind { peer, agent, resource } => {
+            Action::TryToken { account, agent, proof, invalidate } => {
+                self.try_token(stream, &account, agent, &proof, invalidate).await?;
+            }
+            Action::IssueToken { peer, login, mechanism } => {
+                self.issue_token(stream, &peer, &login, mechanism).await?;
+            }
+            Action::Bind { peer, login, resource } => {
                 let (hub, connection) = (Arc::clone(&self.c2s.hub), self.connection());
                 let account = peer.into_account();
                 let binding =
-                    async move { hub.bind_as(agent, &account, resource.as_deref(), connection).await };
+                    async move { hub.bind_as(&login, &account, resource.as_deref(), connection).await };
                 let bound = self.wait_for(stream, binding).await?;
                 let bound = bound.map(|session| self.hold(session));
                 self.handle(Input::Bound(bound))?;
             }
-            Action::BindInline { peer, agent, request } => {
+            Action::BindInline { peer, login, request } => {
                 let (hub, connection) = (Arc::clone(&self.c2s.hub), self.connection());
                 let account = peer.into_account();
-                let binding = async move { hub.bind_inline(agent, &account, &request, connection).await };
+                let binding = async move { hub.bind_inline(&login, &account, &request, connection).await };
                 let bound = match self.wait_for(stream, binding).await? {
                     Ok((session, settled)) => {
                         let jid = self.hold(session);
@@ -281,6 +296,15 @@ impl Arrival {
                 let answer = self.answer(stream, peer.as_ref(), element).await?;
                 self.handle(Input::Answered(answer))?;
             }
+            Action::Early { domain, element } => {
+                let hub = Arc::clone(&self.c2s.hub);
+                let origin = Origin { network: network(self.peer.ip()), site: site(self.peer.ip()) };
+                let standing = std::mem::take(&mut self.standing);
+                let answering = hub.answer_early(element, domain, origin, standing);
+                let (answer, standing) = self.wait_for(stream, answering).await?;
+                self.standing = standing;
+                self.handle(Input::AnsweredEarly(answer))?;
+            }
             Action::Proceed => return Ok(Some(Reached::Bound)),
             Action::Close => return Err(Stopped::Closed),
         }
@@ -288,6 +312,47 @@ impl Arrival {
         self.read()?;
         self.let_go_on(stream);
         Ok(None)
+    }
+
+    async fn try_token<S>(
+        &mut self,
+        stream: &mut S,
+        account: &BareJid,
+        agent: Option<UserAgent>,
+        proof: &TokenProof,
+        invalidate: bool,
+    ) -> Result<(), Stopped>
+    where
+        S: AsyncRead + Unpin,
+    {
+        if !self.begin_attempt(stream, account).await? {
+            return Ok(self.handle(Input::Token(Err(Unreadable), Instant::now()))?);
+        }
+        let asked = Instant::now();
+        let tried = TokenUse { agent, mechanism: proof.mechanism().as_str(), invalidate };
+        let trying = try_token(Arc::clone(&self.c2s), self.peer.ip(), account, tried, proof);
+        let found = self.wait_for(stream, trying).await?;
+        if found.is_err() {
+            self.withdraw();
+        }
+        Ok(self.handle(Input::Token(found, asked))?)
+    }
+
+    async fn issue_token<S>(
+        &mut self,
+        stream: &mut S,
+        peer: &Authenticated<BareJid>,
+        login: &Login,
+        mechanism: TokenMechanism,
+    ) -> Result<(), Stopped>
+    where
+        S: AsyncRead + Unpin,
+    {
+        let (hub, connection) = (Arc::clone(&self.c2s.hub), self.registered.number());
+        let issuing = hub.issue_token(peer.account(), login, mechanism.as_str(), connection);
+        let issued = self.wait_for(stream, issuing).await?;
+        let issued = issued.inspect_err(|error| tracing::error!(%error, "cannot make a token"));
+        Ok(self.handle(Input::Issued(issued.ok().flatten()))?)
     }
 
     /// Writes to a client that takes it in time.
@@ -415,7 +480,11 @@ impl Arrival {
         });
         let answering = handler(NonzaRequest { hub, element, stream: state });
         let NonzaReply { write, session, error, .. } = self.wait_for(stream, answering).await?;
-        let resumed = session.map(|session| self.hold(session));
+        let resumed = session.map(|session| {
+            let jid = session.jid.clone();
+            self.session = Some(Held::known(Arc::clone(&self.c2s.hub), session));
+            jid
+        });
         let error = error.map(|(condition, detail)| StreamError::Extension(condition, detail));
         Ok(Answer { write, resumed, error })
     }
@@ -473,40 +542,6 @@ impl Arrival {
         };
         close(stream, &last_words, self.c2s.terms.limits.close_within).await;
         None
-    }
-}
-
-/// Reads a credential. One that cannot be understood is an account without it.
-async fn credentials(
-    c2s: Arc<C2s>,
-    peer: IpAddr,
-    account: BareJid,
-    hash: Hash,
-) -> Result<Option<Credentials>, Unreadable> {
-    // Strangers can make it happen as often as they like.
-    let tell = |error: &dyn std::fmt::Display, what: &'static str| {
-        if let Some(Line { left_out, .. }) = c2s.sampling.line(Instant::now(), peer, what) {
-            tracing::error!(%account, %error, left_out, "cannot {what} a credential");
-        }
-    };
-    let found = match c2s.hub.store.credential(&account, hash.family()).await {
-        Ok(found) => found,
-        Err(error) => {
-            tell(&error, "read");
-            return Err(Unreadable);
-        }
-    };
-    let Some((text, state)) = found else { return Ok(None) };
-    let standing = match state {
-        AccountState::Enabled => Standing::Active,
-        AccountState::Disabled => Standing::Disabled,
-    };
-    match text.parse() {
-        Ok(keys) => Ok(Some(Credentials { keys, standing })),
-        Err(error) => {
-            tell(&error, "understand");
-            Ok(None)
-        }
     }
 }
 

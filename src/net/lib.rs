@@ -5,7 +5,9 @@
 
 mod admission;
 mod arrival;
+pub mod component;
 mod connection;
+mod crew;
 mod ending;
 mod error;
 mod generations;
@@ -13,6 +15,7 @@ mod guessing;
 mod incoming;
 mod limits;
 mod listener;
+mod lookup;
 mod negotiation;
 mod panic;
 mod rate;

@@ -42,6 +42,10 @@ pub struct Limits {
     pub bind_attempts_max: u32,
     /// Requests to extensions before a resource is bound, such as to resume a stream (XEP-0198 §5), that may fail.
     pub early_requests_max: u32,
+    /// Iqs that are answered before authentication (XEP-0077 §3.1.1).
+    pub early_iqs_max: u32,
+    /// How long somebody may take to register and to authenticate, from the first of them that has a result.
+    pub register_within: Duration,
     /// Connections that begin, of one IPv4 address or one IPv6 network of 64 bits, and eight times as many of one of 48
     /// bits. More are closed at once.
     pub connection_rate: Rate,
@@ -76,6 +80,8 @@ impl Default for Limits {
             sasl_delay_max: Duration::from_secs(3),
             bind_attempts_max: 5,
             early_requests_max: 3,
+            early_iqs_max: 12,
+            register_within: Duration::from_secs(180),
             connection_rate: Rate { units: 3_000, every: Duration::from_secs(60) },
             stanza_rate: Rate { units: 5_000, every: Duration::from_secs(10) },
             byte_rate: Rate { units: 10 * 1024 * 1024, every: Duration::from_secs(10) },

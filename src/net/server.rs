@@ -16,6 +16,7 @@ use unisono_core::storage::StoreError;
 
 use crate::admission::{Admission, Frequency};
 use crate::connection;
+use crate::crew::Crew;
 use crate::guessing::Guessing;
 use crate::limits::Limits;
 use crate::negotiation::{Security, Terms};
@@ -36,7 +37,7 @@ pub struct C2s {
     pub(crate) guessing: Arc<Guessing>,
     pub(crate) sampling: Sampling,
     /// Passwords that are hashed at a time (PLAIN); each takes a thread for some milliseconds.
-    pub(crate) hashing: Semaphore,
+    pub(crate) hashing: Arc<Semaphore>,
     pub(crate) counts: Counts,
     pub(crate) tasks: TaskTracker,
     pub(crate) stopping: CancellationToken,
@@ -94,6 +95,8 @@ impl C2s {
             features: hub.registry.stream_features(&hub).collect(),
             inline: hub.registry.inline_features(&hub),
             at_login: hub.registry.inline_nonzas(),
+            early_features: hub.registry.early_features(&hub).collect(),
+            early_iqs: hub.registry.early_names(),
             limits,
         };
         let delay_max = terms.limits.authenticate_within.checked_div(3).unwrap_or_default();
@@ -102,6 +105,8 @@ impl C2s {
             let Limits { unauthenticated_max, unauthenticated_per_address_max, .. } = terms.limits;
             Admission::new(unauthenticated_max, unauthenticated_per_address_max)
         };
+        let (tasks, hashing) = (TaskTracker::new(), Arc::new(Semaphore::new(threads)));
+        hub.employ(Arc::new(Crew { tasks: tasks.clone(), hashing: Arc::clone(&hashing) }));
         Ok(Arc::new(Self {
             admission: admission(),
             newcomers: admission(),
@@ -111,9 +116,9 @@ impl C2s {
             hub,
             certs,
             terms: Arc::new(terms),
-            hashing: Semaphore::new(threads),
+            hashing,
             counts: Counts::new(),
-            tasks: TaskTracker::new(),
+            tasks,
             stopping: CancellationToken::new(),
             signals: Mutex::default(),
         }))

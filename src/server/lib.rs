@@ -2,6 +2,8 @@
 
 pub mod api {
     //! Administration over HTTP, and the same without a server.
+    mod desk;
+    pub mod desk_types;
     pub mod guard;
     pub mod local;
     pub mod router;

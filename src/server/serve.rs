@@ -183,6 +183,15 @@ fn listen_for_clients(config: &Config, c2s: &Arc<C2s>) -> Result<Vec<String>, Fa
             listening.push(format!("{name} {at}"));
         }
     }
+    let allowed = config.components.allow.iter();
+    let secrets = allowed.filter_map(|component| {
+        Some((component.name.as_str().to_lowercase(), component.secret.reveal()?.to_owned()))
+    });
+    let secrets = Arc::new(secrets.collect());
+    for address in &config.components.listen {
+        let at = c2s.listen_for_components(*address, Arc::clone(&secrets));
+        listening.push(format!("component {}", at.map_err(|error| cannot_listen(*address, &error))?));
+    }
     Ok(listening)
 }
 

@@ -2,12 +2,17 @@
 
 use std::time::Duration;
 
+use unisono_core::allowance::Allowance;
 use unisono_core::hub::{ExternalService, Settings};
+use unisono_core::invitations::{InvitationPolicy, RegistrationPolicy, UsersInvite};
 use unisono_core::jid::BareJid;
 use unisono_net::sasl::{Hash, Policy};
 use unisono_net::{Limits, Rate};
 
-use crate::config::{ArchivePolicy, Config, ContactUri, Contacts, LoginMechanism, Relay, Size, WhenInactive};
+use crate::config::{
+    ArchivePolicy, Config, ContactUri, Contacts, Invitations, LoginMechanism, OpenTo, Registration, Relay,
+    SelfService, Size, UsersTo, WhenInactive,
+};
 
 /// The time over which what a client sends is averaged.
 const RATE_SECONDS: u64 = 10;
@@ -32,7 +37,40 @@ pub(crate) fn settings(config: &Config) -> Settings {
         },
         contacts: contacts(&config.contacts),
         services: config.calls.relay.iter().map(service).collect(),
+        registration: registration(&config.registration),
+        invitations: invitations(&config.invitations),
+        status_addresses: config.contacts.outages.iter().map(|page| page.as_str().to_owned()).collect(),
         ..Settings::default()
+    }
+}
+
+fn registration(registration: &Registration) -> RegistrationPolicy {
+    let may = |what| registration.users_may.contains(&what);
+    let burst = registration.accounts_per_ip_per_hour;
+    RegistrationPolicy {
+        is_open: match registration.open_to {
+            OpenTo::Everybody => true,
+            OpenTo::Invited => false,
+        },
+        of_network: Allowance {
+            burst,
+            every: Duration::from_secs(3600).checked_div(burst).unwrap_or_default(),
+        },
+        changes_passwords: may(SelfService::ChangePassword),
+        deletes_accounts: may(SelfService::DeleteAccount),
+    }
+}
+
+fn invitations(invitations: &Invitations) -> InvitationPolicy {
+    InvitationPolicy {
+        by_users: match invitations.users_to {
+            UsersTo::Nothing => UsersInvite::Nobody,
+            UsersTo::Contacts => UsersInvite::Contacts,
+            UsersTo::Accounts => UsersInvite::Accounts,
+        },
+        creators: invitations.creators.iter().map(|account| account.jid().clone()).collect(),
+        last_for: invitations.expire_after,
+        landing_page: invitations.landing_page.as_ref().map(|page| page.as_str().to_owned()),
     }
 }
 

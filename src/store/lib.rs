@@ -1,5 +1,6 @@
 //! The storage traits of the core on SQLite, PostgreSQL and in memory.
 
+mod access;
 mod durability;
 mod hash;
 mod memory;

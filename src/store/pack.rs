@@ -5,7 +5,6 @@
 //! `concat(id, ';', octet_length(name), ':', name)`, joined by `string_agg(…, '')`.
 
 use std::borrow::Cow;
-use std::str::FromStr;
 
 use unisono_core::storage::StoreError;
 
@@ -84,10 +83,13 @@ impl<'a> Unpacker<'a> {
         self.0.is_empty()
     }
 
-    pub(crate) fn number<T: FromStr>(&mut self) -> Result<T, StoreError> {
-        let (number, rest) = self.0.split_once(';').ok_or_else(|| self.corrupt())?;
+    pub(crate) fn number<T: TryFrom<i64>>(&mut self) -> Result<T, StoreError> {
+        let is_negative = self.0.starts_with('-');
+        let (number, rest) = self.digits(usize::from(is_negative), b';')?;
         self.0 = rest;
-        number.parse().map_err(|_| corrupt(number))
+        // Below zero from the start: there is one more number there.
+        let number = if is_negative { Some(number) } else { number.checked_neg() };
+        number.and_then(|number| number.try_into().ok()).ok_or_else(|| self.corrupt())
     }
 
     pub(crate) fn text(&mut self) -> Result<&'a str, StoreError> {
@@ -95,15 +97,32 @@ impl<'a> Unpacker<'a> {
     }
 
     pub(crate) fn text_or_none(&mut self) -> Result<Option<&'a str>, StoreError> {
-        let (length, rest) = self.0.split_once(':').ok_or_else(|| self.corrupt())?;
-        if length == "-1" {
+        if let Some(rest) = self.0.strip_prefix("-1:") {
             self.0 = rest;
             return Ok(None);
         }
-        let split = length.parse().ok().and_then(|length| rest.split_at_checked(length));
-        let (text, rest) = split.ok_or_else(|| corrupt(length))?;
+        let (length, rest) = self.digits(0, b':')?;
+        let length = usize::try_from(length.unsigned_abs()).unwrap_or(usize::MAX);
+        let (text, rest) = rest.split_at_checked(length).ok_or_else(|| self.corrupt())?;
         self.0 = rest;
         Ok(Some(text))
+    }
+
+    /// The number that digits make up to a sign, times minus one, and what is behind that. `skipped` bytes come before it.
+    fn digits(&self, skipped: usize, end: u8) -> Result<(i64, &'a str), StoreError> {
+        let mut number = Some(0_i64);
+        for (index, byte) in self.0.bytes().enumerate().skip(skipped) {
+            if byte == end && index > skipped {
+                let rest = index.checked_add(1).and_then(|behind| self.0.get(behind..));
+                return number.zip(rest).ok_or_else(|| self.corrupt());
+            }
+            if !byte.is_ascii_digit() {
+                break;
+            }
+            let digit = i64::from(byte.wrapping_sub(b'0'));
+            number = number.and_then(|number| number.checked_mul(10)?.checked_sub(digit));
+        }
+        Err(self.corrupt())
     }
 
     /// All values of which `each` makes one, up to the end of the text.

@@ -70,7 +70,12 @@ fn encode_origin(packer: &mut Packer, origin: Option<Origin>) {
 
 /// Unpacks all messages of a text.
 pub(crate) fn decode_all(packed: &str) -> Result<Vec<Arc<MessageRecord>>, StoreError> {
-    Unpacker::new(packed).all(|unpacker| decode(unpacker).map(Arc::new))
+    let mut last: Option<Arc<MessageRecord>> = None;
+    Unpacker::new(packed).all(|unpacker| {
+        let record = Arc::new(decode_after(last.as_deref(), unpacker)?);
+        last = Some(record.clone());
+        Ok(record)
+    })
 }
 
 /// Whether the packed message was retracted.
@@ -80,13 +85,21 @@ pub(crate) fn is_retracted(packed: &str) -> Result<bool, StoreError> {
 
 /// Unpacks one message.
 pub(crate) fn decode(unpacker: &mut Unpacker<'_>) -> Result<MessageRecord, StoreError> {
+    decode_after(None, unpacker)
+}
+
+/// The same; its addresses are often those of the message before it, and need not be read again.
+fn decode_after(
+    last: Option<&MessageRecord>,
+    unpacker: &mut Unpacker<'_>,
+) -> Result<MessageRecord, StoreError> {
     let form = unpacker.number()?;
     if ![FORM, RETRACTED, SPEAKS].contains(&form) {
         return Err(corrupt("a message in an unknown form"));
     }
     Ok(MessageRecord {
-        from: address(unpacker)?,
-        to: address(unpacker)?,
+        from: address(last, unpacker)?,
+        to: address(last, unpacker)?,
         id: unpacker.text_or_none()?.map(Into::into),
         kind: MessageType::parse(unpacker.text()?).ok_or_else(|| corrupt("an unknown type of message"))?,
         lang: unpacker.text_or_none()?.map(Into::into),
@@ -99,8 +112,10 @@ pub(crate) fn decode(unpacker: &mut Unpacker<'_>) -> Result<MessageRecord, Store
     })
 }
 
-fn address(unpacker: &mut Unpacker<'_>) -> Result<Jid, StoreError> {
-    unpacker.text()?.parse().map_err(|_| corrupt("an address that is none"))
+fn address(last: Option<&MessageRecord>, unpacker: &mut Unpacker<'_>) -> Result<Jid, StoreError> {
+    let text = unpacker.text()?;
+    let known = last.and_then(|last| [&last.from, &last.to].into_iter().find(|jid| jid.as_str() == text));
+    known.map_or_else(|| text.parse().map_err(|_| corrupt("an address that is none")), |jid| Ok(jid.clone()))
 }
 
 fn decode_place(unpacker: &mut Unpacker<'_>) -> Result<Option<Place>, StoreError> {

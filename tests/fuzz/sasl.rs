@@ -191,7 +191,7 @@ impl Client {
                 self.challenge = None;
                 Said::Success
             }
-            Ok(Step::NeedCredentials { .. }) => panic!("they were handed in"),
+            Ok(Step::NeedCredentials { .. } | Step::NeedToken { .. }) => panic!("they were handed in"),
             Err(refusal) => {
                 self.challenge = None;
                 Said::Failure(refusal.failure)
@@ -314,6 +314,7 @@ fn the_owner_comes_in() {
             Mechanism::Plain => &[""],
             Mechanism::Scram(_) => &["n,,", "n,a=alice@example.org,"],
             Mechanism::ScramPlus(_) => &["p=tls-exporter,,", "p=tls-server-end-point,,"],
+            Mechanism::Token(_) => &[],
         };
         for flag in flags {
             let dialogue = match mechanism {

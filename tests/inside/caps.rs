@@ -61,7 +61,9 @@ impl Device {
 
     /// Answers one of them with what it is interested in.
     async fn tell(&self, id: &str, nodes: &[&str]) {
-        let features: String = nodes.iter().map(|node| format!("<feature var='{node}+notify'/>")).collect();
+        let features = nodes
+            .iter()
+            .fold(String::new(), |features, node| features + "<feature var='" + node + "+notify'/>");
         self.send(&format!(
             "<iq type='result' id='{id}' to='{}'><query xmlns='{NS_INFO}'>\
              <identity category='client' type='pc' name='Test'/>{features}</query></iq>",

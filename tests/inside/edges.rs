@@ -436,7 +436,7 @@ async fn a_login_that_is_under_way_learns_that_the_account_is_closed() {
         "it has to log in again"
     );
     let connection = world.connection();
-    world.hub.password_changed(&cell);
+    world.hub.password_changed(&cell, 1);
     assert!(world.hub.bind(&jid("bob"), Some("x"), connection).await.is_err());
     assert!(world.hub.bind(&jid("bob"), Some("x"), world.connection()).await.is_ok());
 }

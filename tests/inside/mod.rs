@@ -8,6 +8,7 @@ mod catching_up;
 mod contacts;
 mod edges;
 mod limits;
+mod nodes;
 mod numbers;
 mod presence;
 mod private_xml;

@@ -1,7 +1,9 @@
 //! Promise P6: a device is whole when it is bound (XEP-0386), and knows where what it is sent begins.
 
-use unisono_core::bind2;
-use unisono_core::devices::UserAgent;
+use std::task::Poll;
+
+use unisono_core::bind2::{self, Settled};
+use unisono_core::devices::{Login, UserAgent};
 use unisono_core::error::StreamCondition;
 
 use super::*;
@@ -17,8 +19,8 @@ impl World {
     async fn begin(&self, name: &str, agent: Option<&str>, wishes: &str) -> (Device, Element) {
         let request = format!("<bind xmlns='urn:xmpp:bind:0'>{wishes}</bind>");
         let request = Element::parse(&request, &CLIENT_SCOPE, &Limits::default()).unwrap();
-        let agent = agent.map(|id| UserAgent::parse(id).unwrap());
-        let bound = self.hub.bind_inline(agent, &jid(name), &request, self.connection()).await;
+        let login = agent.map_or_else(Login::default, login);
+        let bound = self.hub.bind_inline(&login, &jid(name), &request, self.connection()).await;
         let (session, settled) = bound.unwrap();
         (Device { hub: self.hub.clone(), session }, bind2::bound(settled).await)
     }
@@ -26,6 +28,11 @@ impl World {
     fn devices_of(&self, name: &str) -> usize {
         self.hub.resident(&jid(name)).unwrap().lock().devices().len()
     }
+}
+
+/// Of an installation.
+fn login(agent: &str) -> Login {
+    Login::new(Some(UserAgent::parse(agent).unwrap()), "", "")
 }
 
 /// The ids of the first and the last message of the archive.
@@ -89,11 +96,11 @@ async fn a_device_that_begins_anew_gets_no_conflict() {
     let (second, _) = world.begin("alice", Some(PHONE), "<tag>B</tag>").await;
     assert_eq!(world.hub.lost(&first.session), Some(StreamCondition::Reset));
     // In the older way of binding, too, and whatever the resource is.
-    let agent = UserAgent::parse(PHONE);
-    let third = world.hub.bind_as(agent, &jid("alice"), Some("phone"), world.connection()).await.unwrap();
+    let agent = login(PHONE);
+    let third = world.hub.bind_as(&agent, &jid("alice"), Some("phone"), world.connection()).await.unwrap();
     assert_eq!(world.hub.lost(&second.session), Some(StreamCondition::Reset));
     assert_eq!((third.jid.resource(), world.devices_of("alice")), ("phone", 1));
-    let fourth = world.hub.bind_as(agent, &jid("alice"), Some("phone"), world.connection()).await.unwrap();
+    let fourth = world.hub.bind_as(&agent, &jid("alice"), Some("phone"), world.connection()).await.unwrap();
     assert_eq!(world.hub.lost(&third), Some(StreamCondition::Reset));
     // Somebody else who takes the resource is another matter (RFC 6120 §7.7.2.2).
     world.bind("alice", "phone").await;
@@ -261,8 +268,8 @@ async fn the_end_that_is_told_is_where_live_traffic_begins() {
     alice.say("bob@example.org", "1").await;
     let request = format!("<bind xmlns='urn:xmpp:bind:0'>{CARBONS}</bind>");
     let request = Element::parse(&request, &CLIENT_SCOPE, &Limits::default()).unwrap();
-    let agent = UserAgent::parse(PHONE);
-    let bound = world.hub.bind_inline(agent, &jid("bob"), &request, world.connection()).await;
+    let agent = login(PHONE);
+    let bound = world.hub.bind_inline(&agent, &jid("bob"), &request, world.connection()).await;
     let (session, settled) = bound.unwrap();
     let phone = Device { hub: world.hub.clone(), session };
     alice.say("bob@example.org", "2").await;
@@ -273,4 +280,120 @@ async fn the_end_that_is_told_is_where_live_traffic_begins() {
     assert_eq!(pages_to(&phone, &end).await, ["1"]);
     phone.send("<presence/>").await;
     assert_eq!(phone.bodies().await, NOTHING);
+}
+
+/// Two that have one name would take each other's place for ever.
+#[tokio::test]
+async fn who_shares_the_name_of_an_installation_is_told() {
+    let world = World::with(&["alice"]).await;
+    let take_over = async |times: usize| {
+        let mut reasons = Vec::new();
+        let (mut last, _) = world.begin("alice", Some(PHONE), SM).await;
+        for _ in 0..times {
+            let (next, _) = world.begin("alice", Some(PHONE), SM).await;
+            reasons.push(world.hub.lost(&last.session).unwrap());
+            last = next;
+        }
+        last.lose_connection();
+        reasons
+    };
+    let told = take_over(5).await;
+    let (last, before) = told.split_last().unwrap();
+    assert!(before.iter().all(|reason| *reason == StreamCondition::Reset), "{before:?}");
+    assert_eq!(*last, StreamCondition::Conflict);
+    // A minute later it is an ordinary replacement again, and in its time.
+    for _ in 0..3 {
+        world.pass(Duration::from_secs(61));
+        assert_eq!(take_over(4).await, [const { StreamCondition::Reset }; 4]);
+    }
+    // A network that comes and goes leaves nobody to be told.
+    for _ in 0..20 {
+        world.begin("alice", Some(PHONE), SM).await.0.lose_connection();
+    }
+    world.pass(Duration::from_secs(61));
+    assert_eq!(take_over(1).await, [StreamCondition::Reset]);
+}
+
+/// What came while a device was paging, and was paged with the rest, is not sent to it as well.
+#[tokio::test]
+async fn what_was_paged_in_several_steps_does_not_come_again() {
+    let world = World::with(&["alice", "bob"]).await;
+    let alice = world.online("alice", "desk").await;
+    world.begin("bob", Some(PHONE), "").await.0.lose_connection();
+    for body in ["1", "2", "3"] {
+        alice.say("bob@example.org", body).await;
+    }
+    let (phone, _) = world.begin("bob", Some(PHONE), SM).await;
+    for body in ["4", "5", "6"] {
+        alice.say("bob@example.org", body).await;
+    }
+    let mut after = String::new();
+    let mut pages = Vec::new();
+    for _ in 0..4 {
+        let set = format!("<set xmlns='http://jabber.org/protocol/rsm'><max>2</max>{after}</set>");
+        phone.send(&format!("<iq type='set' id='q'><query xmlns='urn:xmpp:mam:2'>{set}</query></iq>")).await;
+        let stanzas = phone.take().await;
+        let results = stanzas.iter().filter_map(|stanza| stanza.child("result", "urn:xmpp:mam:2"));
+        let ids: Vec<_> = results.map(|result| result.attr("id").unwrap().to_owned()).collect();
+        if let Some(last) = ids.last() {
+            after = format!("<after>{last}</after>");
+        }
+        pages.push(ids.len());
+    }
+    assert_eq!(pages, [2, 2, 2, 0]);
+    alice.say("bob@example.org", "7").await;
+    phone.send("<presence/>").await;
+    assert_eq!(phone.bodies().await, ["7"]);
+}
+
+/// A device that pages the archive by itself costs no read of it when it comes.
+#[tokio::test]
+async fn what_a_device_pages_is_not_read_for_it() {
+    let world = World::with(&["alice", "bob"]).await;
+    let alice = world.online("alice", "desk").await;
+    world.begin("bob", Some(PHONE), "").await.0.lose_connection();
+    for body in ["1", "2", "3"] {
+        alice.say("bob@example.org", body).await;
+    }
+    let world = world.crash().await;
+    let alice = world.online("alice", "desk").await;
+    let (phone, _) = world.begin("bob", Some(PHONE), SM).await;
+    let before = world.store.reads();
+    phone.send("<presence/>").await;
+    assert_eq!(phone.bodies().await, NOTHING);
+    assert_eq!(world.store.reads() - before, 0);
+    alice.say("bob@example.org", "4").await;
+    assert_eq!(phone.bodies().await, ["4"]);
+    // What no archive shows is read.
+    phone.lose_connection();
+    let note = "<message to='bob@example.org' type='chat' id='n'><body>note</body>\
+                <no-permanent-store xmlns='urn:xmpp:hints'/></message>";
+    alice.send(note).await;
+    let (phone, _) = world.begin("bob", Some(PHONE), "").await;
+    phone.send("<presence/>").await;
+    assert!(phone.bodies().await.contains(&"note".to_owned()));
+}
+
+/// XEP-0198 §3: a session that is told to be resumable is one after a crash.
+#[tokio::test]
+async fn a_session_is_told_when_it_is_durable() {
+    let world = World::with(&["alice"]).await;
+    world.begin("alice", Some(PHONE), "").await.0.lose_connection();
+    world.store.hold();
+    let request = format!("<bind xmlns='urn:xmpp:bind:0'>{SM}</bind>");
+    let request = Element::parse(&request, &CLIENT_SCOPE, &Limits::default()).unwrap();
+    let bound = world.hub.bind_inline(&login(PHONE), &jid("alice"), &request, world.connection()).await;
+    let mut told = 0;
+    for settled in bound.unwrap().1 {
+        match settled {
+            Settled::Nothing => {}
+            Settled::Now(element) => panic!("{element:?} is told at once"),
+            Settled::Later(mut later) => {
+                let now = std::future::poll_fn(|cx| Poll::Ready(later.as_mut().poll(cx))).await;
+                assert!(now.is_pending(), "{now:?}");
+                told += 1;
+            }
+        }
+    }
+    assert_eq!(told, 2, "the end of the archive, and the session");
 }

@@ -35,7 +35,7 @@ const FAILING_READS_PERCENT: usize = 6;
 
 /// What is stored is in memory; this stands before it, and lets the server wait.
 pub(super) struct Disk {
-    inner: MemoryStore,
+    pub(super) inner: MemoryStore,
     state: Mutex<State>,
     bell: Notify,
     /// The server has died in the middle of a write.
@@ -343,7 +343,7 @@ impl Accounts for Disk {
         &'a self,
         jid: &'a BareJid,
         credentials: &'a [(String, String)],
-    ) -> BoxFuture<'a, Result<(), StoreError>> {
+    ) -> BoxFuture<'a, Result<i64, StoreError>> {
         self.inner.set_credentials(jid, credentials)
     }
 

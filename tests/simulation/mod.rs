@@ -9,6 +9,7 @@
 //! UNISONO_SIM_SEEDS=10000 cargo test --profile measure --test stories simulation::every
 //! ```
 
+mod desk;
 mod disk;
 mod faults;
 mod link;

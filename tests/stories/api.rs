@@ -9,7 +9,11 @@ use crate::harness::{Database, Server, Start, request_with};
 async fn the_api_is_what_its_description_says() {
     let server =
         Server::start(Start { database: Database::Sqlite, set: vec!["admin.listen=127.0.0.1:0"] }).await;
-    let _phone = server.managed("alice", "phone").await;
+    let mut phone = server.managed("alice", "phone").await;
+    let report = "<block xmlns='urn:xmpp:blocking'><item jid='spam@example.net'>\
+                  <report xmlns='urn:xmpp:reporting:1' reason='urn:xmpp:reporting:spam'><text>Spam.</text></report>\
+                  </item></block>";
+    phone.set(report).await;
     let at = server.address("admin");
     let token = std::fs::read_to_string(server.path("data/admin.token")).unwrap();
     let headers = [format!("Host: {at}"), format!("Authorization: Bearer {}", token.trim())];
@@ -30,9 +34,16 @@ async fn the_api_is_what_its_description_says() {
         ("GET", "/v1/users/{jid}", ""),
         ("PATCH", "/v1/users/{jid}", r#"{"state":"enabled"}"#),
         ("GET", "/v1/sync/{jid}", ""),
+        ("GET", "/v1/users/{jid}/devices", ""),
         ("GET", "/v1/sessions", ""),
         ("DELETE", "/v1/sessions", ""),
+        ("DELETE", "/v1/users/{jid}/devices/{id}", ""),
         ("PUT", "/v1/users/{jid}/password", r#"{"password":"secret"}"#),
+        ("POST", "/v1/invitations", r#"{"account":"juliet@example.org","contact":"alice@example.org"}"#),
+        ("GET", "/v1/invitations", ""),
+        ("DELETE", "/v1/invitations/{token}", ""),
+        ("GET", "/v1/reports", ""),
+        ("DELETE", "/v1/reports/{number}", ""),
         ("DELETE", "/v1/users/{jid}", ""),
         ("GET", "/v1/openapi.json", ""),
     ];
@@ -43,16 +54,30 @@ async fn the_api_is_what_its_description_says() {
         .map(|path| path.as_object().unwrap().keys().filter(|key| *key != "parameters").count())
         .sum();
     assert_eq!(bodies.len(), described, "each operation is tried");
+    let (mut device, mut token, mut number) = (String::new(), String::new(), String::new());
     for (method, path, body) in bodies {
         let operation = &description["paths"][path][method.to_lowercase()];
         let query = if (method, path) == ("DELETE", "/v1/sessions") { "?jid=alice@example.org" } else { "" };
-        let target = path.replace("{jid}", "alice%40example.org");
+        let target = path.replace("{jid}", "alice%40example.org").replace("{id}", &device);
+        let target = target.replace("{token}", &token).replace("{number}", &number);
         let (status, answer) = ask(&format!("{method} {target}{query}"), body).await;
+        if let Some(id) = answer["devices"][0]["id"].as_str() {
+            id.clone_into(&mut device);
+        }
         let said = &operation["responses"][status.to_string()];
         assert!(!said.is_null(), "{method} {path}: {status} {answer}");
         if let Some(reference) = said["content"]["application/json"]["schema"]["$ref"].as_str() {
             fits(&description, reference, &answer);
         }
+        if let Some(of_invitation) = answer["token"].as_str() {
+            of_invitation.clone_into(&mut token);
+        }
+        if let Some(of_report) = answer["reports"][0]["number"].as_i64() {
+            number = of_report.to_string();
+        }
+    }
+    for gone in [format!("/v1/invitations/{token}"), format!("/v1/reports/{number}")] {
+        assert_eq!(ask(&format!("DELETE {gone}"), "").await.0, 404, "{gone}");
     }
     let (status, error) = ask("GET /v1/users/nobody@example.org", "").await;
     assert_eq!(status, 404);

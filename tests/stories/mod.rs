@@ -1,5 +1,6 @@
 //! What people do with the server, by subject. Each story is named by what holds at its end.
 
+mod accounts;
 mod acknowledgements;
 mod admin;
 mod api;
@@ -8,6 +9,7 @@ mod attention;
 mod bad_input;
 mod certificate;
 mod command_line;
+mod components;
 mod configuration;
 mod convergence;
 mod crash;

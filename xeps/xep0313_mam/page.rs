@@ -61,6 +61,14 @@ fn covered(
     let cursor = cursor_of(origin);
     let is_whole = shown.is_complete && query.begins_by(cursor) && query.index.is_none_or(|index| index == 0);
     if !query.from_end {
+        if query.is_catch_up() && query.index.is_none() {
+            let last = shown.entries.last().map(|last| last.position);
+            let upto = if shown.is_complete && query.reaches_end() { Some(end) } else { last };
+            let from = query.start.unwrap_or(LogPosition::START);
+            if let Some(upto) = upto {
+                hub.shown_on(origin, from, upto);
+            }
+        }
         return (is_whole && query.reaches_end()).then_some(end);
     }
     let first = shown.entries.first().map_or(end, |first| first.position);
@@ -225,7 +233,7 @@ impl<'a> Shown<'a> {
             bytes = bytes.saturating_add(text.len());
             let is_room = results.is_empty() || bytes <= bytes_max;
             if is_room {
-                results.push(Item::Text(String::from_utf8_lossy(&text).into()));
+                results.push(Item::Text(str::from_utf8(&text).unwrap_or_default().into()));
             }
             is_room
         };

@@ -30,6 +30,8 @@ pub(super) enum Scenario {
     FourDevices,
     /// Pages of 50 messages of an archive, forward and back
     Paging,
+    /// The same in a long archive; not one of `all`, since it takes most servers an hour to fill it
+    LongPaging,
     /// A connection that is lost while messages arrive, and the stream resumed
     Resume,
     /// A restart of the server, and the return of all
@@ -57,6 +59,8 @@ pub(super) struct Extent {
     pub(super) idle_settle: Duration,
     /// Messages in the archives that are paged through.
     pub(super) page_messages: Vec<u64>,
+    /// Messages in the long one.
+    pub(super) long_archive: u64,
     pub(super) resumes: usize,
     /// Sessions that a restart meets.
     pub(super) restart_sessions: usize,
@@ -73,6 +77,12 @@ pub(super) enum Prepared {
 }
 
 impl Scenario {
+    /// Those that are measured where none is named.
+    pub(super) fn usual() -> Vec<Self> {
+        let all = <Self as clap::ValueEnum>::value_variants().iter().copied();
+        all.filter(|scenario| *scenario != Self::LongPaging).collect()
+    }
+
     pub(super) fn name(self) -> String {
         clap::ValueEnum::to_possible_value(&self)
             .map_or_else(String::new, |value| value.get_name().to_owned())
@@ -86,7 +96,7 @@ impl Scenario {
     /// Whether all servers are made ready at once: each with a core of its own takes long to fill an archive, and nothing
     /// is measured before the last is ready.
     pub(super) fn takes_long_to_prepare(self) -> bool {
-        matches!(self, Self::Paging)
+        matches!(self, Self::Paging | Self::LongPaging)
     }
 
     /// Whether one server is done before the next begins: all connections of several at a time would be more than a
@@ -104,7 +114,10 @@ impl Scenario {
         Ok(match self {
             Self::Login => Prepared::Login(login::Login::prepare(server, extent).await?),
             Self::Idle => Prepared::Idle(idle::Idle::prepare(server, is_floor, extent).await?),
-            Self::Paging => Prepared::Paging(paging::Paging::prepare(server, extent).await?),
+            Self::Paging => Prepared::Paging(paging::Paging::prepare(server, &extent.page_messages).await?),
+            Self::LongPaging => {
+                Prepared::Paging(paging::Paging::prepare(server, &[extent.long_archive]).await?)
+            }
             Self::Resume => Prepared::Resume(resume::Resume::prepare(server, extent).await?),
             Self::Restart => Prepared::Restart(restart::Restart::prepare(server, extent).await?),
             Self::Routed | Self::Recorded | Self::ThreeDevices | Self::FourDevices => {

@@ -69,10 +69,10 @@ impl Deadline {
 }
 
 impl Paging {
-    pub(super) async fn prepare(server: Server, extent: &Extent) -> Result<Self> {
-        let accounts = server.accounts("paging", extent.page_messages.len().saturating_mul(2)).await?;
+    pub(super) async fn prepare(server: Server, sizes: &[u64]) -> Result<Self> {
+        let accounts = server.accounts("paging", sizes.len().saturating_mul(2)).await?;
         let mut archives = Vec::new();
-        for (two, messages) in accounts.chunks(2).zip(&extent.page_messages) {
+        for (two, messages) in accounts.chunks(2).zip(sizes) {
             let [reader, writer] = two else { bail!("no accounts") };
             let mut archive = Archive { reader: Arc::clone(reader), messages: *messages, failure: None };
             // What is too much for a server in one archive says nothing of the others.

@@ -76,6 +76,9 @@ impl Hub {
     /// Shows a contact the presence of a device (§4.2.3, §4.4.3), unless the device has left meanwhile or says something
     /// else, which the contact then learns from who did that. Of accounts that are not in memory nobody is there.
     fn show(&self, user: &Cell, contact: &BareJid, news: &News, presence: &Arc<Presence>) {
+        if !self.serves(contact.domain()) {
+            return self.send_news_away(news, &contact.clone().into());
+        }
         let Some(cell) = self.resident(contact) else { return };
         let mut pair = Pair::lock(user, &cell);
         let is_current = |session: &Session| session.presence().is_some_and(|now| Arc::ptr_eq(now, presence));
@@ -162,6 +165,9 @@ impl Hub {
 
     /// Tells somebody that a device has left, unless another session has its name already and is seen by them.
     fn hide(&self, user: &Cell, to: &Jid, news: &News) {
+        if !self.serves(to.domain()) {
+            return self.send_news_away(news, to);
+        }
         let Some(cell) = self.resident(&to.to_bare()) else { return };
         let mut pair = Pair::lock(user, &cell);
         if !pair.seen().shows(&news.from, to) {

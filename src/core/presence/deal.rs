@@ -59,6 +59,8 @@ pub(crate) struct Deal<'a> {
     contact: Party<'a>,
     writes: Vec<Write>,
     due: Vec<Due>,
+    /// Stanzas for a side that is of another domain.
+    away: Vec<(Jid, Element)>,
 }
 
 impl<'a> Deal<'a> {
@@ -70,7 +72,7 @@ impl<'a> Deal<'a> {
     ) -> Self {
         let user = Party { jid: user.jid.clone(), account: Some(user) };
         let contact = Party { jid: contact.clone(), account };
-        Self { hub, user, contact, writes: Vec::new(), due: Vec::new() }
+        Self { hub, user, contact, writes: Vec::new(), due: Vec::new(), away: Vec::new() }
     }
 
     /// One side sends the other a subscription stanza (§3, outbound).
@@ -106,6 +108,15 @@ impl<'a> Deal<'a> {
 
     /// A subscription stanza reaches one side (§3, inbound).
     pub(crate) fn receive(&mut self, who: Who, kind: SubscriptionKind, sent: Option<&Presence>) {
+        if self.is_away(who) {
+            let (from, to) = (&self.party(who.other()).jid, self.party(who).jid.clone());
+            let element = match sent {
+                Some(sent) => element_of(sent, from.as_str(), Some(to.as_str())),
+                None => plain(kind, from, &to),
+            };
+            self.away.push((to.into(), element));
+            return;
+        }
         // XEP-0191 §3.3: a request of somebody blocked does not come to pass. What is taken back or granted changes both
         // rosters all the same, though no device sees the stanza.
         if self.account(who).is_none() || (kind == SubscriptionKind::Subscribe && !self.is_open(who, kind)) {
@@ -168,6 +179,9 @@ impl<'a> Deal<'a> {
             ticket = self.hub.store.submit(Commit { writes: std::mem::take(&mut self.writes), wake });
         }
         let hub = self.hub;
+        for (to, element) in std::mem::take(&mut self.away) {
+            hub.send_away(&to, &element, ticket);
+        }
         for who in [Who::User, Who::Contact] {
             let due = std::mem::take(&mut self.due);
             let (own, others) = due.into_iter().partition(|due| due.who == who);
@@ -180,6 +194,16 @@ impl<'a> Deal<'a> {
             queue(hub, account, own, ticket);
         }
         ticket
+    }
+
+    /// Whether a stanza from another domain finds room.
+    pub(super) fn may_receive(&self, kind: SubscriptionKind) -> bool {
+        self.may_ask(Who::User, kind)
+    }
+
+    /// Whether one side is of another domain.
+    fn is_away(&self, who: Who) -> bool {
+        self.account(who).is_none() && !self.hub.serves(self.party(who).jid.domain())
     }
 
     /// Whether the roster of one side holds what is new in it.
@@ -236,6 +260,16 @@ impl<'a> Deal<'a> {
     fn announce(&mut self, who: Who, announce: Announce) {
         let to = Jid::from(self.party(who.other()).jid.clone());
         let Some(seen) = self.account(who) else { return };
+        if self.is_away(who.other()) {
+            let told = seen.news().into_iter();
+            let told =
+                told.map(|news| if announce == Announce::Available { news } else { News::gone(&news.from) });
+            let stanzas =
+                told.map(|news| (to.clone(), news.element.to_builder().attr("to", to.as_str()).build()));
+            let stanzas: Vec<_> = stanzas.collect();
+            self.away.extend(stanzas);
+            return;
+        }
         let mut due = Vec::new();
         for news in seen.news() {
             let news = if announce == Announce::Available { news } else { News::gone(&news.from) };

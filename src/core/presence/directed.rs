@@ -21,6 +21,11 @@ impl Hub {
         to: &Jid,
     ) -> Result<(), StanzaError> {
         let news = News::of(presence, origin);
+        if !self.serves(to.domain()) {
+            remember(&mut origin.cell.lock(), origin, presence, to)?;
+            self.send_news_away(&news, to);
+            return Ok(());
+        }
         let is_for_nobody = presence.kind == PresenceType::Error && to.resource().is_none();
         // Of accounts that are not in memory nobody is there.
         let cell = self.resident(&to.to_bare()).filter(|_| !is_for_nobody);

@@ -5,6 +5,7 @@ mod deal;
 mod directed;
 mod pair;
 mod probe;
+mod remote;
 mod sight;
 mod subscribe;
 
@@ -24,6 +25,7 @@ use crate::subscription::SubscriptionKind;
 
 pub(crate) use deal::Who;
 pub use sight::Sight;
+pub use subscribe::{Vouch, Voucher};
 
 /// Bytes of a presence. It goes to everybody in a roster, and stays in memory while its device is there.
 const PRESENCE_BYTES_MAX: usize = 16 * 1024;
@@ -59,7 +61,7 @@ impl Hub {
                 | PresenceType::Error => Receipt::Done(self.settle(origin, Ticket::NONE, None)),
             };
         };
-        if !self.serves(to.domain()) {
+        if !self.serves(to.domain()) && self.routes.find(to.domain()).is_none_or(|route| !route.has_room()) {
             return Receipt::Done(self.refuse_remote(origin, &presence));
         }
         match presence.kind {

@@ -23,6 +23,9 @@ impl Hub {
     /// Shows a device that has come how a contact is. That is no probe, since the contact's account is here (RFC 6121
     /// §4.3.1): of a contact who is away nothing is said, and none is read from the store for it.
     pub(super) fn see(&self, asker: &SessionRef, contact: &BareJid) {
+        if !self.serves(contact.domain()) {
+            return self.probe_away(asker, contact);
+        }
         let Some(cell) = self.resident(contact) else { return };
         let mut pair = Pair::lock(&cell, &asker.cell);
         if pair.seen().is_seen_by(&asker.cell.jid) {
@@ -40,6 +43,11 @@ impl Hub {
     /// nobody's business.
     pub(super) fn probe(self: &Arc<Self>, asker: &SessionRef, probe: Presence, to: &Jid) -> Receipt {
         let contact = to.to_bare();
+        if !self.serves(to.domain()) {
+            let element = presence_element(&probe, Some(to.as_str()));
+            self.send_away(to, &element, Ticket::NONE);
+            return Receipt::Done(self.settle(asker, Ticket::NONE, None));
+        }
         if let Some(cell) = self.resident(&contact) {
             return Receipt::Done(self.answer_probe(asker, &probe, to, Some(&cell)));
         }

@@ -12,7 +12,9 @@ use crate::hub::{Hub, SessionRef};
 use crate::ids::Ticket;
 use crate::jid::BareJid;
 use crate::receive::Receipt;
-use crate::stanza::{CLIENT_SCOPE, OUR_LIMITS, Presence};
+use crate::record::Payload;
+use crate::stanza::{CLIENT_SCOPE, Header, OUR_LIMITS, Presence, PresenceType};
+use crate::storage::BoxFuture;
 use crate::subscription::SubscriptionKind;
 
 impl Hub {
@@ -25,18 +27,60 @@ impl Hub {
         contact: &BareJid,
         presence: Presence,
     ) -> Receipt {
-        if let Some(cell) = self.resident(contact) {
+        let vouched = self.vouch(origin, kind, contact, &presence);
+        if let (None, Some(cell)) = (&vouched, self.resident(contact)) {
             return Receipt::Done(self.subscribe_now(origin, kind, contact, Some(&cell), &presence));
         }
         let (hub, origin, contact) = (self.clone(), origin.clone(), contact.clone());
         Receipt::Later(Box::pin(async move {
+            let is_vouched_for = match vouched {
+                Some(vouched) => vouched.await,
+                None => false,
+            };
             match hub.account(&contact).await {
+                Ok(Some(cell)) if is_vouched_for => match hub.befriend(&origin.cell, &cell) {
+                    Ok(ticket) => hub.settle(&origin, ticket, None),
+                    Err(error) => hub.refuse_presence(&origin, &presence, Refusal::Error(Box::new(error))),
+                },
                 Ok(cell) => hub.subscribe_now(&origin, kind, &contact, cell.as_ref(), &presence),
                 Err(error) => hub.cannot_take(&origin, error).unwrap_or_else(|error| {
                     hub.refuse_presence(&origin, &presence, Refusal::Error(Box::new(error)))
                 }),
             }
         }))
+    }
+
+    /// Whether an extension knows that the contact has agreed already.
+    fn vouch(
+        self: &Arc<Self>,
+        origin: &SessionRef,
+        kind: SubscriptionKind,
+        contact: &BareJid,
+        presence: &Presence,
+    ) -> Option<BoxFuture<'static, bool>> {
+        let mut vouchers = self.registry.handed::<Voucher>().filter(|_| kind == SubscriptionKind::Subscribe);
+        vouchers.find_map(|voucher| (voucher.0)(self, &origin.cell.jid, contact, presence))
+    }
+
+    /// Makes two accounts of this server contacts of each other, as if each had asked and the other agreed.
+    ///
+    /// # Errors
+    ///
+    /// `resource-constraint` if a roster is full. Then nothing has changed.
+    pub fn befriend(&self, user: &Cell, contact: &Arc<Cell>) -> Result<Ticket, StanzaError> {
+        self.agree(user, &contact.jid, Some(contact), |deal| {
+            for (who, kind) in [
+                // Agreed to beforehand (RFC 6121 §3.4), the request is granted at once.
+                (Who::Contact, SubscriptionKind::Subscribed),
+                (Who::User, SubscriptionKind::Subscribe),
+                (Who::User, SubscriptionKind::Subscribed),
+                (Who::Contact, SubscriptionKind::Subscribe),
+            ] {
+                let (from, to) = if who == Who::User { (user, &**contact) } else { (&**contact, user) };
+                deal.send(who, kind, &sent(kind, &from.jid, &to.jid))?;
+            }
+            Ok(())
+        })
     }
 
     fn subscribe_now(
@@ -74,6 +118,20 @@ impl Hub {
         terms(&mut deal)?;
         Ok(deal.close())
     }
+}
+
+/// Tells whether a contact has agreed already to a request of `user` (handed over by [`crate::extension::Registry::hand`]);
+/// `None` if the request says nothing of that.
+pub struct Voucher(pub Vouch);
+
+/// The hub, the user, the contact and the request.
+pub type Vouch = fn(&Arc<Hub>, &BareJid, &BareJid, &Presence) -> Option<BoxFuture<'static, bool>>;
+
+/// A subscription stanza without content, as if a device had sent it.
+fn sent(kind: SubscriptionKind, from: &BareJid, to: &BareJid) -> Presence {
+    let header = Header { from: from.clone().into(), to: Some(to.clone().into()), id: None, lang: None };
+    let kind = PresenceType::parse(kind.as_str()).unwrap_or(PresenceType::Error);
+    Presence { header, kind, others: Box::default(), payload: Payload::from_elements(Vec::new()) }
 }
 
 /// A request that waits, as it came.

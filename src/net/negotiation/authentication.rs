@@ -33,8 +33,15 @@ impl Negotiation {
             Ok(exchange::Message::Begin { mechanism, data }) => {
                 if profile == Profile::Extensible {
                     match self.note_request(element)? {
-                        Ok(request) => self.request = Some(request),
+                        Ok(mut request) => {
+                            request.fast_mut().keep_offered(sasl.offer());
+                            self.request = Some(request);
+                        }
                         Err(failure) => return self.refuse(now, sasl, failure),
+                    }
+                    if self.request.as_ref().is_some_and(|request| request.uses_token()) {
+                        let step = sasl.begin_token(&mechanism, data.as_deref());
+                        return self.step(now, sasl, step);
                     }
                 }
                 let mut nonce = [0; 18];
@@ -76,6 +83,11 @@ impl Negotiation {
             }
             Ok(Step::NeedCredentials { account, hash, cost }) => {
                 self.next = Some(Action::Ask { account, hash, cost });
+                self.state = State::Verifying(sasl);
+                Ok(())
+            }
+            Ok(Step::NeedToken { account, proof }) => {
+                self.ask_for_token(account, proof);
                 self.state = State::Verifying(sasl);
                 Ok(())
             }

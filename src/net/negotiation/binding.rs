@@ -36,7 +36,11 @@ impl Negotiation {
         }
         let resource = request.child_text("resource", NS_BIND).filter(|text| !text.is_empty());
         let resource = resource.map(CompactString::from);
-        self.next = Some(Action::Bind { peer: peer.clone(), agent: self.agent, resource });
+        self.next = Some(Action::Bind {
+            peer: peer.clone(),
+            login: self.login.clone().unwrap_or_default(),
+            resource,
+        });
         self.state = State::Asking(peer, id);
         Ok(())
     }

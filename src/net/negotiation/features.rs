@@ -5,7 +5,7 @@ use unisono_core::binding::{NS_BIND, NS_SESSION};
 use unisono_core::stanza::{CLIENT_SCOPE, NS_STREAMS};
 use unisono_xml::{Element, ElementBuilder};
 
-use super::{NS_SASL, NS_SASL2, NS_TLS};
+use super::{NS_SASL, NS_SASL2, NS_TLS, Terms, fast};
 use crate::limits::Limits;
 use crate::sasl::Offer;
 
@@ -22,7 +22,7 @@ pub(super) fn write_securing(out: &mut Vec<u8>) {
 }
 
 /// Inside of TLS: authentication in either profile, to what it can be bound, and what may come together with it.
-pub(super) fn write_authenticating(out: &mut Vec<u8>, offer: &Offer, inline: &[Element]) {
+pub(super) fn write_authenticating(out: &mut Vec<u8>, offer: &Offer, terms: &Terms) {
     let mechanisms = |list, ns: &'static str| {
         let names = offer.mechanisms().iter().map(|mechanism| mechanism.as_str());
         let mechanisms = names.map(move |name| Element::builder("mechanism", ns).text(name).build());
@@ -30,7 +30,9 @@ pub(super) fn write_authenticating(out: &mut Vec<u8>, offer: &Offer, inline: &[E
     };
     // XEP-0388 §2.1: nothing can be begun without a mechanism.
     let extensible = (!offer.mechanisms().is_empty()).then(|| {
-        let inline = Element::builder("inline", NS_SASL2).children(inline.iter().cloned()).build();
+        let fast = fast::feature(offer);
+        let inline = Element::builder("inline", NS_SASL2).child_opt(fast);
+        let inline = inline.children(terms.inline.iter().cloned()).build();
         mechanisms("authentication", NS_SASL2).child(inline).build()
     });
     let types: Vec<_> = offer
@@ -42,7 +44,8 @@ pub(super) fn write_authenticating(out: &mut Vec<u8>, offer: &Offer, inline: &[E
     let bindings = (!types.is_empty())
         .then(|| Element::builder("sasl-channel-binding", NS_CHANNEL_BINDING).children(types).build());
     let mechanisms = mechanisms("mechanisms", NS_SASL).build();
-    write(out, features().child(mechanisms).child_opt(extensible).child_opt(bindings));
+    let features = features().child(mechanisms).child_opt(extensible).child_opt(bindings);
+    write(out, features.children(terms.early_features.iter().cloned()));
 }
 
 /// After authentication: binding, and what the extensions offer. Limits are announced here and not before, so that no

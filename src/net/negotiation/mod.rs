@@ -18,7 +18,9 @@
 
 mod authentication;
 mod binding;
+mod early;
 mod exchange;
+mod fast;
 mod features;
 mod header;
 mod inline;
@@ -31,8 +33,9 @@ use std::sync::Arc;
 use bytes::BytesMut;
 use compact_str::CompactString;
 use tokio::time::Instant;
+use unisono_core::access::Issued;
 use unisono_core::clock::Random;
-use unisono_core::devices::UserAgent;
+use unisono_core::devices::{Login, UserAgent};
 use unisono_core::error::StanzaError;
 use unisono_core::jid::{BareJid, FullJid};
 use unisono_core::stanza::{CLIENT_SCOPE, NS_CLIENT, NS_STREAMS};
@@ -45,7 +48,7 @@ use crate::error::{CLOSE, Said, StreamError};
 use crate::limits::Limits;
 use crate::sasl::{
     Authenticated, Authenticator, Channel, ChannelBindings, Cost, Credentials, Decoys, Hash, Offer, Policy,
-    SaslFailure,
+    SaslFailure, TokenMechanism, TokenOutcome, TokenProof,
 };
 
 pub(crate) const NS_TLS: &str = "urn:ietf:params:xml:ns:xmpp-tls";
@@ -65,6 +68,10 @@ pub(crate) struct Terms {
     pub(crate) inline: Vec<Element>,
     /// … and by namespace and name, what of it they answer themselves.
     pub(crate) at_login: Vec<(&'static str, &'static str)>,
+    /// What they offer to who is not known yet, …
+    pub(crate) early_features: Vec<Element>,
+    /// … and by namespace and name of their child, the iqs that they answer then.
+    pub(crate) early_iqs: Vec<(&'static str, &'static str)>,
 }
 
 /// How a connection is encrypted.
@@ -84,12 +91,18 @@ pub(crate) enum Input<'a> {
     Secured(ChannelBindings),
     /// The answer to [`Action::Ask`]; `Err` if the store cannot be read.
     Credentials(Result<Option<Credentials>, Unreadable>),
+    /// The answer to [`Action::TryToken`], and when that was asked; `Err` if the store cannot be read.
+    Token(Result<Token, Unreadable>, Instant),
     /// The answer to [`Action::Bind`].
     Bound(Result<FullJid, StanzaError>),
     /// The answer to [`Action::BindInline`]: the resource and `<bound/>`.
     BoundInline(Result<(FullJid, Element), StanzaError>),
+    /// The answer to [`Action::IssueToken`].
+    Issued(Option<Issued>),
     /// The answer to [`Action::Nonza`].
     Answered(Answer),
+    /// The answer to [`Action::Early`].
+    AnsweredEarly(Element),
     /// Time passed.
     Time,
 }
@@ -97,6 +110,13 @@ pub(crate) enum Input<'a> {
 /// The store cannot be read.
 #[derive(Debug)]
 pub(crate) struct Unreadable;
+
+/// What came of a token.
+pub(crate) struct Token {
+    pub(crate) outcome: TokenOutcome,
+    /// The client is due another one.
+    pub(crate) rotate: bool,
+}
 
 /// What an extension answers to a nonza.
 pub(crate) struct Answer {
@@ -120,21 +140,39 @@ pub(crate) enum Action {
         hash: Hash,
         cost: Cost,
     },
+    /// Look whether a client has a token (XEP-0484).
+    TryToken {
+        account: BareJid,
+        agent: Option<UserAgent>,
+        proof: Box<TokenProof>,
+        invalidate: bool,
+    },
+    /// Make a token for it.
+    IssueToken {
+        peer: Authenticated<BareJid>,
+        login: Box<Login>,
+        mechanism: TokenMechanism,
+    },
     /// Bind this resource, or make one up.
     Bind {
         peer: Authenticated<BareJid>,
-        agent: Option<UserAgent>,
+        login: Box<Login>,
         resource: Option<CompactString>,
     },
     /// Bind a resource as a client asks for it together with the login (XEP-0386).
     BindInline {
         peer: Authenticated<BareJid>,
-        agent: Option<UserAgent>,
+        login: Box<Login>,
         request: Element,
     },
     /// Let an extension answer, who the client is if it has proven that.
     Nonza {
         peer: Option<Authenticated<BareJid>>,
+        element: Element,
+    },
+    /// Let an extension answer an iq of who is not known yet.
+    Early {
+        domain: BareJid,
         element: Element,
     },
     /// Go on with [`Negotiation::into_reader`].
@@ -158,8 +196,8 @@ pub(crate) struct Negotiation {
     profile: Option<Profile>,
     /// While it does so in that of XEP-0388: what it asks for besides.
     request: Option<Box<Request>>,
-    /// The client's installation, once it is known who says so.
-    agent: Option<UserAgent>,
+    /// How the client came in, once it is known who it is.
+    login: Option<Box<Login>>,
     failures: u32,
     /// The client has proven who it is, whatever came of that.
     has_proven: bool,
@@ -168,6 +206,10 @@ pub(crate) struct Negotiation {
     bindings: u32,
     /// What extensions answered without that a session was taken up.
     answers: u32,
+    /// Iqs that came before authentication.
+    early: u32,
+    /// The deadline was put off for them.
+    is_patient: bool,
     deadline: Instant,
     out: Vec<u8>,
     next: Option<Action>,
@@ -239,12 +281,14 @@ impl Negotiation {
             opened: false,
             profile: None,
             request: None,
-            agent: None,
+            login: None,
             failures: 0,
             has_proven: false,
             refusal: None,
             bindings: 0,
             answers: 0,
+            early: 0,
+            is_patient: false,
             deadline,
             out: Vec::new(),
             next: None,
@@ -260,9 +304,12 @@ impl Negotiation {
                 Ok(())
             }
             Input::Credentials(found) => self.verify(now, found),
+            Input::Token(found, asked) => self.verify_token(now, found, asked),
+            Input::Issued(issued) => self.issued(issued.as_ref()),
             Input::Bound(result) => self.bound(result),
             Input::BoundInline(result) => self.bound_inline(result),
             Input::Answered(answer) => self.answered(answer),
+            Input::AnsweredEarly(answer) => self.answered_early(now, &answer),
             Input::Time => self.pass_time(now),
         }
     }
@@ -371,7 +418,7 @@ impl Negotiation {
         self.open();
         match &state {
             State::Authenticating(sasl) => {
-                features::write_authenticating(&mut self.out, sasl.offer(), &self.terms.inline);
+                features::write_authenticating(&mut self.out, sasl.offer(), &self.terms);
             }
             State::Binding(_) => {
                 features::write_binding(&mut self.out, &self.terms.limits, &self.terms.features);
@@ -411,6 +458,9 @@ impl Negotiation {
 
     fn element(&mut self, now: Instant, element: &Element, is_last: bool) -> Result<(), StreamError> {
         let state = mem::replace(&mut self.state, State::Closed);
+        if self.is_early(&state, element) {
+            return self.ask_early(state, element);
+        }
         if element.ns() == NS_CLIENT && !matches!(state, State::Binding(_)) {
             return Err(StreamError::NotAuthorized("a stanza"));
         }

@@ -1,5 +1,6 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::arithmetic_side_effects)]
 
+mod early;
 mod headers;
 mod inline;
 
@@ -32,6 +33,8 @@ fn terms() -> Arc<Terms> {
         features: vec![Element::new("sm", "urn:xmpp:sm:3")],
         inline: vec![Element::new("sm", "urn:xmpp:sm:3")],
         at_login: vec![("urn:xmpp:sm:3", "resume")],
+        early_features: vec![Element::new("register", "urn:x")],
+        early_iqs: vec![("urn:x", "query")],
     })
 }
 
@@ -203,9 +206,7 @@ fn the_whole_way_leads_to_a_bound_stream() {
     assert!(said.contains("<bind xmlns='urn:ietf:params:xml:ns:xmpp-bind'/>"), "{said}");
     assert!(said.contains("<sm xmlns='urn:xmpp:sm:3'/>") && !said.contains("mechanisms"), "{said}");
 
-    let Some(Action::Bind { peer, agent: None, resource: None }) = talk.send(BIND).unwrap() else {
-        panic!("no wish")
-    };
+    let Some(Action::Bind { peer, resource: None, .. }) = talk.send(BIND).unwrap() else { panic!("no wish") };
     assert_eq!(peer.account().as_str(), "alice@example.org");
     let jid = "alice@example.org/phone".parse().unwrap();
     assert!(matches!(talk.tell(Input::Bound(Ok(jid))).unwrap(), Some(Action::Proceed)));

@@ -20,6 +20,7 @@ use super::{
     password::Password,
     plain,
     scram::{Binding, Challenged, Claim, First, Owner, ServerNonce},
+    token::{Responder, TokenMechanism, TokenProof},
 };
 
 /// The hash whose keys PLAIN is checked against. One for all accounts, so that all take the same time.
@@ -81,6 +82,17 @@ pub enum Cost {
     Hashing,
 }
 
+/// What came of a [`TokenProof`]. The reasons are for the log.
+#[derive(Debug)]
+pub enum TokenOutcome {
+    Right(Responder),
+    /// Right, and not trusted any more (XEP-0484 §4.2).
+    Expired(&'static str),
+    /// Right, of an account that is switched off.
+    Disabled,
+    Wrong(&'static str),
+}
+
 /// What the caller does next.
 #[must_use]
 #[derive(Debug)]
@@ -90,6 +102,8 @@ pub enum Step<A> {
     /// Read the credential of `account` for `hash` and pass it to [`Authenticator::provide`].
     /// If it cannot be read, answer `temporary-auth-failure` and do not come back.
     NeedCredentials { account: A, hash: Hash, cost: Cost },
+    /// Look whether a token of `account` is the one that `proof` shows, and tell [`Authenticator::provide_token`].
+    NeedToken { account: A, proof: Box<TokenProof> },
     /// Send success, with these data if there are any.
     Success { peer: Authenticated<A>, data: Option<Vec<u8>> },
 }
@@ -109,6 +123,7 @@ enum State<A> {
     Initial(Mechanism, ServerNonce),
     Credentials(Mechanism, A, Evidence),
     Proof(Mechanism, A, Standing, Challenged),
+    Token(TokenMechanism, A),
 }
 
 /// What the client sent and only the credentials can judge.
@@ -142,6 +157,37 @@ impl<A: Account> Authenticator<A> {
         Ok(Step::Challenge(Vec::new()))
     }
 
+    /// `<authenticate/>` with a token (XEP-0484 §3.4), which takes one message.
+    pub fn begin_token(&mut self, mechanism: &str, message: Option<&[u8]>) -> Result<Step<A>, Refusal> {
+        self.state = State::Idle;
+        let offered = self.offer.token_mechanisms().find(|offered| offered.as_str() == mechanism);
+        let mechanism =
+            offered.ok_or(SaslFailure::InvalidMechanism.because("no such mechanism for tokens here"))?;
+        let message = message.ok_or(SaslFailure::MalformedRequest.because("no token at once"))?;
+        let (proof, name) = TokenProof::read(&self.offer, mechanism, message)?;
+        let account = self.identify(name, "")?;
+        self.state = State::Token(mechanism, account.clone());
+        Ok(Step::NeedToken { account, proof: Box::new(proof) })
+    }
+
+    /// The answer to [`Step::NeedToken`].
+    pub fn provide_token(&mut self, outcome: TokenOutcome) -> Result<Step<A>, Refusal> {
+        let State::Token(mechanism, account) = mem::replace(&mut self.state, State::Idle) else {
+            return Err(SaslFailure::MalformedRequest.because("nobody asked for a token"));
+        };
+        let standing = match &outcome {
+            TokenOutcome::Disabled => Standing::Disabled,
+            _ => Standing::Active,
+        };
+        let data = match outcome {
+            TokenOutcome::Right(responder) => Some(responder.into_bytes()),
+            TokenOutcome::Disabled => None,
+            TokenOutcome::Expired(reason) => return Err(SaslFailure::CredentialsExpired.because(reason)),
+            TokenOutcome::Wrong(reason) => return Err(SaslFailure::NotAuthorized.because(reason)),
+        };
+        succeed(account, Mechanism::Token(mechanism), standing, data)
+    }
+
     /// `<response/>`.
     pub fn respond(&mut self, message: &[u8]) -> Result<Step<A>, Refusal> {
         match mem::replace(&mut self.state, State::Idle) {
@@ -149,7 +195,7 @@ impl<A: Account> Authenticator<A> {
             State::Proof(mechanism, account, standing, challenged) => {
                 challenged.verify(message).and_then(|data| succeed(account, mechanism, standing, Some(data)))
             }
-            State::Idle | State::Credentials(..) => {
+            State::Idle | State::Credentials(..) | State::Token(..) => {
                 Err(SaslFailure::MalformedRequest.because("response without a challenge"))
             }
         }
@@ -170,7 +216,7 @@ impl<A: Account> Authenticator<A> {
                 self.state = State::Proof(mechanism, account, standing, challenged);
                 Ok(Step::Challenge(message))
             }
-            State::Idle | State::Initial(..) | State::Proof(..) => {
+            State::Idle | State::Initial(..) | State::Proof(..) | State::Token(..) => {
                 Err(SaslFailure::MalformedRequest.because("nobody asked for credentials"))
             }
         }
@@ -191,6 +237,9 @@ impl<A: Account> Authenticator<A> {
     fn read(&mut self, mechanism: Mechanism, nonce: ServerNonce, message: &[u8]) -> Result<Step<A>, Refusal> {
         let (hash, binding) = match mechanism {
             Mechanism::Plain => return self.read_plain(message),
+            Mechanism::Token(_) => {
+                return Err(SaslFailure::InvalidMechanism.because("token without XEP-0484"));
+            }
             Mechanism::Scram(hash) => (hash, Binding::Without),
             Mechanism::ScramPlus(hash) => (hash, Binding::Plus),
         };

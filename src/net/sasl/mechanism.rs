@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use super::hash::Hash;
+use super::{hash::Hash, token::TokenMechanism};
 
 /// A mechanism of this server.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -13,10 +13,12 @@ pub enum Mechanism {
     Scram(Hash),
     /// RFC 5802 with channel binding: the mechanisms whose names end in `-PLUS`.
     ScramPlus(Hash),
+    /// With a token (XEP-0484). It is announced apart from the others.
+    Token(TokenMechanism),
 }
 
 impl Mechanism {
-    /// All of them, the strongest first.
+    /// Those for passwords, the strongest first.
     pub const ALL: [Self; 7] = [
         Self::ScramPlus(Hash::Sha512),
         Self::Scram(Hash::Sha512),
@@ -32,13 +34,14 @@ impl Mechanism {
         match self {
             Self::Plain => "PLAIN",
             Self::Scram(hash) => hash.family(),
+            Self::Token(mechanism) => mechanism.as_str(),
             Self::ScramPlus(Hash::Sha1) => "SCRAM-SHA-1-PLUS",
             Self::ScramPlus(Hash::Sha256) => "SCRAM-SHA-256-PLUS",
             Self::ScramPlus(Hash::Sha512) => "SCRAM-SHA-512-PLUS",
         }
     }
 
-    /// Names are compared as they are: RFC 4422 §3.1 has no lower case in them.
+    /// Reads the name of one for passwords. Names are compared as they are: RFC 4422 §3.1 has no lower case in them.
     pub fn parse(name: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|mechanism| mechanism.as_str() == name)
     }

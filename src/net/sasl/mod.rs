@@ -1,7 +1,7 @@
 //! SASL, the server's side: who is at the other end of a stream.
 //!
 //! Follows RFC 4422, RFC 5802 and RFC 7677 (SCRAM with and without channel binding), RFC 4616 (PLAIN),
-//! RFC 9266 and RFC 5929 (channel bindings), XEP-0438 (how passwords are kept), XEP-0474 and XEP-0515
+//! RFC 9266 and RFC 5929 (channel bindings), draft-schmaus-kitten-sasl-ht-09 (tokens), XEP-0438 (how passwords are kept), XEP-0474 and XEP-0515
 //! (protection against downgrades). SCRAM-SHA-512 is not in an RFC; it differs from SCRAM-SHA-256 in its
 //! hash alone.
 //!
@@ -28,8 +28,11 @@ mod plain;
 mod scram;
 #[cfg(test)]
 mod test_client;
+mod token;
 
-pub use authenticator::{Account, Authenticated, Authenticator, Cost, Credentials, Standing, Step};
+pub use authenticator::{
+    Account, Authenticated, Authenticator, Cost, Credentials, Standing, Step, TokenOutcome,
+};
 pub use channel_binding::{BindingType, Channel, ChannelBindings, TlsVersion};
 pub use decoy::Decoys;
 pub use failure::{Refusal, SaslFailure};
@@ -39,3 +42,4 @@ pub use mechanism::Mechanism;
 pub use offer::{Offer, Policy};
 pub use password::{ITERATIONS, PASSWORD_BYTES_MAX, Password, PasswordError, fresh_keys};
 pub use scram::ServerNonce;
+pub use token::{Responder, TokenMechanism, TokenProof};

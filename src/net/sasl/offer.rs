@@ -11,6 +11,7 @@ use super::{
     failure::{Refusal, SaslFailure},
     hash::Hash,
     mechanism::Mechanism,
+    token::TokenMechanism,
 };
 
 /// What the configuration allows.
@@ -49,6 +50,7 @@ impl Offer {
                 Mechanism::Plain => policy.plain && channel != Channel::Clear,
                 Mechanism::Scram(hash) => policy.hashes.contains(hash),
                 Mechanism::ScramPlus(hash) => bound && policy.hashes.contains(hash),
+                Mechanism::Token(_) => false,
             })
             .collect();
         Self { mechanisms, channel, downgrade_protection: policy.downgrade_protection }
@@ -57,6 +59,15 @@ impl Offer {
     /// For `<mechanisms/>`, or for `<authentication/>` of XEP-0388, the strongest first.
     pub fn mechanisms(&self) -> &[Mechanism] {
         &self.mechanisms
+    }
+
+    /// For `<fast/>` (XEP-0484 §3.1): never outside TLS.
+    pub fn token_mechanisms(&self) -> impl Iterator<Item = TokenMechanism> {
+        let bindings = self.bindings();
+        TokenMechanism::ALL.into_iter().filter(move |mechanism| {
+            let has = |binding| bindings.is_some_and(|bindings| bindings.data(binding).is_some());
+            bindings.is_some() && mechanism.binding().is_none_or(has)
+        })
     }
 
     /// For `<sasl-channel-binding/>` (XEP-0440 §2). Without any, that element is left out.
@@ -77,6 +88,11 @@ impl Offer {
         self.binding_types().find(|offered| *offered == wanted).and_then(|_| self.bindings()?.data(wanted))
     }
 
+    /// The data of a channel binding that a token may be bound to.
+    pub(super) fn channel_data(&self, binding: BindingType) -> Option<&[u8]> {
+        self.bindings()?.data(binding)
+    }
+
     /// The mechanism `name`, if it is offered.
     pub(super) fn select(&self, name: &str) -> Result<Mechanism, Refusal> {
         let Some(mechanism) = Mechanism::parse(name) else {
@@ -90,7 +106,7 @@ impl Offer {
                 SaslFailure::EncryptionRequired.because("PLAIN outside TLS")
             }
             Mechanism::ScramPlus(_) => SaslFailure::InvalidMechanism.because("no channel binding here"),
-            Mechanism::Plain | Mechanism::Scram(_) => {
+            Mechanism::Plain | Mechanism::Scram(_) | Mechanism::Token(_) => {
                 SaslFailure::MechanismTooWeak.because("mechanism switched off")
             }
         })

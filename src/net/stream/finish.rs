@@ -5,6 +5,7 @@ use std::io;
 
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt};
 use tokio::time::{Instant, timeout_at};
+use unisono_core::stanza::CLIENT_SCOPE;
 use unisono_core::writing::Drained;
 
 use super::{Closed, End, Finished, Outgoing, Pending, READ_BYTES, Stream, WRITE_BYTES};
@@ -53,6 +54,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Stream<S> {
             }
             End::Error(error) => {
                 note(&self.peer.c2s.sampling, &error, number, address, Some(jid));
+                if let Some(last_word) = self.held.hub.last_word(&self.held.session) {
+                    last_word.write_into(&mut last_words, &CLIENT_SCOPE);
+                }
                 self.held.hub.detach(&self.held.session);
                 error.write_into(&mut last_words);
             }

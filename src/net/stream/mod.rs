@@ -48,17 +48,35 @@ const REPLY_BYTES: usize = 32 * 1024;
 pub(crate) struct Held {
     hub: Arc<Hub>,
     session: SessionRef,
+    /// Its client may know of it.
+    is_announced: bool,
 }
 
 impl Held {
+    /// A session that its client knows from before.
+    pub(crate) fn known(hub: Arc<Hub>, session: SessionRef) -> Self {
+        Self { hub, session, is_announced: true }
+    }
+
+    /// A session that its client is still to hear of.
     pub(crate) fn new(hub: Arc<Hub>, session: SessionRef) -> Self {
-        Self { hub, session }
+        Self { hub, session, is_announced: false }
+    }
+
+    /// Its client is told of it.
+    pub(crate) fn announce(&mut self) {
+        self.is_announced = true;
     }
 }
 
 impl Drop for Held {
     fn drop(&mut self) {
-        self.hub.detach(&self.session);
+        if self.is_announced {
+            self.hub.detach(&self.session);
+        } else {
+            // Nobody can come back to what nobody has heard of.
+            self.hub.close(&self.session, false);
+        }
     }
 }
 

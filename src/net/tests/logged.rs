@@ -1,10 +1,11 @@
 //! What the log says of connections, and how often.
 
 use std::io::{self, Write};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, OnceLock};
 use std::time::Duration;
 
 use tokio::time::sleep;
+use tracing::Dispatch;
 use tracing::subscriber::{DefaultGuard, set_default};
 use unisono_net::Security;
 
@@ -14,10 +15,14 @@ use crate::server::{PASSWORD, Server};
 
 /// What is logged on this thread, which is that of the test and its server.
 #[derive(Clone, Default)]
-struct Log(Arc<Mutex<Vec<u8>>>);
+pub(crate) struct Log(Arc<Mutex<Vec<u8>>>);
 
 impl Log {
-    fn begin() -> (Self, DefaultGuard) {
+    pub(crate) fn begin() -> (Self, DefaultGuard) {
+        // With a single subscriber, `tracing` asks the thread that comes to a line first whether anybody listens, which may
+        // be that of another test, and remembers its answer for all.
+        static ANOTHER: OnceLock<Dispatch> = OnceLock::new();
+        ANOTHER.get_or_init(|| Dispatch::new(tracing_subscriber::registry()));
         let log = Self::default();
         let writer = log.clone();
         let subscriber =
@@ -26,7 +31,7 @@ impl Log {
     }
 
     /// The lines with `text` since the last look.
-    fn take(&self, text: &str) -> Vec<String> {
+    pub(crate) fn take(&self, text: &str) -> Vec<String> {
         let bytes = std::mem::take(&mut *self.0.lock().unwrap());
         let lines = String::from_utf8(bytes).unwrap();
         lines.lines().filter(|line| line.contains(text)).map(ToOwned::to_owned).collect()

@@ -6,6 +6,7 @@ mod black_hole;
 mod client;
 mod closing;
 mod enumeration;
+mod fast;
 mod logged;
 mod login;
 mod scram;

@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use unisono_core::account::{Account, Cell};
 use unisono_core::datetime::format_utc;
+use unisono_core::devices;
 use unisono_core::doctor::DeviceHealth;
 use unisono_core::error::StreamCondition;
 use unisono_core::hub::Hub;
@@ -14,9 +15,11 @@ use unisono_core::session::Session;
 use unisono_core::storage::{AccountState, AccountSummary, StoreError};
 use unisono_net::sasl::{Password, fresh_keys};
 
+use super::desk;
 use super::types::{
-    ApiError, ClientState, DeviceKind, DeviceReport, DeviceState, DoctorReport, ErrorCode, Kicked, Names,
-    Secret, SessionInfo, SessionList, StreamManagement, USERS_MAX, UserInfo, UserPage, UserState,
+    ApiError, ClientState, DeviceInfo, DeviceKind, DeviceList, DeviceReport, DeviceState, DoctorReport,
+    ErrorCode, InvitationInfo, InvitationPage, Kicked, Names, NewInvitation, REPORTS_MAX, ReportPage,
+    Revoked, Secret, SessionInfo, SessionList, StreamManagement, USERS_MAX, UserInfo, UserPage, UserState,
     VersionInfo,
 };
 use crate::cli::{Admin, Answer, say};
@@ -83,6 +86,9 @@ impl LocalAdmin {
             StoreError::NotFound => ApiError::new(ErrorCode::NotFound, "not there"),
             StoreError::Exists | StoreError::Alike(_) => {
                 ApiError::new(ErrorCode::AlreadyExists, "there already")
+            }
+            StoreError::Reserved => {
+                ApiError::new(ErrorCode::AlreadyExists, "an invitation keeps the name free")
             }
             StoreError::Unavailable(_) | StoreError::Corrupt(_) if self.running.is_none() => {
                 ApiError::new(ErrorCode::Unavailable, format!("the store cannot be used: {error}"))
@@ -204,8 +210,8 @@ impl Admin for LocalAdmin {
         Box::pin(async move {
             let cell = self.cell(jid).await?;
             let credentials = self.credentials(password).await?;
-            self.hub.store.set_credentials(jid, &credentials).await.map_err(|error| self.refused(error))?;
-            self.hub.password_changed(&cell);
+            let changed = self.hub.store.set_credentials(jid, &credentials).await;
+            self.hub.password_changed(&cell, changed.map_err(|error| self.refused(error))?);
             self.note(jid, "password changed");
             Ok(())
         })
@@ -219,6 +225,8 @@ impl Admin for LocalAdmin {
                 UserState::Enabled => AccountState::Enabled,
                 UserState::Disabled => AccountState::Disabled,
             };
+            // Also before it is enabled again, in case that a crash came in between.
+            self.hub.store.wait(self.hub.end_tokens(&cell)).await;
             self.hub.store.set_state(jid, state).await.map_err(|error| self.refused(error))?;
             self.hub.state_changed(&cell, state);
             self.note(jid, if state == AccountState::Enabled { "enabled" } else { "disabled" });
@@ -274,6 +282,32 @@ impl Admin for LocalAdmin {
         })
     }
 
+    fn devices<'a>(&'a self, jid: &'a BareJid) -> Answer<'a, DeviceList> {
+        Box::pin(async move {
+            let cell = match &self.running {
+                Some(_) => self.cell(jid).await?,
+                None => self.stored(jid).await?,
+            };
+            Ok(DeviceList { devices: self.hub.devices(&cell).into_iter().map(device).collect() })
+        })
+    }
+
+    fn revoke<'a>(&'a self, jid: &'a BareJid, id: &'a str) -> Answer<'a, Revoked> {
+        Box::pin(async move {
+            let cell = self.cell(jid).await?;
+            let device = self.hub.devices(&cell).into_iter().find(|device| device.id == id);
+            let device = device.ok_or_else(|| {
+                ApiError::new(ErrorCode::NotFound, format!("{jid} has no device with the id \"{id}\""))
+            })?;
+            let (sessions, ticket) =
+                self.hub.end_device(&cell, device.device, &StreamCondition::NotAuthorized);
+            self.hub.store.wait(ticket).await;
+            self.note(&cell.jid, "access of a device taken back");
+            let sessions = u32::try_from(sessions).unwrap_or(u32::MAX);
+            Ok(Revoked { sessions, knows_password: device.has_password })
+        })
+    }
+
     fn doctor<'a>(&'a self, jid: &'a BareJid) -> Answer<'a, DoctorReport> {
         Box::pin(async move {
             let cell = match &self.running {
@@ -284,6 +318,64 @@ impl Admin for LocalAdmin {
             let (head, devices) = self.hub.doctor(&cell).await.map_err(|error| self.refused(error))?;
             let devices = devices.into_iter().map(|health| report(health, head.0)).collect();
             Ok(DoctorReport { jid: jid.to_string(), log_head: head.0, devices })
+        })
+    }
+
+    fn invite<'a>(&'a self, new: &'a NewInvitation) -> Answer<'a, InvitationInfo> {
+        Box::pin(async move {
+            let invitation = desk::invitation(&self.hub, new)?;
+            if let Some(inviter) = &invitation.inviter {
+                self.summary(inviter).await?;
+            }
+            self.hub.store.invite(&invitation).await.map_err(|error| match (&invitation.account, error) {
+                (Some(account), StoreError::Alike(other)) => {
+                    let text = format!("{account} looks like {other}, which is there already");
+                    ApiError::new(ErrorCode::AlreadyExists, text)
+                }
+                (Some(account), StoreError::Exists) => {
+                    ApiError::new(ErrorCode::AlreadyExists, format!("{account} is there already"))
+                }
+                (_, error) => self.refused(error),
+            })?;
+            Ok(desk::info(&self.hub, &invitation))
+        })
+    }
+
+    fn invitations<'a>(
+        &'a self,
+        after: Option<&'a str>,
+        limit: Option<NonZeroU32>,
+    ) -> Answer<'a, InvitationPage> {
+        Box::pin(async move {
+            let (count, now) = (desk::count(limit, USERS_MAX), self.hub.clock.now_micros());
+            let found = self.hub.store.invitations(None, after, count, now).await;
+            Ok(desk::page(&self.hub, &found.map_err(|error| self.refused(error))?, limit))
+        })
+    }
+
+    fn withdraw<'a>(&'a self, token: &'a str) -> Answer<'a, ()> {
+        Box::pin(async move {
+            let was_there = self.hub.store.redeem(token).await.map_err(|error| self.refused(error))?;
+            was_there
+                .then_some(())
+                .ok_or_else(|| ApiError::new(ErrorCode::NotFound, "there is no such invitation"))
+        })
+    }
+
+    fn reports(&self, before: Option<i64>, limit: Option<NonZeroU32>) -> Answer<'_, ReportPage> {
+        Box::pin(async move {
+            let found = self.hub.store.reports(before, desk::count(limit, REPORTS_MAX)).await;
+            Ok(desk::report_page(&found.map_err(|error| self.refused(error))?, limit))
+        })
+    }
+
+    fn forget_report(&self, number: i64) -> Answer<'_, ()> {
+        Box::pin(async move {
+            let forgotten = self.hub.store.forget_report(number).await;
+            let was_there = forgotten.map_err(|error| self.refused(error))?;
+            was_there
+                .then_some(())
+                .ok_or_else(|| ApiError::new(ErrorCode::NotFound, "there is no such report"))
         })
     }
 
@@ -325,21 +417,43 @@ fn describe(account: &Account, session: &Session) -> SessionInfo {
     }
 }
 
+fn device(device: devices::DeviceInfo) -> DeviceInfo {
+    let seen = |at| format_utc(at).to_string();
+    DeviceInfo {
+        id: device.id.into(),
+        kind: if device.resource.is_none() { DeviceKind::UserAgent } else { DeviceKind::Resource },
+        software: device.software.map(Into::into),
+        name: device.name.or(device.resource).map(Into::into),
+        first_seen: device.first_seen.map(seen),
+        last_seen: seen(device.last_seen),
+        state: state(device.session.as_ref().map(|(_, is_connected)| *is_connected)),
+        resource: device.session.map(|(resource, _)| resource.into()),
+        knows_password: device.has_password,
+        has_token: device.has_token,
+    }
+}
+
+/// Of a session that is connected or not, or of none.
+fn state(session: Option<bool>) -> DeviceState {
+    match session {
+        None => DeviceState::Offline,
+        Some(true) => DeviceState::Connected,
+        Some(false) => DeviceState::Detached,
+    }
+}
+
 fn report(health: DeviceHealth, head: i64) -> DeviceReport {
     let DeviceHealth { device, session, gap, gap_is_more, purged } = health;
     DeviceReport {
         device: device.key.to_string(),
-        kind: DeviceKind::Resource,
-        state: match &session {
-            None => DeviceState::Offline,
-            Some((_, true)) => DeviceState::Connected,
-            Some((_, false)) => DeviceState::Detached,
-        },
+        kind: if device.is_named() { DeviceKind::UserAgent } else { DeviceKind::Resource },
+        state: state(session.as_ref().map(|(_, is_connected)| *is_connected)),
         resource: session.map(|(resource, _)| resource),
         cursor: device.cursor.0,
         head,
         gap,
         gap_is_more,
+        fetches: device.pages_archive,
         purged: purged.map(|purged| purged.0),
         last_seen: format_utc(device.last_seen).into(),
     }

@@ -1,6 +1,7 @@
 //! The administration API over HTTP (`types.rs` lists it). Who reaches the socket may do everything.
 
 use std::fmt::Display;
+use std::num::NonZeroU32;
 use std::sync::Arc;
 
 use axum::body::Bytes;
@@ -8,7 +9,7 @@ use axum::extract::{FromRequest, FromRequestParts, Path, Query, Request, State};
 use axum::http::request::Parts;
 use axum::http::{Method, StatusCode, header};
 use axum::response::{IntoResponse, Response};
-use axum::routing::{get, put};
+use axum::routing::{delete, get, put};
 use axum::{Json, Router};
 use serde::{Deserialize, Serialize};
 use unisono_core::jid::{BareJid, Jid};
@@ -32,8 +33,14 @@ pub fn router(admin: Shared) -> Router {
         .route("/v1/users", get(users).post(add_user))
         .route("/v1/users/{jid}", get(user).patch(change_user).delete(delete_user))
         .route("/v1/users/{jid}/password", put(set_password))
+        .route("/v1/users/{jid}/devices", get(devices))
+        .route("/v1/users/{jid}/devices/{id}", delete(revoke))
         .route("/v1/sessions", get(sessions).delete(kick))
         .route("/v1/sync/{jid}", get(doctor))
+        .route("/v1/invitations", get(invitations).post(invite))
+        .route("/v1/invitations/{token}", delete(withdraw))
+        .route("/v1/reports", get(reports))
+        .route("/v1/reports/{number}", delete(forget_report))
         .fallback(|| async { Failed(ApiError::new(ErrorCode::NotFound, "there is no such path")) })
         .method_not_allowed_fallback(|method: Method| async move {
             Failed(ApiError::new(ErrorCode::InvalidRequest, format!("{method} is not for this path")))
@@ -44,7 +51,15 @@ pub fn router(admin: Shared) -> Router {
 #[derive(Deserialize)]
 struct Page {
     after: Option<String>,
+    before: Option<String>,
     limit: Option<String>,
+}
+
+impl Page {
+    fn limit(&self) -> Result<Option<NonZeroU32>, ApiError> {
+        let limit = self.limit.as_ref().map(|limit| limit.parse()).transpose();
+        limit.map_err(|_| ApiError::new(ErrorCode::InvalidRequest, "limit is no number above 0"))
+    }
 }
 
 #[derive(Deserialize)]
@@ -89,12 +104,7 @@ async fn whole<T: Send + 'static>(
 }
 
 async fn users(State(admin): State<Shared>, Asked(Query(query)): Asked<Query<Page>>) -> Response {
-    let result = async {
-        let limit = query.limit.map(|limit| limit.parse()).transpose();
-        let limit =
-            limit.map_err(|_| ApiError::new(ErrorCode::InvalidRequest, "limit is no number above 0"))?;
-        admin.users(query.after.as_deref(), limit).await
-    };
+    let result = async { admin.users(query.after.as_deref(), query.limit()?).await };
     ok(result.await)
 }
 
@@ -160,8 +170,51 @@ async fn kick(State(admin): State<Shared>, Asked(Query(query)): Asked<Query<Whos
     ok(whole(change).await)
 }
 
+async fn devices(State(admin): State<Shared>, Asked(Path(jid)): Asked<Path<String>>) -> Response {
+    ok(async { admin.devices(&bare(&jid)?).await }.await)
+}
+
+async fn revoke(
+    State(admin): State<Shared>,
+    Asked(Path((jid, id))): Asked<Path<(String, String)>>,
+) -> Response {
+    ok(whole(async move { admin.revoke(&bare(&jid)?, &id).await }).await)
+}
+
 async fn doctor(State(admin): State<Shared>, Asked(Path(jid)): Asked<Path<String>>) -> Response {
     ok(async { admin.doctor(&bare(&jid)?).await }.await)
+}
+
+async fn invite(State(admin): State<Shared>, Body(body): Body) -> Response {
+    let change = async move { admin.invite(&parse(&body)?).await };
+    match whole(change).await {
+        Ok(invitation) => (StatusCode::CREATED, Json(invitation)).into_response(),
+        Err(error) => Failed(error).into_response(),
+    }
+}
+
+async fn invitations(State(admin): State<Shared>, Asked(Query(query)): Asked<Query<Page>>) -> Response {
+    ok(async { admin.invitations(query.after.as_deref(), query.limit()?).await }.await)
+}
+
+async fn withdraw(State(admin): State<Shared>, Asked(Path(token)): Asked<Path<String>>) -> Response {
+    done(whole(async move { admin.withdraw(&token).await }).await)
+}
+
+async fn reports(State(admin): State<Shared>, Asked(Query(query)): Asked<Query<Page>>) -> Response {
+    let result = async {
+        let before = query.before.as_deref().map(number).transpose()?;
+        admin.reports(before, query.limit()?).await
+    };
+    ok(result.await)
+}
+
+async fn forget_report(State(admin): State<Shared>, Asked(Path(text)): Asked<Path<String>>) -> Response {
+    done(whole(async move { admin.forget_report(number(&text)?).await }).await)
+}
+
+fn number(text: &str) -> Result<i64, ApiError> {
+    text.parse().map_err(|_| ApiError::new(ErrorCode::InvalidRequest, format!("\"{text}\" is no number")))
 }
 
 fn bare(text: &str) -> Result<BareJid, ApiError> {

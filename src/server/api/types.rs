@@ -10,12 +10,19 @@
 //! | `PATCH /v1/users/{jid}` | [`UserChange`] | [`UserInfo`] |
 //! | `DELETE /v1/users/{jid}` | | 204 |
 //! | `PUT /v1/users/{jid}/password` | [`NewPassword`] | 204 |
+//! | `GET /v1/users/{jid}/devices` | | [`DeviceList`] |
+//! | `DELETE /v1/users/{jid}/devices/{id}` | | [`Revoked`] |
 //! | `GET /v1/sessions?jid=JID` | | [`SessionList`] |
 //! | `DELETE /v1/sessions?jid=JID` | | [`Kicked`] |
 //! | `GET /v1/sync/{jid}` | | [`DoctorReport`] |
+//! | `GET /v1/invitations?after=TOKEN&limit=N` | | [`InvitationPage`] |
+//! | `POST /v1/invitations` | [`NewInvitation`] | 201, [`InvitationInfo`] |
+//! | `DELETE /v1/invitations/{token}` | | 204 |
+//! | `GET /v1/reports?before=N&limit=N` | | [`ReportPage`] |
+//! | `DELETE /v1/reports/{number}` | | 204 |
 //!
 //! On a port, every request shows the token of the server (`Authorization: Bearer TOKEN`); see `guard.rs`.
-//! A page of users has as many as `limit` says, and never more than [`USERS_MAX`].
+//! A page has as many as `limit` says, and never more than [`USERS_MAX`] users or invitations, or [`REPORTS_MAX`] reports.
 //! JIDs in a path or query are percent-encoded. Any other outcome is an [`ErrorBody`] with the status
 //! of its code. Times are RFC 3339 in UTC. Readers ignore fields that they do not know.
 
@@ -23,8 +30,15 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
+pub use super::desk_types::{
+    InvitationInfo, InvitationPage, NewInvitation, ReportInfo, ReportPage, ReportedMessage,
+};
+
 /// Accounts of one page, unless fewer are asked for.
 pub const USERS_MAX: u32 = 200;
+
+/// Reports of one page, unless fewer are asked for: each may be long.
+pub const REPORTS_MAX: u32 = 50;
 
 /// A server that runs.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -250,6 +264,51 @@ pub struct Kicked {
     pub sessions: u32,
 }
 
+/// A device that has, or had, access to an account.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DeviceInfo {
+    /// How it is called here; nothing else can be done with it.
+    pub id: String,
+    /// What kind of name it is recognised by.
+    pub kind: DeviceKind,
+    /// What its client calls itself.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub software: Option<String>,
+    /// What it is called itself; of an older client the resource.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub name: Option<String>,
+    /// When it came first; none if that is older than what is kept.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub first_seen: Option<String>,
+    /// When it was last heard of.
+    pub last_seen: String,
+    /// Whether it is connected.
+    pub state: DeviceState,
+    /// The resource of its session, if it has one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub resource: Option<String>,
+    /// Whether it has shown the password that the account has now.
+    pub knows_password: bool,
+    /// Whether it has a token to come back with (XEP-0484).
+    pub has_token: bool,
+}
+
+/// The devices of an account, those that were seen last first.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DeviceList {
+    /// The devices.
+    pub devices: Vec<DeviceInfo>,
+}
+
+/// A device whose access was taken back.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Revoked {
+    /// Its sessions that ended.
+    pub sessions: u32,
+    /// Whether it has shown the password: until that is changed, it can come back.
+    pub knows_password: bool,
+}
+
 /// What a device is recognised by.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -291,6 +350,9 @@ pub struct DeviceReport {
     /// Whether counting stopped at `gap`, so that there may be more.
     #[serde(default)]
     pub gap_is_more: bool,
+    /// Whether it fetches by itself what it missed, so that nobody but itself knows how much of that it has.
+    #[serde(default)]
+    pub fetches: bool,
     /// Entries up to this position were purged by `archive.retention_days` before it acknowledged them.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub purged: Option<i64>,

@@ -6,7 +6,8 @@ use std::pin::Pin;
 use unisono_core::jid::{BareJid, Jid};
 
 use crate::api::types::{
-    ApiError, DoctorReport, Kicked, Names, Secret, SessionList, UserInfo, UserPage, UserState, VersionInfo,
+    ApiError, DeviceList, DoctorReport, InvitationInfo, InvitationPage, Kicked, Names, NewInvitation,
+    ReportPage, Revoked, Secret, SessionList, UserInfo, UserPage, UserState, VersionInfo,
 };
 
 /// A future answer.
@@ -43,8 +44,34 @@ pub trait Admin: Send + Sync {
     /// Ends the session of a full JID, or all of a bare JID. `NotFound` if there is none.
     fn kick<'a>(&'a self, jid: &'a Jid) -> Answer<'a, Kicked>;
 
+    /// The devices of the account. `NotFound` without such an account.
+    fn devices<'a>(&'a self, jid: &'a BareJid) -> Answer<'a, DeviceList>;
+
+    /// Takes the access of a device back. `NotFound` if the account has none with this id.
+    fn revoke<'a>(&'a self, jid: &'a BareJid, id: &'a str) -> Answer<'a, Revoked>;
+
     /// How far each device of the account has the log. `NotFound` without such an account.
     fn doctor<'a>(&'a self, jid: &'a BareJid) -> Answer<'a, DoctorReport>;
+
+    /// Invites somebody. `InvalidRequest` for what is no address here, `AlreadyExists` if the account is there, or looks
+    /// like one that is, `NotFound` without the contact.
+    fn invite<'a>(&'a self, new: &'a NewInvitation) -> Answer<'a, InvitationInfo>;
+
+    /// Invitations that were not used yet, in the order of their tokens.
+    fn invitations<'a>(
+        &'a self,
+        after: Option<&'a str>,
+        limit: Option<NonZeroU32>,
+    ) -> Answer<'a, InvitationPage>;
+
+    /// Takes an invitation back. `NotFound` if it is not there any more.
+    fn withdraw<'a>(&'a self, token: &'a str) -> Answer<'a, ()>;
+
+    /// What users reported, the newest first.
+    fn reports(&self, before: Option<i64>, limit: Option<NonZeroU32>) -> Answer<'_, ReportPage>;
+
+    /// Forgets a report. `NotFound` if it is not there.
+    fn forget_report(&self, number: i64) -> Answer<'_, ()>;
 
     /// Ends the administration. What it changed or took up on a store without a server is kept there.
     fn close(&self) -> Pin<Box<dyn Future<Output = ()> + Send + '_>> {

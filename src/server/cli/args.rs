@@ -7,7 +7,7 @@ use unisono_core::jid::BareJid;
 
 use super::exit::Exit;
 use super::output::Style;
-use super::{check, completions, init, serve, session, sync, user, version};
+use super::{check, completions, device, init, invite, report, serve, session, sync, user, version};
 
 /// An XMPP server whose users' devices all hold the same conversation.
 #[derive(Debug, Parser)]
@@ -52,9 +52,16 @@ pub(crate) enum Command {
     /// Manage accounts
     #[command(subcommand)]
     User(user::User),
+    Invite(invite::Invite),
+    /// See what users reported
+    #[command(subcommand)]
+    Report(report::Reported),
     /// See and end sessions
     #[command(subcommand)]
     Session(session::Session),
+    /// See what has access to an account, and take it back
+    #[command(subcommand)]
+    Device(device::Device),
     /// See whether devices have the whole conversation
     #[command(subcommand)]
     Sync(sync::Sync),
@@ -111,10 +118,21 @@ mod tests {
             "user delete alice@example.org",
             "user disable alice@example.org",
             "user enable alice@example.org",
+            "invite",
+            "invite juliet@example.org --expires 2d",
+            "invite --contact romeo@example.org",
+            "invite --contact romeo@example.org --contact-only",
+            "invite --domain example.org",
+            "invite --list",
+            "invite --revoke abc",
+            "report list",
+            "report delete 7",
             "session list",
             "session list alice@example.org",
             "session kick alice@example.org",
             "session kick alice@example.org/phone",
+            "device list alice@example.org",
+            "device revoke alice@example.org x1",
             "sync doctor alice@example.org",
             "version",
             "completions bash",
@@ -137,7 +155,15 @@ mod tests {
             ("user passwd @example.org", ErrorKind::ValueValidation),
             ("session kick example.org", ErrorKind::ValueValidation),
             ("session kick alice@example.org/", ErrorKind::ValueValidation),
+            ("device revoke alice@example.org", ErrorKind::MissingRequiredArgument),
             ("sync doctor", ErrorKind::MissingRequiredArgument),
+            ("invite example.org", ErrorKind::ValueValidation),
+            ("invite --expires soon", ErrorKind::ValueValidation),
+            ("invite --expires 0s", ErrorKind::ValueValidation),
+            ("invite --contact-only", ErrorKind::MissingRequiredArgument),
+            ("invite --list --revoke abc", ErrorKind::ArgumentConflict),
+            ("report delete", ErrorKind::MissingRequiredArgument),
+            ("report delete seven", ErrorKind::ValueValidation),
             ("init exam_ple..org", ErrorKind::ValueValidation),
             ("init a@example.org", ErrorKind::ValueValidation),
             ("completions tcsh", ErrorKind::InvalidValue),

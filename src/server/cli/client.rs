@@ -18,8 +18,9 @@ use unisono_core::jid::{BareJid, Jid};
 
 use super::admin::{Admin, Answer};
 use crate::api::types::{
-    ApiError, DoctorReport, ErrorBody, ErrorCode, Kicked, Names, NewPassword, NewUser, Secret, SessionList,
-    UserChange, UserInfo, UserPage, UserState, VersionInfo,
+    ApiError, DeviceList, DoctorReport, ErrorBody, ErrorCode, InvitationInfo, InvitationPage, Kicked, Names,
+    NewInvitation, NewPassword, NewUser, ReportPage, Revoked, Secret, SessionList, UserChange, UserInfo,
+    UserPage, UserState, VersionInfo,
 };
 
 /// A server that does not answer for so long has a problem of its own.
@@ -129,11 +130,7 @@ impl Admin for ApiClient {
     }
 
     fn users<'a>(&'a self, after: Option<&'a str>, limit: Option<NonZeroU32>) -> Answer<'a, UserPage> {
-        let after = after.map(|after| format!("after={}", encode(after)));
-        let limit = limit.map(|limit| format!("limit={limit}"));
-        let query: Vec<_> = after.into_iter().chain(limit).collect();
-        let mark = if query.is_empty() { "" } else { "?" };
-        Box::pin(self.get(format!("/v1/users{mark}{}", query.join("&"))))
+        Box::pin(self.get(page_path("/v1/users", after.map(|after| ("after", after)), limit)))
     }
 
     fn user<'a>(&'a self, jid: &'a BareJid) -> Answer<'a, UserInfo> {
@@ -175,9 +172,61 @@ impl Admin for ApiClient {
         })
     }
 
+    fn devices<'a>(&'a self, jid: &'a BareJid) -> Answer<'a, DeviceList> {
+        Box::pin(self.get(format!("{}/devices", user_path(jid))))
+    }
+
+    fn revoke<'a>(&'a self, jid: &'a BareJid, id: &'a str) -> Answer<'a, Revoked> {
+        Box::pin(async move {
+            let path = format!("{}/devices/{}", user_path(jid), encode(id));
+            parse(&self.request(Method::DELETE, path, Vec::new()).await?)
+        })
+    }
+
     fn doctor<'a>(&'a self, jid: &'a BareJid) -> Answer<'a, DoctorReport> {
         Box::pin(self.get(format!("/v1/sync/{}", encode(jid.as_str()))))
     }
+
+    fn invite<'a>(&'a self, new: &'a NewInvitation) -> Answer<'a, InvitationInfo> {
+        Box::pin(self.send(Method::POST, "/v1/invitations".to_owned(), new))
+    }
+
+    fn invitations<'a>(
+        &'a self,
+        after: Option<&'a str>,
+        limit: Option<NonZeroU32>,
+    ) -> Answer<'a, InvitationPage> {
+        Box::pin(self.get(page_path("/v1/invitations", after.map(|after| ("after", after)), limit)))
+    }
+
+    fn withdraw<'a>(&'a self, token: &'a str) -> Answer<'a, ()> {
+        Box::pin(async move {
+            let path = format!("/v1/invitations/{}", encode(token));
+            self.request(Method::DELETE, path, Vec::new()).await.map(|_| ())
+        })
+    }
+
+    fn reports(&self, before: Option<i64>, limit: Option<NonZeroU32>) -> Answer<'_, ReportPage> {
+        let before = before.map(|before| before.to_string());
+        let before = before.as_deref().map(|before| ("before", before));
+        Box::pin(self.get(page_path("/v1/reports", before, limit)))
+    }
+
+    fn forget_report(&self, number: i64) -> Answer<'_, ()> {
+        Box::pin(async move {
+            let path = format!("/v1/reports/{number}");
+            self.request(Method::DELETE, path, Vec::new()).await.map(|_| ())
+        })
+    }
+}
+
+/// A page of a list, from where the last one ended.
+fn page_path(path: &str, from: Option<(&str, &str)>, limit: Option<NonZeroU32>) -> String {
+    let from = from.map(|(name, value)| format!("{name}={}", encode(value)));
+    let limit = limit.map(|limit| format!("limit={limit}"));
+    let query: Vec<_> = from.into_iter().chain(limit).collect();
+    let mark = if query.is_empty() { "" } else { "?" };
+    format!("{path}{mark}{}", query.join("&"))
 }
 
 fn user_path(jid: &BareJid) -> String {
@@ -327,6 +376,17 @@ mod tests {
         assert_eq!(server.client().await.kick(&jid).await.unwrap().sessions, 1);
         let want = "DELETE /v1/sessions?jid=alice%40example.org%2Fmy%20phone%2F1";
         assert_eq!(server.asked()[0].0, want);
+    }
+
+    #[tokio::test]
+    async fn a_device_is_taken_its_access_by_its_id() {
+        let server = Server::start(200, r#"{"devices":[],"sessions":2,"knows_password":true}"#);
+        let client = server.client().await;
+        assert!(client.devices(&alice()).await.unwrap().devices.is_empty());
+        assert_eq!(client.revoke(&alice(), "a/b").await.unwrap().sessions, 2);
+        let paths: Vec<_> = server.asked().into_iter().map(|(line, _)| line).collect();
+        let user = "/v1/users/alice%40example.org/devices";
+        assert_eq!(paths, [format!("GET {user}"), format!("DELETE {user}/a%2Fb")]);
     }
 
     #[tokio::test]

@@ -60,7 +60,10 @@ impl Cli {
             Command::Completions(command) => Ok(command.run()),
             Command::Check(command) => wait(command.run(&context)),
             Command::User(command) => wait(command.run(&context)),
+            Command::Invite(command) => wait(command.run(&context)),
+            Command::Report(command) => wait(command.run(&context)),
             Command::Session(command) => wait(command.run(&context)),
+            Command::Device(command) => wait(command.run(&context)),
             Command::Sync(command) => wait(command.run(&context)),
             Command::Version(command) => wait(command.run(&context)),
         }

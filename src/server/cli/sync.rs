@@ -37,14 +37,17 @@ fn describe(report: &DoctorReport) -> String {
     let devices = table(headings, &report.devices.iter().map(row).collect::<Vec<_>>());
     let number = count(report.devices.len(), "device");
     let end = match report.devices.iter().filter(|device| device.gap > 0).count() {
-        0 => format!("{number}: everything is acknowledged"),
+        0 => format!("{number}: everything that was sent is acknowledged"),
         behind => format!("{behind} of {number} behind; what is missing waits in the log"),
     };
     let purged = report.devices.iter().filter_map(|device| {
         let upto = position(device.purged?);
         Some(format!("\n{}: entries up to {upto} were purged before it acknowledged them", device.device))
     });
-    format!("{head}\n{devices}\n{end}{}", purged.collect::<String>())
+    let fetching = report.devices.iter().filter(|device| device.fetches).map(|device| {
+        format!("\n{}: fetches what it missed by itself, and its cursor tells nothing of that", device.device)
+    });
+    format!("{head}\n{devices}\n{end}{}", purged.chain(fetching).collect::<String>())
 }
 
 fn row(device: &DeviceReport) -> [String; 7] {
@@ -79,6 +82,7 @@ mod tests {
             head: 1_800_000_000_000_001,
             gap,
             gap_is_more,
+            fetches: purged.is_some(),
             purged,
             last_seen: "2027-01-15T08:00:00Z".to_owned(),
         }
@@ -97,7 +101,8 @@ DEVICE  KIND      RESOURCE  STATE      CURSOR                       GAP    LAST 
 phone   resource  phone     connected  2027-01-15T08:00:00.000001Z  0      2027-01-15T08:00:00Z
 old     resource  -         offline    -                            1000+  2027-01-15T08:00:00Z
 1 of 2 devices behind; what is missing waits in the log
-old: entries up to 2027-01-15T08:00:00.000001Z were purged before it acknowledged them";
+old: entries up to 2027-01-15T08:00:00.000001Z were purged before it acknowledged them
+old: fetches what it missed by itself, and its cursor tells nothing of that";
         assert_eq!(describe(&report), want);
     }
 }

@@ -14,8 +14,8 @@ use unisono_core::jid::{BareJid, Jid};
 
 use super::*;
 use crate::api::types::{
-    ApiError, DoctorReport, ErrorCode, Kicked, Names, Secret, SessionList, UserInfo, UserPage, UserState,
-    VersionInfo,
+    ApiError, DeviceList, DoctorReport, ErrorCode, InvitationInfo, InvitationPage, Kicked, Names,
+    NewInvitation, ReportPage, Revoked, Secret, SessionList, UserInfo, UserPage, UserState, VersionInfo,
 };
 use crate::cli::backend::Local;
 use crate::config::{Config, Loaded};
@@ -87,10 +87,62 @@ impl Admin for Memory {
         })
     }
 
+    fn devices<'a>(&'a self, jid: &'a BareJid) -> Answer<'a, DeviceList> {
+        Box::pin(async move { self.find(jid).map(|_| DeviceList { devices: Vec::new() }) })
+    }
+
+    fn revoke<'a>(&'a self, jid: &'a BareJid, id: &'a str) -> Answer<'a, Revoked> {
+        Box::pin(async move {
+            self.find(jid)?;
+            Ok(Revoked { sessions: 1, knows_password: id == "known" })
+        })
+    }
+
     fn doctor<'a>(&'a self, jid: &'a BareJid) -> Answer<'a, DoctorReport> {
         Box::pin(async move {
             self.find(jid).map(|user| DoctorReport { jid: user.jid, log_head: 0, devices: Vec::new() })
         })
+    }
+
+    fn invite<'a>(&'a self, new: &'a NewInvitation) -> Answer<'a, InvitationInfo> {
+        Box::pin(async move { Ok(invitation("t0", new.account.as_deref())) })
+    }
+
+    fn invitations<'a>(
+        &'a self,
+        after: Option<&'a str>,
+        _: Option<NonZeroU32>,
+    ) -> Answer<'a, InvitationPage> {
+        Box::pin(async move {
+            let (token, next) = if after.is_none() { ("t1", Some("t1".to_owned())) } else { ("t2", None) };
+            Ok(InvitationPage { invitations: vec![invitation(token, None)], next })
+        })
+    }
+
+    fn withdraw<'a>(&'a self, token: &'a str) -> Answer<'a, ()> {
+        let found = (token == "t1").then_some(());
+        Box::pin(async move { found.ok_or_else(|| ApiError::new(ErrorCode::NotFound, "no such invitation")) })
+    }
+
+    fn reports(&self, _: Option<i64>, _: Option<NonZeroU32>) -> Answer<'_, ReportPage> {
+        Box::pin(async { Ok(ReportPage { reports: Vec::new(), next: None }) })
+    }
+
+    fn forget_report(&self, number: i64) -> Answer<'_, ()> {
+        let found = (number == 7).then_some(());
+        Box::pin(async move { found.ok_or_else(|| ApiError::new(ErrorCode::NotFound, "no such report")) })
+    }
+}
+
+fn invitation(token: &str, account: Option<&str>) -> InvitationInfo {
+    InvitationInfo {
+        token: token.to_owned(),
+        uri: format!("xmpp:{}?register;preauth={token}", account.unwrap_or("example.org")),
+        landing_url: None,
+        account: account.map(str::to_owned),
+        domain: Some("example.org".to_owned()),
+        contact: None,
+        expires_at: "2026-11-29T00:00:00Z".to_owned(),
     }
 }
 
@@ -177,6 +229,13 @@ fn what_is_done_to_an_account_is_told() {
         ("session list a@localhost", "there are no sessions"),
         ("session kick a@localhost/phone", "1 session of a@localhost/phone ended"),
         ("session kick a@localhost", "2 sessions of a@localhost ended"),
+        ("device list a@localhost", "no device has logged in yet"),
+        ("device revoke a@localhost x", "the access of x is taken back, 1 session ended"),
+        (
+            "device revoke a@localhost known",
+            "the access of known is taken back, 1 session ended\n\
+             It knows the password, and can come back until that is changed: `unisono user passwd a@localhost`",
+        ),
         ("sync doctor a@localhost", "a@localhost, log head -\nno device has logged in yet"),
         ("user delete --yes a@localhost", "a@localhost deleted"),
     ] {
@@ -189,6 +248,8 @@ fn what_is_done_to_an_account_is_told() {
         "user passwd a@localhost --password-stdin",
         "session kick a@localhost",
         "sync doctor a@localhost",
+        "device list a@localhost",
+        "device revoke a@localhost x",
     ] {
         let failure = place.run(line).unwrap_err();
         assert_eq!((failure.exit, failure.code), (Exit::NotFound, "not_found"), "{line}");

@@ -29,6 +29,7 @@ pub(crate) fn problems(config: &Config, places: &Places) -> Vec<Problem> {
     checks.listeners(config);
     checks.certificates(config);
     checks.limits(config);
+    checks.components(config);
     checks.login(config);
     checks.places(config);
     checks.problems
@@ -84,6 +85,23 @@ impl Checks<'_> {
             self.require(loopback, key, || {
                 format!("only a loopback address such as \"{example}\" is safe here: there is {lacks}")
             });
+        }
+    }
+
+    fn components(&mut self, config: &Config) {
+        for address in &config.components.listen {
+            self.require(address.ip().is_loopback(), "components.listen", || {
+                format!("\"{address}\" is not a loopback address; components have no TLS")
+            });
+        }
+        let mut seen = BTreeSet::new();
+        for component in &config.components.allow {
+            let name = component.name.as_str();
+            let is_own = config.server.domains.iter().any(|domain| domain.as_str() == name);
+            self.require(!is_own, "components.allow", || format!("\"{name}\" is in server.domains"));
+            self.require(seen.insert(name), "components.allow", || format!("\"{name}\" is there twice"));
+            let has_secret = component.secret.reveal().is_some();
+            self.require(has_secret, "components.allow", || format!("\"{name}\" has no secret"));
         }
     }
 

@@ -15,7 +15,7 @@ use super::sample;
 use super::schema::{configuration, section};
 use super::setting::{Setting, Text as _, list_toml, words};
 use super::store_url::StoreUrl;
-use super::texts::{ContactUri, Host, Secret};
+use super::texts::{AccountJid, ContactUri, Host, PageUri, Secret};
 use super::units::Size;
 
 configuration! {
@@ -26,11 +26,14 @@ configuration! {
         listen: Listen,
         tls: Tls,
         login: Login,
+        registration: Registration,
+        invitations: Invitations,
         limits: Limits,
         clients: Clients,
         archive: Archive,
         contacts: Contacts,
         calls: Calls,
+        components: Components,
         log: Log,
         metrics: Metrics,
         admin: Admin,
@@ -99,6 +102,36 @@ section! {
         /// What they may use. Each SCRAM comes with its variant that is bound to the TLS connection (-PLUS).
         /// Without PLAIN, which shows the password to the server, some old clients cannot log in.
         mechanisms: Vec<LoginMechanism> = LoginMechanism::ALL.into();
+    }
+}
+
+section! {
+    /// Accounts that are made and changed with a client (XEP-0077).
+    Registration {
+        /// Who may make an account with a client: "invited", which is who has a link of `unisono invite` or of a user
+        /// who may give such links, or "everybody", which brings people who send spam.
+        open_to: OpenTo = OpenTo::Invited;
+        /// Accounts that everybody may make in an hour, from one address. 0: none.
+        accounts_per_ip_per_hour: u32 = 3;
+        /// What users may do with their own accounts.
+        users_may: Vec<SelfService> = SelfService::ALL.into();
+    }
+}
+
+section! {
+    /// Links by which people become contacts, or make an account (XEP-0401).
+    Invitations {
+        /// To what users may invite: "contacts", which is to an address book, "accounts", which is to an account here
+        /// as well, or "nothing".
+        users_to: UsersTo = UsersTo::Contacts;
+        /// The addresses of those who may have links to new accounts made with their clients, also to one of a
+        /// certain name; a domain stands for all of its users. `unisono invite` makes such links, too.
+        creators: Vec<AccountJid> = Vec::new();
+        /// How long a link can be used, once.
+        expire_after: Duration = Duration::from_secs(7 * 24 * 3600);
+        /// A page for people without a client, which shows what stands behind "#" in its address as a link:
+        /// "https://example.org/invite", or "off". It can be a file that a web server hands out.
+        landing_page: Option<PageUri> = None;
     }
 }
 
@@ -188,6 +221,8 @@ section! {
         status: Vec<ContactUri> = Vec::new();
         /// With a question.
         support: Vec<ContactUri> = Vec::new();
+        /// Where a file tells what is wrong while this server cannot be reached (XEP-0455): on another machine.
+        outages: Vec<PageUri> = Vec::new();
     }
 }
 
@@ -217,6 +252,26 @@ section! {
         secret: Secret = Secret::default();
         /// How long such a password is good.
         password_for: Duration = Duration::from_secs(24 * 3600);
+    }
+}
+
+section! {
+    /// Programs that serve a domain of their own through this server (XEP-0114): gateways, bots, push services.
+    Components {
+        /// Loopback addresses where they connect, such as "127.0.0.1:5347": there is no TLS.
+        listen: Vec<SocketAddr> = Vec::new();
+        /// One [[components.allow]] for each program:
+        allow: Vec<Component> = Vec::new();
+    }
+}
+
+section! {
+    /// A program, as a component.
+    Component {
+        /// The domain that it serves: none of server.domains.
+        name: Host = Host::default();
+        /// What it shares with this server. A file that holds it should be readable for the server alone.
+        secret: Secret = Secret::default();
     }
 }
 
@@ -263,6 +318,38 @@ words! {
         ScramSha1 = "SCRAM-SHA-1",
         /// RFC 4616; never outside of TLS.
         Plain = "PLAIN",
+    }
+}
+
+words! {
+    /// Who may make an account with a client.
+    OpenTo {
+        /// Who has an invitation.
+        Invited = "invited",
+        /// Whoever comes.
+        Everybody = "everybody",
+    }
+}
+
+words! {
+    /// What users may do with their own accounts (XEP-0077).
+    SelfService {
+        /// §3.3
+        ChangePassword = "change-password",
+        /// §3.2
+        DeleteAccount = "delete-account",
+    }
+}
+
+words! {
+    /// To what users may invite (XEP-0401 §5.1).
+    UsersTo {
+        /// To become a contact.
+        Contacts = "contacts",
+        /// To become a contact, with an account made for that.
+        Accounts = "accounts",
+        /// Not at all.
+        Nothing = "nothing",
     }
 }
 
@@ -338,6 +425,11 @@ words! {
     }
 }
 
+impl SelfService {
+    /// All of it.
+    pub const ALL: [Self; 2] = [Self::ChangePassword, Self::DeleteAccount];
+}
+
 impl LoginMechanism {
     /// All of them, the strongest first.
     pub const ALL: [Self; 4] = [Self::ScramSha512, Self::ScramSha256, Self::ScramSha1, Self::Plain];
@@ -398,6 +490,26 @@ impl Setting for Certificate {
         }];
         let list = if list.is_empty() { &example } else { list };
         let tables = list.iter().map(|one| format!("{mark}[[tls.certificate]]\n{}", sample::keys(one, mark)));
+        tables.collect()
+    }
+}
+
+/// A `[[components.allow]]`, or an element of an inline list.
+impl Setting for Component {
+    fn read(value: &Spanned<DeValue<'_>>, reader: &mut Reader<'_>) -> Option<Self> {
+        reader.element_table(value, "a table with name and secret", &["name", "secret"])
+    }
+
+    fn toml(&self) -> String {
+        format!("{{ name = {}, secret = {} }}", self.name.toml(), self.secret.toml())
+    }
+
+    fn show_list(list: &[Self], _: &str, mark: &str) -> String {
+        let name = Host::parse("gateway.example.org", Path::new("")).unwrap_or_default();
+        let example = [Self { name, ..Self::default() }];
+        let list = if list.is_empty() { &example } else { list };
+        let tables =
+            list.iter().map(|one| format!("{mark}[[components.allow]]\n{}", sample::keys(one, mark)));
         tables.collect()
     }
 }

@@ -29,8 +29,9 @@ pub use bind::bind;
 pub use data_file::DataFile;
 pub use domain::Domain;
 pub use keys::{
-    Admin, Archive, ArchivePolicy, Calls, Certificate, Clients, Config, Contacts, Limits, Listen, Log,
-    LogFormat, LogLevel, Login, LoginMechanism, Metrics, Relay, Server, Store, Tls, WhenInactive,
+    Admin, Archive, ArchivePolicy, Calls, Certificate, Clients, Component, Components, Config, Contacts,
+    Invitations, Limits, Listen, Log, LogFormat, LogLevel, Login, LoginMechanism, Metrics, OpenTo,
+    Registration, Relay, SelfService, Server, Store, Tls, UsersTo, WhenInactive,
 };
 pub(crate) use load::defaults_with;
 pub use load::{DEFAULT_FILE, Loaded, SYSTEM_FILE, load};
@@ -38,5 +39,6 @@ pub use problem::{ConfigError, Problem};
 pub use sample::sample;
 pub use store_url::StoreUrl;
 pub use suggest::nearest;
-pub use texts::ContactUri;
+pub use texts::{AccountJid, ContactUri, PageUri};
 pub use units::Size;
+pub(crate) use units::parse_duration;

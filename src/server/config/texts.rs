@@ -3,6 +3,8 @@
 use std::net::IpAddr;
 use std::path::Path;
 
+use unisono_core::jid::BareJid;
+
 use super::domain::Domain;
 use super::setting::Text;
 
@@ -35,6 +37,56 @@ impl Text for ContactUri {
 
     fn text(&self) -> String {
         self.0.clone()
+    }
+}
+
+/// A page of the web.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PageUri(String);
+
+impl PageUri {
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl Text for PageUri {
+    const WHAT: &'static str = "the address of a page such as \"https://example.org/invite\"";
+
+    fn parse(text: &str, base: &Path) -> Result<Self, String> {
+        let is_web = ["https://", "http://"].iter().any(|scheme| {
+            text.strip_prefix(scheme).is_some_and(|rest| !rest.is_empty() && !rest.starts_with('/'))
+        });
+        if !is_web || text.contains('#') {
+            return Err(String::new());
+        }
+        ContactUri::parse(text, base).map(|_| Self(text.to_owned())).map_err(|_| String::new())
+    }
+
+    fn text(&self) -> String {
+        self.0.clone()
+    }
+}
+
+/// The address of an account, or a domain for all of its users.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct AccountJid(BareJid);
+
+impl AccountJid {
+    pub fn jid(&self) -> &BareJid {
+        &self.0
+    }
+}
+
+impl Text for AccountJid {
+    const WHAT: &'static str = "an address such as \"alice@example.org\"";
+
+    fn parse(text: &str, _: &Path) -> Result<Self, String> {
+        text.parse().map(Self).map_err(|_| String::new())
+    }
+
+    fn text(&self) -> String {
+        self.0.to_string()
     }
 }
 
@@ -119,6 +171,22 @@ mod tests {
             assert_eq!(parse(text), Err(String::new()), "{text}");
         }
         assert_eq!(parse("a@b.org"), Err("; did you mean \"mailto:a@b.org\"?".to_owned()));
+    }
+
+    #[test]
+    fn a_page_is_of_the_web() {
+        let parse = |text| PageUri::parse(text, Path::new("")).is_ok();
+        assert!(["https://example.org/invite", "http://localhost:80"].into_iter().all(parse));
+        let wrong =
+            ["", "https://", "https:///x", "mailto:a@b", "https://a/#b", "https://a b", "example.org"];
+        assert!(!wrong.into_iter().any(parse));
+    }
+
+    #[test]
+    fn an_account_has_no_resource() {
+        let parse = |text| AccountJid::parse(text, Path::new("")).is_ok();
+        assert!(parse("alice@example.org") && parse("example.org"));
+        assert!(!["", "@example.org", "alice@", "alice@example.org/phone"].into_iter().any(parse));
     }
 
     #[test]

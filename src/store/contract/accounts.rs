@@ -1,10 +1,13 @@
 //! Accounts, documents, devices and sessions.
 
+use std::sync::Arc;
+
 use unisono_core::ids::{DeviceId, LogPosition, SessionId};
 use unisono_core::record::Keep;
 use unisono_core::roster::RosterItem;
 use unisono_core::storage::{
-    AccountState, DeviceRecord, Document, RECENT_FINGERPRINTS, SessionRecord, StoreError, Write,
+    Access, AccountState, DeviceRecord, Document, RECENT_FINGERPRINTS, SessionRecord, StoreError,
+    TokenRecord, Write,
 };
 use unisono_core::subscription::{Subscription, SubscriptionState};
 
@@ -24,6 +27,7 @@ contract! {
     documents_are_replaced_and_removed,
     handled_stanzas_are_counted_by_messages_too,
     a_removed_device_takes_its_sessions_along,
+    the_access_of_a_device_is_its_own,
     saved_sessions_are_found,
     recent_fingerprints_are_the_last_ones_sent,
     recent_fingerprints_name_the_sessions_that_are_left,
@@ -42,7 +46,12 @@ async fn an_account_has_credentials_and_a_state(subject: Subject) {
     assert_eq!(store.credential(&alice, "PLAIN").await.unwrap(), None);
     assert_eq!(store.credential(&bob, "SCRAM-SHA-256").await.unwrap(), None);
 
-    store.set_credentials(&alice, &[("SCRAM-SHA-256".into(), "new".into())]).await.unwrap();
+    assert_eq!(store.load(&alice, &[]).await.unwrap().unwrap().passwords, 0);
+    for changed in 1..3 {
+        let new = [("SCRAM-SHA-256".into(), "new".into())];
+        assert_eq!(store.set_credentials(&alice, &new).await.unwrap(), changed);
+        assert_eq!(store.load(&alice, &[]).await.unwrap().unwrap().passwords, changed);
+    }
     store.set_state(&alice, AccountState::Disabled).await.unwrap();
     assert_eq!(
         store.credential(&alice, "SCRAM-SHA-256").await.unwrap(),
@@ -138,7 +147,14 @@ async fn a_secret_stays_what_it_was_first(subject: Subject) {
 
 fn device(id: i64, cursor: i64) -> DeviceRecord {
     let (id, cursor) = (DeviceId(id), LogPosition(cursor));
-    DeviceRecord { id, key: "phone;1:".into(), cursor, pages_archive: id.0 % 2 == 0, last_seen: -5 }
+    DeviceRecord {
+        id,
+        key: "phone;1:".into(),
+        cursor,
+        pages_archive: id.0 % 2 == 0,
+        last_seen: -5,
+        access: None,
+    }
 }
 
 fn session(id: i64, device: i64, handled: u32, snapshot: Option<&str>) -> SessionRecord {
@@ -380,6 +396,64 @@ async fn a_removed_device_takes_its_sessions_along(subject: Subject) {
     let data = subject.store().load(&jid("alice"), &[]).await.unwrap().unwrap();
     assert_eq!(data.devices, [device(2, 9)]);
     assert_eq!(data.sessions, [session(20, 2, 0, None)]);
+}
+
+async fn the_access_of_a_device_is_its_own(subject: Subject) {
+    let (account, other) = (subject.account("alice").await, subject.account("bob").await);
+    let access = |name: &str, salt| {
+        let token = TokenRecord {
+            mechanism: "HT-SHA-256-NONE".into(),
+            salt,
+            issued: 1,
+            expires: i64::MAX,
+            passwords: 2,
+        };
+        Arc::new(Access {
+            first_seen: 7,
+            software: "a;1:b".into(),
+            name: name.into(),
+            password: Some(0),
+            current: Some(token),
+            next: None,
+        })
+    };
+    let put = |id, access: &Arc<Access>| Write::Access { device: DeviceId(id), access: access.clone() };
+    let (first, second, third) = (access("phone", u128::MAX), access("laptop", 5), access("\u{fc}", 0));
+    subject
+        .write([
+            Write::Device { account, device: device(1, 1) },
+            put(1, &first),
+            put(1, &second),
+            Write::Device { account, device: device(2, 1) },
+            Write::Device { account, device: device(3, 1) },
+            put(3, &first),
+            Write::Device { account: other, device: device(4, 1) },
+            put(4, &third),
+            // Of none that is there.
+            put(5, &first),
+        ])
+        .await;
+    // A cursor that moves leaves it as it is; a device that is forgotten takes it along, also where it comes again.
+    subject
+        .write([
+            Write::Device { account, device: device(1, 9) },
+            Write::DeviceRemoved { device: DeviceId(3) },
+            Write::Device { account, device: device(3, 2) },
+        ])
+        .await;
+    subject.write([Write::DeviceRemoved { device: DeviceId(6) }, put(6, &first)]).await;
+    let subject = subject.crash().await;
+    let of = async |name: &str| {
+        let mut devices = subject.store().load(&jid(name), &[]).await.unwrap().unwrap().devices;
+        devices.sort_by_key(|device| device.id);
+        devices
+    };
+    let with = |access: &Arc<Access>, device| DeviceRecord { access: Some(access.clone()), ..device };
+    assert_eq!(of("alice").await, [with(&second, device(1, 9)), device(2, 1), device(3, 2)]);
+    assert_eq!(of("bob").await, [with(&third, device(4, 1))]);
+    subject.store().delete(&jid("bob")).await.unwrap();
+    subject.account("bob").await;
+    assert!(of("bob").await.is_empty());
 }
 
 async fn saved_sessions_are_found(subject: Subject) {

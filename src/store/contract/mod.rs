@@ -5,6 +5,7 @@
 
 mod accounts;
 mod inbox;
+mod invitations;
 mod journal;
 mod logs;
 mod model;

@@ -3,9 +3,9 @@
 use std::ops::Bound;
 
 use compact_str::CompactString;
-use unisono_core::ids::{AccountId, SessionId};
+use unisono_core::ids::{AccountId, LogPosition, SessionId};
 use unisono_core::jid::BareJid;
-use unisono_core::record::{Direction, MessageRecord};
+use unisono_core::record::{Direction, Keep, MessageRecord};
 use unisono_core::storage::{
     AccountData, AccountState, AccountSummary, Accounts, BoxFuture, Document, Documents, RECENT_FINGERPRINTS,
     SessionRecord, Sessions, StoreError,
@@ -21,7 +21,10 @@ impl Accounts for MemoryStore {
         credentials: &'a [(String, String)],
         now_micros: i64,
     ) -> BoxFuture<'a, Result<AccountId, StoreError>> {
-        self.change(|content| content.create(jid, credentials, now_micros))
+        self.change(|content| {
+            content.check_free(jid, now_micros)?;
+            content.create(jid, credentials, now_micros)
+        })
     }
 
     fn create_distinct<'a>(
@@ -30,13 +33,7 @@ impl Accounts for MemoryStore {
         credentials: &'a [(String, String)],
         now_micros: i64,
     ) -> BoxFuture<'a, Result<AccountId, StoreError>> {
-        self.change(|content| {
-            let skeleton = jid.skeleton();
-            match content.accounts.keys().find(|other| *other != jid && other.skeleton() == skeleton) {
-                Some(other) => Err(StoreError::Alike(other.clone())),
-                None => content.create(jid, credentials, now_micros),
-            }
-        })
+        self.change(|content| content.create_distinct(jid, credentials, now_micros))
     }
 
     fn load<'a>(
@@ -79,10 +76,12 @@ impl Accounts for MemoryStore {
         &'a self,
         jid: &'a BareJid,
         credentials: &'a [(String, String)],
-    ) -> BoxFuture<'a, Result<(), StoreError>> {
+    ) -> BoxFuture<'a, Result<i64, StoreError>> {
         self.change(|content| {
-            content.accounts.get_mut(jid).ok_or(StoreError::NotFound)?.credentials = credentials.to_vec();
-            Ok(())
+            let account = content.accounts.get_mut(jid).ok_or(StoreError::NotFound)?;
+            account.credentials = credentials.to_vec();
+            account.passwords = account.passwords.saturating_add(1);
+            Ok(account.passwords)
         })
     }
 
@@ -101,6 +100,8 @@ impl Accounts for MemoryStore {
         self.change(|content| {
             let account = content.accounts.remove(jid).ok_or(StoreError::NotFound)?;
             content.holdings.remove(&account.id);
+            content.invitations.retain(|_, invitation| invitation.inviter.as_ref() != Some(jid));
+            content.reports.retain(|_, report| report.reporter != *jid);
             Ok(())
         })
     }
@@ -155,6 +156,25 @@ impl Sessions for MemoryStore {
 }
 
 impl Content {
+    pub(super) fn check_distinct(&self, jid: &BareJid) -> Result<(), StoreError> {
+        let skeleton = jid.skeleton();
+        match self.accounts.keys().find(|other| *other != jid && other.skeleton() == skeleton) {
+            Some(other) => Err(StoreError::Alike(other.clone())),
+            None => Ok(()),
+        }
+    }
+
+    pub(super) fn create_distinct(
+        &mut self,
+        jid: &BareJid,
+        credentials: &[(String, String)],
+        now_micros: i64,
+    ) -> Result<AccountId, StoreError> {
+        self.check_distinct(jid)?;
+        self.check_free_and_distinct(jid, now_micros)?;
+        self.create(jid, credentials, now_micros)
+    }
+
     fn create(
         &mut self,
         jid: &BareJid,
@@ -167,7 +187,8 @@ impl Content {
         self.last_account = self.last_account.saturating_add(1);
         let id = AccountId(self.last_account);
         let credentials = credentials.to_vec();
-        let account = Account { id, state: AccountState::Enabled, created_at: now_micros, credentials };
+        let account =
+            Account { id, state: AccountState::Enabled, created_at: now_micros, credentials, passwords: 0 };
         self.accounts.insert(jid.clone(), account);
         Ok(id)
     }
@@ -190,7 +211,9 @@ impl Content {
             id: account.id,
             jid: jid.clone(),
             state: account.state,
+            passwords: account.passwords,
             head: holdings.head,
+            waiting: holdings.waiting(),
             roster: holdings.roster.values().cloned().collect(),
             devices: holdings.devices.values().cloned().collect(),
             sessions: holdings.sessions.values().cloned().collect(),
@@ -210,6 +233,11 @@ impl Holdings {
                 value: value.clone(),
             })
             .collect()
+    }
+
+    fn waiting(&self) -> LogPosition {
+        let waiting = self.log.iter().rev().find(|(_, entry)| entry.keep == Keep::UntilDelivered);
+        waiting.map_or(LogPosition::START, |(position, _)| *position)
     }
 
     fn recent(&self) -> Vec<(SessionId, i64)> {

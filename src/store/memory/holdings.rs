@@ -100,6 +100,11 @@ impl Holdings {
         self.log.retain(|position, entry| *position > upto || entry.keep == Keep::Archive);
     }
 
+    pub(super) fn put_device(&mut self, device: &DeviceRecord) {
+        let access = self.devices.get(&device.id).and_then(|before| before.access.clone());
+        self.devices.insert(device.id, DeviceRecord { access, ..device.clone() });
+    }
+
     pub(super) fn put_session(&mut self, session: &SessionRecord) {
         let before = self.sessions.insert(session.id, session.clone());
         if let (Some(before), Some(now)) = (before, self.sessions.get_mut(&session.id)) {

@@ -8,6 +8,7 @@
 mod accounts;
 mod holdings;
 mod inbox;
+mod invitations;
 mod log;
 mod nodes;
 
@@ -15,9 +16,11 @@ use std::collections::{BTreeMap, VecDeque};
 use std::mem;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use unisono_core::ids::{AccountId, SessionId, Ticket};
+use unisono_core::ids::{AccountId, DeviceId, SessionId, Ticket};
+use unisono_core::invitations::Invitation;
 use unisono_core::jid::BareJid;
-use unisono_core::storage::{AccountState, BoxFuture, Commit, Journal, StoreError, Wake, Write};
+use unisono_core::reports::Report;
+use unisono_core::storage::{Access, AccountState, BoxFuture, Commit, Journal, StoreError, Wake, Write};
 
 use crate::durability::{Durability, wake_all};
 use holdings::Holdings;
@@ -38,6 +41,8 @@ struct State {
     /// How many commits still succeed, if not all do.
     left: Option<u64>,
     reads_fail: bool,
+    /// How often somebody read.
+    reads: u64,
 }
 
 /// All that survives a crash.
@@ -47,6 +52,9 @@ struct Content {
     holdings: BTreeMap<AccountId, Holdings>,
     secrets: BTreeMap<String, [u8; 32]>,
     last_account: i64,
+    invitations: BTreeMap<String, Invitation>,
+    reports: BTreeMap<i64, Report>,
+    last_report: i64,
 }
 
 #[derive(Clone)]
@@ -55,6 +63,7 @@ struct Account {
     state: AccountState,
     created_at: i64,
     credentials: Vec<(String, String)>,
+    passwords: i64,
 }
 
 impl MemoryStore {
@@ -97,6 +106,11 @@ impl MemoryStore {
         self.state().queue.len()
     }
 
+    /// How often something was read from it.
+    pub fn reads(&self) -> u64 {
+        self.state().reads
+    }
+
     /// A store with what is durable in this one, as a crash at this moment would leave it. The copy works
     /// whatever this one was told.
     pub fn reopened(&self) -> Self {
@@ -133,7 +147,8 @@ impl MemoryStore {
         &self,
         read: impl FnOnce(&Content) -> Result<T, StoreError>,
     ) -> BoxFuture<'a, Result<T, StoreError>> {
-        let state = self.state();
+        let mut state = self.state();
+        state.reads = state.reads.saturating_add(1);
         let result = if state.reads_fail {
             Err(StoreError::Unavailable("told to fail".to_owned()))
         } else {
@@ -177,6 +192,13 @@ impl Content {
         self.holdings.entry(account).or_default()
     }
 
+    fn access(&mut self, device: DeviceId, access: &Arc<Access>) {
+        let mut holdings = self.holdings.values_mut();
+        if let Some(known) = holdings.find_map(|holdings| holdings.devices.get_mut(&device)) {
+            known.access = Some(Arc::clone(access));
+        }
+    }
+
     fn apply(&mut self, write: &Write) {
         match write {
             Write::Message(record) => {
@@ -213,9 +235,8 @@ impl Content {
             Write::NodePurged { account, node } => {
                 self.holdings(*account).nodes.remove(node);
             }
-            Write::Device { account, device } => {
-                self.holdings(*account).devices.insert(device.id, device.clone());
-            }
+            Write::Device { account, device } => self.holdings(*account).put_device(device),
+            Write::Access { device, access } => self.access(*device, access),
             Write::DeviceRemoved { device } => {
                 for holdings in self.holdings.values_mut() {
                     holdings.devices.remove(device);

@@ -1,6 +1,7 @@
 //! Accounts, their credentials, and all that an account has when somebody needs it.
 
 use std::fmt::Write as _;
+use std::sync::Arc;
 
 use sqlx::{AnyConnection, Connection as _};
 use unisono_core::ids::{AccountId, DeviceId, LogPosition, SessionId};
@@ -16,6 +17,8 @@ use super::error::{CommitError, read_error};
 use super::removal::{remove_unreferenced, remove_waiting};
 use super::tail::Tail;
 use super::{Shared, SqlStore, indexer, names, purge};
+use crate::access;
+use crate::hash::Hasher;
 use crate::pack::{Unpacker, storable};
 
 impl Accounts for SqlStore {
@@ -27,6 +30,7 @@ impl Accounts for SqlStore {
     ) -> BoxFuture<'a, Result<AccountId, StoreError>> {
         Box::pin(self.shared.write(async move |connection| {
             let likeness = names::likeness(self.shared.hasher, jid);
+            names::check_free(connection, jid, None, now_micros).await?;
             insert(connection, jid, likeness, credentials, now_micros).await
         }))
     }
@@ -39,11 +43,7 @@ impl Accounts for SqlStore {
     ) -> BoxFuture<'a, Result<AccountId, StoreError>> {
         // Whoever writes here writes alone, in this process and beside others, from the look to the commit.
         Box::pin(self.shared.write(async move |connection| {
-            let likeness = names::likeness(self.shared.hasher, jid);
-            match names::alike(connection, jid, likeness).await? {
-                Some(other) => Err(StoreError::Alike(other)),
-                None => insert(connection, jid, likeness, credentials, now_micros).await,
-            }
+            insert_distinct(connection, self.shared.hasher, jid, credentials, now_micros).await
         }))
     }
 
@@ -106,14 +106,19 @@ impl Accounts for SqlStore {
         &'a self,
         jid: &'a BareJid,
         credentials: &'a [(String, String)],
-    ) -> BoxFuture<'a, Result<(), StoreError>> {
+    ) -> BoxFuture<'a, Result<i64, StoreError>> {
+        const COUNT: &str =
+            "UPDATE account SET passwords = passwords + 1 WHERE jid = $1 RETURNING id, passwords";
         const FORGET: &str = "DELETE FROM credential WHERE account = $1";
         Box::pin(self.shared.write(async move |connection| {
             let mut transaction = connection.begin().await.map_err(read_error)?;
-            let id = number_of(&mut transaction, jid).await?;
+            let count = sqlx::query_as::<_, (i64, i64)>(COUNT).bind(jid.as_str());
+            let row = count.fetch_optional(&mut *transaction).await.map_err(read_error)?;
+            let (id, passwords) = row.ok_or(StoreError::NotFound)?;
             sqlx::query(FORGET).bind(id).execute(&mut *transaction).await.map_err(read_error)?;
             put_credentials(&mut transaction, id, credentials).await.map_err(read_error)?;
-            transaction.commit().await.map_err(read_error)
+            transaction.commit().await.map_err(read_error)?;
+            Ok(passwords)
         }))
     }
 
@@ -160,6 +165,22 @@ fn account_state(state: i64) -> Result<AccountState, StoreError> {
 /// An address that was stored.
 pub(super) fn jid(text: &str) -> Result<BareJid, StoreError> {
     text.parse().map_err(|_| StoreError::Corrupt("an account or contact without a valid address".to_owned()))
+}
+
+/// Creates an account whose name looks like no other, in the transaction that is open, if one is.
+pub(super) async fn insert_distinct(
+    connection: &mut AnyConnection,
+    hasher: Hasher,
+    jid: &BareJid,
+    credentials: &[(String, String)],
+    now_micros: i64,
+) -> Result<AccountId, StoreError> {
+    let likeness = names::likeness(hasher, jid);
+    if let Some(other) = names::alike(connection, jid, likeness).await? {
+        return Err(StoreError::Alike(other));
+    }
+    names::check_free(connection, jid, Some(likeness), now_micros).await?;
+    insert(connection, jid, likeness, credentials, now_micros).await
 }
 
 async fn insert(
@@ -236,10 +257,10 @@ fn from_digits(digits: &str) -> Option<[u8; 32]> {
     Some(secret)
 }
 
-/// What [`load`] reads in one row: number and state, the highest positions by the index of archived and of
+/// What [`load`] reads in one row: number, state and changes of the password, the highest positions by the index of archived and of
 /// waiting entries, by delivery, by purging and by publishing, then packed: roster, devices, sessions, recent
 /// fingerprints (with their sessions, which nobody asks for where no session is left), documents.
-type LoadRow = (i64, i64, i64, i64, i64, i64, i64, String, String, String, String, String);
+type LoadRow = (i64, i64, i64, i64, i64, i64, i64, i64, String, String, String, String, String);
 
 /// Among how many entries the recent fingerprints are looked for. A repetition follows its original soon.
 const RECENT_SCANNED: usize = 2 * RECENT_FINGERPRINTS;
@@ -247,7 +268,7 @@ const RECENT_SCANNED: usize = 2 * RECENT_FINGERPRINTS;
 /// Account $1, watermark $2; the kinds of documents follow.
 fn load_sql(kinds: usize) -> String {
     const LOAD: &str = "\
-        SELECT a.id, a.state, \
+        SELECT a.id, a.state, a.passwords, \
         coalesce((SELECT position FROM log WHERE account = a.id ORDER BY position DESC LIMIT 1), 0), \
         coalesce((SELECT position FROM waiting WHERE account = a.id ORDER BY position DESC LIMIT 1), 0), \
         coalesce((SELECT delivered FROM mark WHERE account = a.id), 0), \
@@ -256,7 +277,8 @@ fn load_sql(kinds: usize) -> String {
         coalesce((SELECT string_agg(concat(octet_length(jid), ':', jid, item), '') \
             FROM roster WHERE account = a.id), ''), \
         coalesce((SELECT string_agg(concat(id, ';', octet_length(key), ':', key, cursor, ';', \
-            pages_archive, ';', last_seen, ';'), '') FROM device WHERE account = a.id), ''), \
+            pages_archive, ';', last_seen, ';', coalesce(octet_length(access.value), -1), ':', access.value), '') \
+            FROM device LEFT JOIN access ON access.device = device.id WHERE account = a.id), ''), \
         coalesce((SELECT string_agg(concat(id, ';', device, ';', octet_length(resource), ':', resource, \
             handled, ';', coalesce(octet_length(snapshot), -1), ':', snapshot), '') \
             FROM session WHERE account = a.id), ''), \
@@ -303,6 +325,7 @@ fn data(jid: &BareJid, row: LoadRow, tail: &Tail) -> Result<AccountData, StoreEr
     let (
         id,
         state,
+        passwords,
         archived,
         waiting,
         delivered,
@@ -317,6 +340,9 @@ fn data(jid: &BareJid, row: LoadRow, tail: &Tail) -> Result<AccountData, StoreEr
     let id = AccountId(id);
     let unindexed = tail.rows(id);
     let last = unindexed.last().map_or(0, |row| row.position);
+    let unindexed_waiting = unindexed.iter().rev().find(|row| row.waits).map_or(0, |row| row.position);
+    let newest_waiting = waiting.max(unindexed_waiting);
+    let newest_waiting = if newest_waiting > delivered { newest_waiting } else { 0 };
     let head = [archived, waiting, delivered, purged, published, last].into_iter().max();
     let sessions = Unpacker::new(&sessions).all(|packed| session(packed, tail))?;
     let mut recent =
@@ -333,7 +359,9 @@ fn data(jid: &BareJid, row: LoadRow, tail: &Tail) -> Result<AccountData, StoreEr
         id,
         jid: jid.clone(),
         state: account_state(state)?,
+        passwords,
         head: LogPosition(head.unwrap_or(0)),
+        waiting: LogPosition(newest_waiting),
         roster: Unpacker::new(&roster).all(|packed| {
             let contact = self::jid(packed.text()?)?;
             unpack_item(contact, packed)
@@ -352,6 +380,7 @@ fn device(packed: &mut Unpacker<'_>) -> Result<DeviceRecord, StoreError> {
         cursor: LogPosition(packed.number()?),
         pages_archive: flag(packed)?,
         last_seen: packed.number()?,
+        access: packed.text_or_none()?.map(access::unpack).transpose()?.map(Arc::new),
     })
 }
 
@@ -383,6 +412,7 @@ async fn delete(shared: &Shared, jid: &BareJid) -> Result<(), StoreError> {
     let work = async |connection: &mut AnyConnection| {
         let mut transaction = connection.begin().await.map_err(read_error)?;
         remove(&mut transaction, id).await.map_err(read_error)?;
+        remove_words(&mut transaction, jid).await.map_err(read_error)?;
         transaction.commit().await.map_err(read_error)
     };
     shared.write(work).await
@@ -399,14 +429,25 @@ async fn forget_some(connection: &mut AnyConnection, kind: Kind, account: i64) -
     Ok(messages.len() >= FORGOTTEN_MAX)
 }
 
+/// Removes what an account has given to others: invitations, and reports.
+async fn remove_words(connection: &mut AnyConnection, jid: &BareJid) -> sqlx::Result<()> {
+    const WORDS: [&str; 2] =
+        ["DELETE FROM invitation WHERE inviter = $1", "DELETE FROM report WHERE reporter = $1"];
+    for statement in WORDS {
+        sqlx::query(statement).bind(jid.as_str()).execute(&mut *connection).await?;
+    }
+    Ok(())
+}
+
 /// Removes all of an account but its entries.
 async fn remove(connection: &mut AnyConnection, account: i64) -> sqlx::Result<()> {
-    const REST: [&str; 9] = [
+    const REST: [&str; 10] = [
         "DELETE FROM conversation WHERE account = $1",
         "DELETE FROM displayed WHERE account = $1",
         "DELETE FROM item WHERE account = $1",
         "DELETE FROM mark WHERE account = $1",
         "DELETE FROM session WHERE account = $1",
+        "DELETE FROM access WHERE device IN (SELECT id FROM device WHERE account = $1)",
         "DELETE FROM device WHERE account = $1",
         "DELETE FROM document WHERE account = $1",
         "DELETE FROM roster WHERE account = $1",

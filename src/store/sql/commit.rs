@@ -6,7 +6,7 @@ use sqlx::AnyConnection;
 use unisono_core::ids::{AccountId, DeviceId, LogPosition, SessionId};
 use unisono_core::jid::BareJid;
 use unisono_core::roster::RosterItem;
-use unisono_core::storage::{DeviceRecord, SessionRecord};
+use unisono_core::storage::{Access, DeviceRecord, SessionRecord};
 
 use super::bulk::{Binding, Bulk};
 use super::database::Kind;
@@ -14,6 +14,7 @@ use super::error::CommitError;
 use super::plan::{NewMessage, Plan};
 use super::tail::Tail;
 use super::{documents, inbox, retract};
+use crate::access;
 use crate::hash::Hasher;
 use crate::pack::storable;
 
@@ -27,6 +28,7 @@ pub(super) async fn write(
 ) -> Result<(), CommitError> {
     remove_devices_and_sessions(connection, kind, plan).await?;
     put_devices(connection, kind, plan).await?;
+    put_accesses(connection, kind, plan).await?;
     put_sessions(connection, kind, plan).await?;
     put_roster(connection, kind, plan).await?;
     put_documents(connection, kind, hasher, plan).await?;
@@ -80,10 +82,12 @@ async fn remove_devices_and_sessions(
 ) -> sqlx::Result<()> {
     static SESSIONS_OF: Bulk = Bulk::new("DELETE FROM session WHERE device IN (VALUES ", 1, ")");
     static DEVICES: Bulk = Bulk::new("DELETE FROM device WHERE id IN (VALUES ", 1, ")");
+    static ACCESSES: Bulk = Bulk::new("DELETE FROM access WHERE device IN (VALUES ", 1, ")");
     static SESSIONS: Bulk = Bulk::new("DELETE FROM session WHERE id IN (VALUES ", 1, ")");
     let devices: Vec<DeviceId> = plan.devices_removed.iter().copied().collect();
     let ended: Vec<SessionId> = plan.sessions_ended.iter().copied().collect();
     SESSIONS_OF.run(connection, kind, &devices, |query, device| query.bind(device.0)).await?;
+    ACCESSES.run(connection, kind, &devices, |query, device| query.bind(device.0)).await?;
     DEVICES.run(connection, kind, &devices, |query, device| query.bind(device.0)).await?;
     SESSIONS.run(connection, kind, &ended, |query, session| query.bind(session.0)).await?;
     Ok(())
@@ -107,6 +111,21 @@ async fn put_devices(connection: &mut AnyConnection, kind: Kind, plan: &Plan<'_>
             .bind(device.last_seen)
     };
     PUT.run(connection, kind, &devices, bind).await
+}
+
+/// Writes the accesses of devices that are there: one that was forgotten before must not leave any behind.
+async fn put_accesses(connection: &mut AnyConnection, kind: Kind, plan: &Plan<'_>) -> sqlx::Result<u64> {
+    static PUT: Bulk = Bulk::new(
+        "INSERT INTO access (device, value) SELECT v.column1, v.column2 FROM (VALUES ",
+        2,
+        ") AS v JOIN device ON device.id = v.column1 WHERE TRUE \
+         ON CONFLICT (device) DO UPDATE SET value = excluded.value",
+    );
+    let accesses: Vec<_> = plan.accesses.iter().map(|(device, access)| (*device, *access)).collect();
+    let bind = |query: Binding, (device, value): &(DeviceId, &Access)| {
+        query.bind(device.0).bind(access::pack(value))
+    };
+    PUT.run(connection, kind, &accesses, bind).await
 }
 
 /// Writes sessions, then the numbers of those that are only counted on. A number never falls.

@@ -55,9 +55,11 @@ impl From<StoreError> for CommitError {
     fn from(error: StoreError) -> Self {
         match error {
             StoreError::Unavailable(_) => Self::Passing(error.to_string()),
-            StoreError::Corrupt(_) | StoreError::Exists | StoreError::Alike(_) | StoreError::NotFound => {
-                Self::Inherent(error.to_string())
-            }
+            StoreError::Corrupt(_)
+            | StoreError::Exists
+            | StoreError::Alike(_)
+            | StoreError::Reserved
+            | StoreError::NotFound => Self::Inherent(error.to_string()),
         }
     }
 }

@@ -14,7 +14,7 @@ struct Migration {
 }
 
 /// All steps, oldest first. What is released stays as it is.
-const MIGRATIONS: [Migration; 5] = [
+const MIGRATIONS: [Migration; 7] = [
     Migration {
         version: 1,
         sqlite: include_str!("../migrations/sqlite/0001_start.sql"),
@@ -36,9 +36,19 @@ const MIGRATIONS: [Migration; 5] = [
         postgres: include_str!("../migrations/postgres/0004_nodes.sql"),
     },
     Migration {
+        version: 5,
+        sqlite: include_str!("../migrations/sqlite/0005_access.sql"),
+        postgres: include_str!("../migrations/postgres/0005_access.sql"),
+    },
+    Migration {
         version: 6,
-        sqlite: include_str!("../migrations/sqlite/0006_inbox.sql"),
-        postgres: include_str!("../migrations/postgres/0006_inbox.sql"),
+        sqlite: include_str!("../migrations/sqlite/0006_invitations.sql"),
+        postgres: include_str!("../migrations/postgres/0006_invitations.sql"),
+    },
+    Migration {
+        version: 7,
+        sqlite: include_str!("../migrations/sqlite/0007_inbox.sql"),
+        postgres: include_str!("../migrations/postgres/0007_inbox.sql"),
     },
 ];
 

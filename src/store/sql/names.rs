@@ -34,6 +34,26 @@ pub(super) async fn alike(
     Ok(found.iter().filter_map(|name| name.parse().ok()).find(|other: &BareJid| other.skeleton() == skeleton))
 }
 
+/// Whether no invitation keeps this name free for somebody else; with its likeness, nor one that looks like it.
+pub(super) async fn check_free(
+    connection: &mut AnyConnection,
+    jid: &BareJid,
+    likeness: Option<i64>,
+    now_micros: i64,
+) -> Result<(), StoreError> {
+    const KEPT: &str = "SELECT account FROM invitation WHERE (account = $1 OR likeness = $2) AND account <> '' AND expires_at > $3";
+    let query = sqlx::query_scalar::<_, String>(KEPT);
+    // Where only the name matters, it alone is looked for: no other has its likeness and its skeleton.
+    let query = query.bind(jid.as_str()).bind(likeness.unwrap_or(0)).bind(now_micros);
+    let found = query.fetch_all(connection).await.map_err(read_error)?;
+    let skeleton = jid.skeleton();
+    let is_kept = |name: &String| {
+        name == jid.as_str()
+            || (likeness.is_some() && name.parse().is_ok_and(|other: BareJid| other.skeleton() == skeleton))
+    };
+    if found.iter().any(is_kept) { Err(StoreError::Reserved) } else { Ok(()) }
+}
+
 /// Looks at all names where the tables of Unicode are not those that they were read with last.
 pub(super) async fn check(connection: &mut AnyConnection, hasher: Hasher) -> Result<(), StoreError> {
     const LAST: &str = "SELECT tables FROM unicode";

@@ -10,7 +10,7 @@ use unisono_core::ids::{AccountId, DeviceId, LogPosition, SessionId};
 use unisono_core::jid::BareJid;
 use unisono_core::record::{Keep, MessageRecord};
 use unisono_core::roster::RosterItem;
-use unisono_core::storage::{Commit, DeviceRecord, ReadUpto, SessionRecord, Write};
+use unisono_core::storage::{Access, Commit, DeviceRecord, ReadUpto, SessionRecord, Write};
 
 use super::message::Columns;
 use super::publish::Publishing;
@@ -32,7 +32,8 @@ pub(super) struct Plan<'a> {
     pub(super) documents: BTreeMap<(AccountId, &'a str, &'a str), Option<&'a str>>,
     pub(super) publishing: Publishing<'a>,
     pub(super) devices: BTreeMap<DeviceId, (AccountId, &'a DeviceRecord)>,
-    /// Removed before `devices` and `sessions` are written, with all their sessions.
+    pub(super) accesses: BTreeMap<DeviceId, &'a Access>,
+    /// Removed before the rest of it is written, with all that is of them.
     pub(super) devices_removed: BTreeSet<DeviceId>,
     pub(super) sessions: BTreeMap<SessionId, (AccountId, &'a SessionRecord, u32)>,
     /// Removed before `sessions` are written.
@@ -85,6 +86,7 @@ impl<'a> Plan<'a> {
             && self.documents.is_empty()
             && self.publishing.is_empty()
             && self.devices.is_empty()
+            && self.accesses.is_empty()
             && self.devices_removed.is_empty()
             && self.sessions.is_empty()
             && self.sessions_ended.is_empty()
@@ -128,8 +130,12 @@ impl<'a> Plan<'a> {
             Write::Device { account, device } => {
                 self.devices.insert(device.id, (*account, device));
             }
+            Write::Access { device, access } => {
+                self.accesses.insert(*device, access);
+            }
             Write::DeviceRemoved { device } => {
                 self.devices.remove(device);
+                self.accesses.remove(device);
                 self.sessions.retain(|_, (_, session, _)| session.device != *device);
                 self.devices_removed.insert(*device);
             }
@@ -243,6 +249,7 @@ mod tests {
             cursor: LogPosition(cursor),
             pages_archive: false,
             last_seen: 0,
+            access: None,
         };
         Write::Device { account: AccountId(1), device }
     }

@@ -102,6 +102,7 @@ async fn a_commit_that_is_refused_stops_the_store_and_is_never_durable() {
                 cursor: LogPosition(0),
                 pages_archive: false,
                 last_seen: 0,
+                access: None,
             },
         };
         // One batch, since nothing else runs between on a runtime of one thread.

@@ -1,0 +1,81 @@
+//! What is known of who wants to come in.
+
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use tokio::time::Instant;
+use unisono_core::access::{TokenUse, Tried};
+use unisono_core::jid::BareJid;
+use unisono_core::storage::AccountState;
+
+use crate::negotiation::{Token, Unreadable};
+use crate::sampling::Line;
+use crate::sasl::{Credentials, Hash, Standing, TokenOutcome, TokenProof};
+use crate::server::C2s;
+
+/// Reads a credential. One that cannot be understood is an account without it.
+pub(crate) async fn credentials(
+    c2s: Arc<C2s>,
+    peer: IpAddr,
+    account: BareJid,
+    hash: Hash,
+) -> Result<Option<Credentials>, Unreadable> {
+    // Strangers can make it happen as often as they like.
+    let tell = |error: &dyn std::fmt::Display, what: &'static str| {
+        if let Some(Line { left_out, .. }) = c2s.sampling.line(Instant::now(), peer, what) {
+            tracing::error!(%account, %error, left_out, "cannot {what} a credential");
+        }
+    };
+    let found = match c2s.hub.store.credential(&account, hash.family()).await {
+        Ok(found) => found,
+        Err(error) => {
+            tell(&error, "read");
+            return Err(Unreadable);
+        }
+    };
+    let Some((text, state)) = found else { return Ok(None) };
+    let standing = match state {
+        AccountState::Enabled => Standing::Active,
+        AccountState::Disabled => Standing::Disabled,
+    };
+    match text.parse() {
+        Ok(keys) => Ok(Some(Credentials { keys, standing })),
+        Err(error) => {
+            tell(&error, "understand");
+            Ok(None)
+        }
+    }
+}
+
+/// Looks whether a client has a token. The account is loaded for that, and stays loaded for what the client does next.
+pub(crate) async fn try_token(
+    c2s: Arc<C2s>,
+    peer: IpAddr,
+    account: &BareJid,
+    tried: TokenUse<'_>,
+    proof: &TokenProof,
+) -> Result<Token, Unreadable> {
+    let cell = c2s.hub.account(account).await.map_err(|error| {
+        if let Some(Line { left_out, .. }) = c2s.sampling.line(Instant::now(), peer, "read") {
+            tracing::error!(%account, %error, left_out, "cannot read the tokens of an account");
+        }
+        Unreadable
+    })?;
+    let mut responder = None;
+    let mut is_right = |token: &str| {
+        let found = proof.check(token);
+        let is_right = found.is_some();
+        responder = found.or(responder.take());
+        is_right
+    };
+    let (outcome, rotate) = match c2s.hub.try_token(cell.as_deref(), tried, &mut is_right) {
+        Tried::Right { ticket, rotate } => {
+            c2s.hub.store.wait(ticket).await;
+            (responder.map_or(TokenOutcome::Wrong("token without a proof"), TokenOutcome::Right), rotate)
+        }
+        Tried::Expired(reason) => (TokenOutcome::Expired(reason), false),
+        Tried::Disabled => (TokenOutcome::Disabled, false),
+        Tried::Wrong(reason) => (TokenOutcome::Wrong(reason), false),
+    };
+    Ok(Token { outcome, rotate })
+}

@@ -1,0 +1,375 @@
+//! Changes of items. What follows from a change for other nodes is made with it: all in one commit, or nothing.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use compact_str::CompactString;
+use unisono_core::account::{Account, Cell};
+use unisono_core::error::StanzaError;
+use unisono_core::hub::Hub;
+use unisono_core::ids::{LogPosition, Ticket};
+use unisono_core::jid::{BareJid, Jid};
+use unisono_core::stanza::{CLIENT_SCOPE, OUR_LIMITS};
+use unisono_core::storage::{ItemQuery, KEEP_ALL, NodeItem, Write};
+use unisono_xml::Element;
+
+use super::config::{AccessModel, Config, NodeFull};
+use super::errors::too_much;
+use super::node::{Entry, Meta, Node};
+use super::notify::{Event, Telling, publisher_of, tell};
+use super::{Ask, NS_EVENT, items, manage, publish, rules};
+
+/// Bytes of payloads that one decision may have to see,
+const SEEN_BYTES_MAX: usize = 4 * 1024 * 1024;
+/// and items that are read at once.
+const READ_MAX: usize = 500;
+
+/// A change of one item, made by the server for the owner of the account.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(crate) struct Change {
+    pub(crate) node: &'static str,
+    pub(crate) action: Action,
+    /// How the node is configured if there is none yet; else it stays as it is.
+    pub(crate) options: &'static [(&'static str, &'static str)],
+}
+
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(crate) enum Action {
+    Publish { id: CompactString, payload: Element },
+    Retract { id: CompactString },
+}
+
+impl Action {
+    pub(crate) fn id(&self) -> &CompactString {
+        match self {
+            Self::Publish { id, .. } | Self::Retract { id } => id,
+        }
+    }
+}
+
+/// One thing that happens to a node, judged and about to be made.
+pub(super) struct Step {
+    pub(super) node: CompactString,
+    /// The node, if it is made for this.
+    pub(super) new: Option<Node>,
+    pub(super) what: What,
+}
+
+pub(super) enum What {
+    /// §7.1, with the items that make room for it.
+    Published { id: CompactString, payload: Option<Element>, gone: Vec<CompactString> },
+    /// §4.3: something happened, which has no item.
+    Happened,
+    /// §7.2
+    Retracted { id: CompactString, is_told: bool },
+}
+
+/// What is made at once: steps in their order, and what else is stored.
+#[derive(Default)]
+pub(super) struct Decision {
+    pub(super) steps: Vec<Step>,
+    pub(super) writes: Vec<Write>,
+}
+
+/// Why nothing is decided.
+pub(super) enum Undecided {
+    Refused(StanzaError),
+    /// It is not known which items this node has.
+    Unknown(CompactString),
+    /// Items of these nodes have to be seen.
+    Unseen(&'static [&'static str]),
+}
+
+impl From<StanzaError> for Undecided {
+    fn from(error: StanzaError) -> Self {
+        Self::Refused(error)
+    }
+}
+
+/// The items of some nodes, as they were read.
+#[derive(Default)]
+pub(crate) struct Seen {
+    /// By node, when it had changed; none if there was no such node.
+    nodes: BTreeMap<&'static str, (Option<LogPosition>, Vec<Arc<NodeItem>>)>,
+}
+
+impl Seen {
+    /// The items of a node, oldest first; none if there is no such node.
+    pub(crate) fn items(&self, node: &str) -> impl DoubleEndedIterator<Item = (&CompactString, Element)> {
+        let items = self.nodes.get(node).into_iter().flat_map(|(_, items)| items);
+        items.filter_map(|item| {
+            Some((&item.id, Element::parse(&item.payload, &CLIENT_SCOPE, &OUR_LIMITS).ok()?))
+        })
+    }
+
+    /// Whether the nodes are as they were seen.
+    pub(super) fn is_current(&self, account: &Account, nodes: &[&'static str]) -> bool {
+        nodes.iter().all(|name| {
+            let now = account.keyed::<Node>(name).map(|node| node.changed);
+            self.nodes.get(name).is_some_and(|(then, _)| *then == now)
+        })
+    }
+
+    /// Reads the items of nodes.
+    ///
+    /// # Errors
+    ///
+    /// `resource-constraint` if they are too many to be seen at once, or the store cannot be read.
+    pub(crate) async fn read(hub: &Hub, cell: &Cell, names: &[&'static str]) -> Result<Self, StanzaError> {
+        let mut seen = Self::default();
+        let mut bytes = 0_usize;
+        for name in names {
+            let (changed, ticket) = {
+                let account = cell.lock();
+                (account.keyed::<Node>(name).map(|node| node.changed), account.last_ticket())
+            };
+            hub.store.wait(ticket).await;
+            let mut read = Vec::new();
+            let mut query = ItemQuery { limit: READ_MAX, ..ItemQuery::default() };
+            while changed.is_some() {
+                let page = hub.store.items(cell.id, name, &query).await?;
+                query.after = page.items.last().map(|item| item.id.clone());
+                let is_last = page.complete || page.items.is_empty();
+                bytes = page.items.iter().map(|item| item.payload.len()).fold(bytes, usize::saturating_add);
+                read.extend(page.items);
+                if bytes > SEEN_BYTES_MAX {
+                    return Err(too_much("the node holds too much"));
+                }
+                if is_last {
+                    break;
+                }
+            }
+            seen.nodes.insert(name, (changed, read));
+        }
+        Ok(seen)
+    }
+}
+
+/// Decides and makes changes, in one commit. It is decided again when what was read has changed meanwhile.
+pub(super) async fn make(
+    hub: &Hub,
+    cell: &Cell,
+    publisher: &Jid,
+    decide: impl Fn(&Account, &Seen) -> Result<Decision, Undecided> + Send + Sync,
+) -> Result<Ticket, StanzaError> {
+    let mut seen = Seen::default();
+    loop {
+        match attempt(hub, cell, publisher, &seen, &decide) {
+            Ok(ticket) => return Ok(ticket),
+            Err(Undecided::Refused(error)) => return Err(error),
+            Err(Undecided::Unknown(node)) => items::know(hub, cell, &node).await?,
+            Err(Undecided::Unseen(nodes)) => seen = Seen::read(hub, cell, nodes).await?,
+        }
+    }
+}
+
+/// Makes changes for the owner of an account, which the server decides on by itself, and stores more with them.
+///
+/// # Errors
+///
+/// `resource-constraint` if there is no room for them, and whatever the decision finds wrong. Nothing has changed then.
+pub(crate) async fn make_for_owner(
+    hub: &Hub,
+    cell: &Cell,
+    publisher: &Jid,
+    reads: &'static [&'static str],
+    decide: impl Fn(&Account, &Seen) -> Result<(Vec<Change>, Vec<Write>), StanzaError> + Send + Sync,
+) -> Result<Ticket, StanzaError> {
+    let now = hub.clock.now_micros();
+    make(hub, cell, publisher, |account, seen| {
+        if !seen.is_current(account, reads) {
+            return Err(Undecided::Unseen(reads));
+        }
+        let (changes, writes) = decide(account, seen)?;
+        Ok(Decision { steps: steps(account, now, changes)?, writes })
+    })
+    .await
+}
+
+/// Whether nobody but the owner reads a node; nobody does if there is none.
+pub(crate) fn is_private(account: &Account, node: &str) -> bool {
+    account.keyed::<Node>(node).is_none_or(|node| {
+        let meta = &node.meta;
+        meta.config.access_model == AccessModel::Whitelist && meta.affiliations.is_empty()
+    })
+}
+
+/// All items of a node are gone: what follows from that by its rule.
+pub(super) async fn follow_emptied(ask: &Ask, name: &str) -> Result<Ticket, StanzaError> {
+    let (hub, cell) = (&ask.request.hub, &ask.cell);
+    let Some(rule) = rule_of(&ask.cell.jid, name) else { return Ok(Ticket::NONE) };
+    make_for_owner(hub, cell, ask.request.from(), rule.reads(), |account, seen| {
+        Ok((rule.emptied(&rules::Scene { hub, account, seen }), Vec::new()))
+    })
+    .await
+}
+
+/// A service has no nodes that the server knows.
+fn rule_of(owner: &BareJid, node: &str) -> Option<&'static dyn rules::Rule> {
+    owner.local().and_then(|_| rules::of(node))
+}
+
+fn attempt(
+    hub: &Hub,
+    cell: &Cell,
+    publisher: &Jid,
+    seen: &Seen,
+    decide: impl Fn(&Account, &Seen) -> Result<Decision, Undecided>,
+) -> Result<Ticket, Undecided> {
+    let _order = cell.publishing();
+    let mut account = cell.lock();
+    let Decision { steps, mut writes } = decide(&account, seen)?;
+    let mut made: Vec<_> = steps
+        .into_iter()
+        .filter_map(|step| step.make(hub, cell, &mut account, publisher, &mut writes))
+        .collect();
+    let ticket = hub.commit(&mut account, writes);
+    let mut telling = Vec::with_capacity(made.len());
+    for (name, meta, events) in &mut made {
+        let events = std::mem::take(events);
+        telling.push(tell(hub, cell, &mut account, name, meta, (events, ticket)));
+    }
+    drop(account);
+    telling.into_iter().for_each(Telling::go_on);
+    Ok(ticket)
+}
+
+/// What the server changes by itself, judged. A deleted item that is not there is no step.
+pub(super) fn steps(account: &Account, now: i64, changes: Vec<Change>) -> Result<Vec<Step>, Undecided> {
+    let mut steps: Vec<Step> = Vec::with_capacity(changes.len());
+    for Change { node: name, action, options } in changes {
+        let is_new = account.keyed::<Node>(name).is_none();
+        let is_made = steps.iter().any(|step| step.node == name && step.new.is_some());
+        let known = account
+            .keyed::<Node>(name)
+            .map(|node| node.items.as_deref().map(|known| (node.meta.config.clone(), known)).ok_or(name));
+        let known = known.transpose().map_err(|name| Undecided::Unknown(name.into()))?;
+        let step = match (action, known) {
+            (Action::Publish { id, payload }, Some((config, known))) => {
+                let expires = publish::expires(&config, now);
+                let gone = publish::displaced(known, &config, &id, expires)?;
+                Step {
+                    node: name.into(),
+                    new: None,
+                    what: What::Published { id, payload: Some(payload), gone },
+                }
+            }
+            (Action::Publish { id, payload }, None) => {
+                let what = What::Published { id, payload: Some(payload), gone: Vec::new() };
+                let config = Config::default().with_given(options);
+                let new = (is_new && !is_made)
+                    .then(|| manage::new_node(account, account.jid().clone(), now, config))
+                    .transpose()?;
+                Step { node: name.into(), new, what }
+            }
+            (Action::Retract { id }, Some((config, known))) => {
+                if !known.iter().any(|entry| entry.id == id) {
+                    continue;
+                }
+                let is_told = config.notify_retract;
+                Step { node: name.into(), new: None, what: What::Retracted { id, is_told } }
+            }
+            (Action::Retract { .. }, None) => continue,
+        };
+        steps.push(step);
+    }
+    Ok(steps)
+}
+
+/// What somebody wants to happen to an item, with what follows from it by the rules for its node.
+pub(super) fn follow(
+    hub: &Hub,
+    account: &Account,
+    seen: &Seen,
+    mut step: Step,
+) -> Result<Vec<Step>, Undecided> {
+    let Some(rule) = rule_of(account.jid(), &step.node) else { return Ok(vec![step]) };
+    if !seen.is_current(account, rule.reads()) {
+        return Err(Undecided::Unseen(rule.reads()));
+    }
+    let mut action = match &step.what {
+        What::Published { id, payload: Some(payload), .. } => {
+            Action::Publish { id: id.clone(), payload: payload.clone() }
+        }
+        What::Retracted { id, .. } => Action::Retract { id: id.clone() },
+        What::Published { payload: None, .. } | What::Happened => return Ok(vec![step]),
+    };
+    let changes = rule.follow(&mut action, &rules::Scene { hub, account, seen })?;
+    if let (What::Published { payload, .. }, Action::Publish { payload: new, .. }) = (&mut step.what, action)
+    {
+        *payload = Some(new);
+    }
+    let now = hub.clock.now_micros();
+    Ok([step].into_iter().chain(steps(account, now, changes)?).collect())
+}
+
+impl Step {
+    /// Makes it in memory. Returns the node and what is told of it.
+    fn make(
+        self,
+        hub: &Hub,
+        cell: &Cell,
+        account: &mut Account,
+        publisher: &Jid,
+        writes: &mut Vec<Write>,
+    ) -> Option<(CompactString, Arc<Meta>, Vec<Event>)> {
+        let name = self.node;
+        if let Some(new) = self.new {
+            account.set_keyed(&name, Some(new), writes);
+        }
+        let position = account.next_position(hub.clock.now_micros());
+        let id = account.id();
+        let node = account.keyed_mut::<Node>(&name)?;
+        node.changed = position;
+        let meta = node.meta.clone();
+        let config = &meta.config;
+        let events = match self.what {
+            What::Happened => vec![Event::happened(&name)],
+            What::Retracted { id: item, is_told } => {
+                node.items.iter_mut().for_each(|known| known.retain(|entry| entry.id != item));
+                let event = is_told.then(|| Event::retracted(&name, config, &item));
+                writes.push(Write::ItemRetracted { account: id, node: name.clone(), id: item });
+                event.into_iter().collect()
+            }
+            What::Published { id: item, payload, gone } => {
+                if config.persist_items {
+                    let by = Some(publisher.to_bare()).filter(|who: &BareJid| *who != cell.jid);
+                    let entry = Entry { id: item.clone(), position, publisher: by };
+                    if let Some(known) = node.items.as_mut() {
+                        known.retain(|old| old.id != entry.id && !gone.contains(&old.id));
+                        known.push(entry);
+                    }
+                    let payload = payload
+                        .as_ref()
+                        .map(|payload| payload.to_string_in(&CLIENT_SCOPE))
+                        .unwrap_or_default();
+                    let stored =
+                        NodeItem { id: item.clone(), position, publisher: Some(publisher.clone()), payload };
+                    let node = name.clone();
+                    writes.push(Write::Item { account: id, node, item: Arc::new(stored), keep: KEEP_ALL });
+                    writes.extend(gone.iter().map(|gone| Write::ItemRetracted {
+                        account: id,
+                        node: name.clone(),
+                        id: gone.clone(),
+                    }));
+                }
+                let mut events = retractions(&name, config, &gone);
+                let by = publisher_of(config, &cell.jid, Some(publisher));
+                let element =
+                    Element::builder("item", NS_EVENT).attr("id", item.as_str()).attr_opt("publisher", by);
+                let payload = payload.filter(|_| config.deliver_payloads);
+                events.push(Event::published(&name, config, &item, element.child_opt(payload).build()));
+                events
+            }
+        };
+        Some((name, meta, events))
+    }
+}
+
+/// §7.1.2.5: what is told of items that made room. Where each item takes the place of the last, nothing is.
+fn retractions(name: &str, config: &Config, gone: &[CompactString]) -> Vec<Event> {
+    let is_told = config.publish_node_full == NodeFull::RetractOldest
+        && config.notify_retract
+        && !config.is_singleton();
+    gone.iter().filter(|_| is_told).map(|id| Event::retracted(name, config, id)).collect()
+}

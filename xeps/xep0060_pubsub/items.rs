@@ -1,0 +1,393 @@
+//! §6.5: items as they are read, and the last ones that who comes is sent (XEP-0163 §4.3.4).
+
+use std::sync::Arc;
+
+use compact_str::CompactString;
+use unisono_core::account::{Account, Cell};
+use unisono_core::error::{Condition, StanzaError};
+use unisono_core::extension::{Answer, Reply};
+use unisono_core::hub::{Hub, SessionRef};
+use unisono_core::ids::{LogPosition, Ticket};
+use unisono_core::jid::BareJid;
+use unisono_core::session::Session;
+use unisono_core::sharing::Sharing;
+use unisono_core::stanza::{CLIENT_SCOPE, OUR_LIMITS};
+use unisono_core::storage::{ItemPage, ItemQuery, NodeItem, StoreError, Write};
+use unisono_xml::Element;
+
+use super::config::{Config, ITEMS_MAX, SendLast};
+use super::errors::{bad, malformed, not_found, unsupported};
+use super::node::{Entry, Meta, Node};
+use super::notify::{self, Event, publisher_of};
+use super::{Ask, NS, NS_EVENT, access};
+use crate::xep0059_result_sets::{Page, Wanted};
+
+/// Items that are read from the store at once.
+const READ_MAX: usize = 200;
+/// Bytes of payloads in one answer: what is more is left for further pages (§6.5.4).
+const ANSWER_BYTES_MAX: usize = 1024 * 1024;
+/// Items of a node that a device is sent that was away: the newest.
+const MISSED_MAX: usize = 50;
+/// Items that all nodes of an account have in memory, about.
+const KNOWN_MAX: usize = 20_000;
+
+/// §6.5.2: the items of a node.
+pub(super) async fn retrieve(ask: &Ask) -> Answer {
+    let name = ask.node()?;
+    let (meta, ticket) = {
+        let account = ask.cell.lock();
+        let node = account.keyed::<Node>(name).ok_or_else(not_found)?;
+        access::may_read(&account, &node.meta, &ask.who)?;
+        (node.meta.clone(), account.last_ticket())
+    };
+    if !meta.config.persist_items {
+        return Err(unsupported("persistent-items")); // §6.5.9.4
+    }
+    let hub = &ask.request.hub;
+    hub.store.wait(ticket).await;
+    let since = expired(hub, &meta.config);
+    let asked: Vec<_> = ask.action.children().filter(|child| child.is("item", NS)).collect();
+    let (items, set) = if asked.is_empty() {
+        let wanted = Wanted::parse(&ask.request.payload)?;
+        let max_items = ask.action.attr("max_items").filter(|max| !max.is_empty());
+        let max_items = max_items.map(|max| max.parse::<usize>().ok().filter(|max| *max > 0));
+        let max_items = max_items.map(|max| max.ok_or_else(|| malformed("max_items is no number")));
+        page(hub, &ask.cell, name, since, wanted, max_items.transpose()?).await?
+    } else {
+        // §6.5.8
+        let ids: Option<Vec<_>> = asked.iter().map(|item| item.attr("id").map(CompactString::from)).collect();
+        let ids = ids.ok_or_else(|| bad("item-required"))?;
+        let query = ItemQuery { limit: ids.len(), ids: Some(ids), since, ..ItemQuery::default() };
+        (within_budget(hub.store.items(ask.cell.id, name, &query).await?.items), None)
+    };
+    let items = items.iter().filter_map(|item| item_element(item, NS, &meta.config, &ask.cell.jid, true));
+    let items = Element::builder("items", NS).attr("node", name).children(items).build();
+    Ok(Reply::with(Element::builder("pubsub", NS).child(items).child_opt(set).build()))
+}
+
+fn within_budget(items: Vec<Arc<NodeItem>>) -> Vec<Arc<NodeItem>> {
+    let mut bytes: usize = 0;
+    let fits = |item: &Arc<NodeItem>| {
+        bytes = bytes.saturating_add(item.payload.len());
+        bytes <= ANSWER_BYTES_MAX
+    };
+    items.into_iter().take_while(fits).collect()
+}
+
+/// What is older than this is no item any more (`pubsub#item_expire`).
+fn expired(hub: &Hub, config: &Config) -> Option<LogPosition> {
+    let micros = i64::from(config.item_expire?).saturating_mul(1_000_000);
+    Some(LogPosition(hub.clock.now_micros().saturating_sub(micros)))
+}
+
+/// The page that is wanted (XEP-0059), or the most recent items (§6.5.7), or all; oldest first. An answer that would be
+/// too long has the newest, and says what is left.
+async fn page(
+    hub: &Hub,
+    cell: &Cell,
+    name: &str,
+    since: Option<LogPosition>,
+    wanted: Wanted,
+    max_items: Option<usize>,
+) -> Result<(Vec<Arc<NodeItem>>, Option<Element>), StanzaError> {
+    if wanted.index.is_some() {
+        return Err(StanzaError::new(Condition::FeatureNotImplemented)); // XEP-0059 §2.6
+    }
+    let is_paged = wanted != Wanted::default();
+    let before = wanted.before.as_deref().filter(|id| !id.is_empty()).map(CompactString::from);
+    // All that is asked for, or the newest of it.
+    let from_end = wanted.before.is_some() || (wanted.after.is_none() && (max_items.is_some() || !is_paged));
+    let limit = wanted.max.into_iter().chain(max_items).min().unwrap_or(ITEMS_MAX as usize);
+    let mut query = ItemQuery {
+        since,
+        after: wanted.after.map(CompactString::from),
+        before,
+        from_end,
+        counted: true,
+        ..ItemQuery::default()
+    };
+    let (mut items, mut bytes, mut complete) = (Vec::new(), 0_usize, false);
+    let (mut count, mut index) = (None, None);
+    while !complete {
+        query.limit = limit.saturating_sub(items.len()).min(READ_MAX);
+        let page: ItemPage = hub.store.items(cell.id, name, &query).await?;
+        count = count.or(page.count);
+        index = if from_end { page.index } else { index.or(page.index) };
+        complete = page.complete;
+        let read = page.items.len();
+        let taken = take(page.items, &mut bytes, from_end);
+        let is_all = taken.len() == read;
+        if from_end {
+            if !is_all {
+                let left_out = u64::try_from(read.saturating_sub(taken.len())).unwrap_or(0);
+                index = index.map(|index| index.saturating_add(left_out));
+            }
+            items.splice(0..0, taken);
+            query.before = items.first().map(|item: &Arc<NodeItem>| item.id.clone());
+        } else {
+            items.extend(taken);
+            query.after = items.last().map(|item| item.id.clone());
+        }
+        if !is_all || items.len() >= limit || read == 0 {
+            complete = complete && is_all;
+            break;
+        }
+        query.counted = from_end;
+    }
+    let is_cut = !complete && max_items.is_none_or(|max| items.len() < max);
+    let ends = items.first().zip(items.last()).map(|(first, last)| (first.id.as_str(), last.id.as_str()));
+    let set = (is_paged || is_cut).then(|| Page { ends, index, count }.to_element());
+    Ok((items, set))
+}
+
+/// As many as there is room for; one in any case.
+fn take(items: Vec<Arc<NodeItem>>, bytes: &mut usize, from_end: bool) -> Vec<Arc<NodeItem>> {
+    let mut fits = |item: &Arc<NodeItem>| {
+        let is_first = *bytes == 0;
+        *bytes = bytes.saturating_add(item.payload.len().saturating_add(item.id.len()));
+        is_first || *bytes <= ANSWER_BYTES_MAX
+    };
+    if !from_end {
+        return items.into_iter().take_while(fits).collect();
+    }
+    let mut taken: Vec<_> = items.into_iter().rev().take_while(|item| fits(item)).collect();
+    taken.reverse();
+    taken
+}
+
+/// An item as others get it. `None` if it is stored in a way that cannot be read.
+pub(super) fn item_element(
+    item: &NodeItem,
+    ns: &'static str,
+    config: &Config,
+    owner: &BareJid,
+    with_payload: bool,
+) -> Option<Element> {
+    let payload = Some(item.payload.as_str()).filter(|payload| with_payload && !payload.is_empty());
+    let payload = payload.map(|text| Element::parse(text, &CLIENT_SCOPE, &OUR_LIMITS)).transpose();
+    let payload = payload.ok()?;
+    let publisher = publisher_of(config, owner, item.publisher.as_ref());
+    let element = Element::builder("item", ns).attr("id", item.id.as_str()).attr_opt("publisher", publisher);
+    Some(element.child_opt(payload).build())
+}
+
+/// Makes known which items a node has, so that they can be changed.
+pub(super) async fn know(hub: &Hub, cell: &Cell, name: &str) -> Result<(), StoreError> {
+    let (ticket, changed) = {
+        let account = cell.lock();
+        match account.keyed::<Node>(name) {
+            Some(node) if node.items.is_none() => (account.last_ticket(), node.changed),
+            Some(_) | None => return Ok(()),
+        }
+    };
+    hub.store.wait(ticket).await;
+    let mut query = ItemQuery { limit: 1_000, without_payloads: true, ..ItemQuery::default() };
+    let mut entries: Vec<Entry> = Vec::new();
+    loop {
+        let page = hub.store.items(cell.id, name, &query).await?;
+        entries.extend(page.items.iter().map(|item| Entry {
+            id: item.id.clone(),
+            position: item.position,
+            publisher:
+                item.publisher.as_ref().map(unisono_core::jid::Jid::to_bare).filter(|jid| *jid != cell.jid),
+        }));
+        query.after = page.items.last().map(|item| item.id.clone());
+        if page.complete || page.items.is_empty() {
+            break;
+        }
+    }
+    let mut account = cell.lock();
+    forget_others(&mut account, name, entries.len());
+    // Else others came first, or the node has changed, and this is done again.
+    if let Some(node) = account.keyed_mut::<Node>(name)
+        && node.items.is_none()
+        && node.changed == changed
+    {
+        node.items = Some(entries);
+    }
+    Ok(())
+}
+
+/// Makes room for what is known of a node.
+fn forget_others(account: &mut Account, name: &str, more: usize) {
+    let known = account.all_keyed::<Node>().filter_map(|(_, node)| node.items.as_ref().map(Vec::len));
+    if known.fold(more, usize::saturating_add) <= KNOWN_MAX {
+        return;
+    }
+    let others: Vec<_> = account.all_keyed::<Node>().map(|(other, _)| other.clone()).collect();
+    for other in others.iter().filter(|other| *other != name) {
+        if let Some(node) = account.keyed_mut::<Node>(other) {
+            node.items = None;
+        }
+    }
+}
+
+/// `pubsub#purge_offline`: the last device of the account has left.
+pub(super) fn purge_offline(account: &mut Account, _: &Element, now: i64, writes: &mut Vec<Write>) {
+    let nodes = account.all_keyed::<Node>().filter(|(_, node)| node.meta.config.purge_offline);
+    let names: Vec<_> = nodes.map(|(name, _)| name.clone()).collect();
+    for name in names {
+        writes.push(Write::NodePurged { account: account.id(), node: name.clone() });
+        let changed = account.next_position(now);
+        if let Some(node) = account.keyed_mut::<Node>(&name) {
+            (node.items, node.changed) = (Some(Vec::new()), changed);
+        }
+    }
+}
+
+/// A node of which a device may be sent something.
+struct Due {
+    name: CompactString,
+    meta: Arc<Meta>,
+    changed: LogPosition,
+}
+
+/// A device became interested in nodes: it is sent the last item of each, of its own account and of the contacts whose
+/// presence it sees. Of its own nodes, all that came while it was away, as far as that is known.
+pub(crate) async fn send_last_items(
+    hub: Arc<Hub>,
+    session: SessionRef,
+    nodes: Vec<CompactString>,
+) -> Result<(), StoreError> {
+    send_from(&hub, &session, &session.cell, &nodes).await?;
+    let contacts: Vec<_> = {
+        let account = session.cell.lock();
+        let seen = account.contacts().filter(|contact| contact.state.subscription.has_to());
+        seen.map(|contact| contact.jid.clone()).collect()
+    };
+    for contact in contacts {
+        if let Some(cell) = hub.account(&contact).await? {
+            send_from(&hub, &session, &cell, &nodes).await?;
+        }
+    }
+    Ok(())
+}
+
+/// The last items of these nodes of one account, where they are sent on presence.
+async fn send_from(
+    hub: &Arc<Hub>,
+    session: &SessionRef,
+    owner: &Arc<Cell>,
+    nodes: &[CompactString],
+) -> Result<(), StoreError> {
+    let (due, ticket) = {
+        let account = owner.lock();
+        let due = nodes.iter().filter_map(|name| {
+            let node = account.keyed::<Node>(name)?;
+            let config = &node.meta.config;
+            let is_sent = config.send_last_published_item == SendLast::OnSubAndPresence
+                && config.persist_items
+                && config.deliver_notifications;
+            let may = access::may_read(&account, &node.meta, &session.jid.bare()).is_ok();
+            (is_sent && may).then(|| Due {
+                name: name.clone(),
+                meta: node.meta.clone(),
+                changed: node.changed,
+            })
+        });
+        (due.collect::<Vec<_>>(), account.last_ticket())
+    };
+    send_due(hub, session, owner, due, ticket, |owner, meta, node, session| {
+        owner.jid() == &session.jid().bare() || notify::is_due(owner, meta, node, session)
+    })
+    .await
+}
+
+/// §6.1.7: the last item of a node, for who has just subscribed.
+pub(super) async fn send_on_sub(
+    hub: &Arc<Hub>,
+    session: &SessionRef,
+    owner: &Arc<Cell>,
+    name: &str,
+) -> Result<(), StoreError> {
+    let (due, ticket) = {
+        let account = owner.lock();
+        let node = account.keyed::<Node>(name).filter(|node| {
+            let config = &node.meta.config;
+            config.send_last_published_item != SendLast::Never
+                && config.persist_items
+                && config.deliver_notifications
+        });
+        let Some(node) = node else { return Ok(()) };
+        (Due { name: name.into(), meta: node.meta.clone(), changed: node.changed }, account.last_ticket())
+    };
+    send_due(hub, session, owner, vec![due], ticket, |owner, meta, _, session| {
+        access::may_read(owner, meta, &session.jid().bare()).is_ok()
+    })
+    .await
+}
+
+async fn send_due(
+    hub: &Arc<Hub>,
+    session: &SessionRef,
+    owner: &Arc<Cell>,
+    due: Vec<Due>,
+    ticket: Ticket,
+    wanted: fn(&Account, &Meta, &str, &Session) -> bool,
+) -> Result<(), StoreError> {
+    if due.is_empty() {
+        return Ok(());
+    }
+    hub.store.wait(ticket).await;
+    let names: Vec<_> = due.iter().map(|due| due.name.as_str()).collect();
+    let last = hub.store.last_items(owner.id, &names).await?;
+    let knows = if owner.id == session.cell.id { knows_nodes(session) } else { None };
+    for (due, last) in due.iter().zip(last) {
+        let Some(last) = last else { continue };
+        let expires = expired(hub, &due.meta.config);
+        if expires.is_some_and(|expires| last.position < expires) {
+            continue;
+        }
+        let items = match knows.filter(|knows| !due.meta.config.is_singleton() && *knows < last.position) {
+            Some(knows) => {
+                let since = Some(knows).max(expires);
+                let query = ItemQuery { since, limit: MISSED_MAX, from_end: true, ..ItemQuery::default() };
+                hub.store.items(owner.id, &due.name, &query).await?.items
+            }
+            None => vec![last],
+        };
+        queue_items(hub, session, owner, due, &items, wanted);
+    }
+    Ok(())
+}
+
+/// Up to where a device was told of nodes in earlier sessions.
+fn knows_nodes(session: &SessionRef) -> Option<LogPosition> {
+    let account = session.cell.lock();
+    let found = account.session(session.id)?;
+    Some(found.knows_nodes()).filter(|knows| *knows > LogPosition::START)
+}
+
+/// Queues items that were read, unless the node has changed since: then the device was told, and these are old.
+fn queue_items(
+    hub: &Hub,
+    session: &SessionRef,
+    owner: &Arc<Cell>,
+    due: &Due,
+    items: &[Arc<NodeItem>],
+    wanted: fn(&Account, &Meta, &str, &Session) -> bool,
+) {
+    let _order = owner.publishing();
+    let is_as_read = {
+        let account = owner.lock();
+        account.keyed::<Node>(&due.name).is_some_and(|node| node.changed == due.changed)
+    };
+    if !is_as_read {
+        return;
+    }
+    let config = &due.meta.config;
+    for item in items {
+        let element = item_element(item, NS_EVENT, config, &owner.jid, config.deliver_payloads);
+        let Some(element) = element else { continue };
+        let event = Event::published(&due.name, config, &item.id, element).at(item.position);
+        let mut sharing = Sharing::new(hub, event.message(hub, &owner.jid, config), Ticket::NONE);
+        if owner.id == session.cell.id {
+            sharing.with_own(&mut owner.lock(), |found| found.id() == session.id);
+        } else {
+            sharing.with_other(owner, &session.cell, |owner, _, found| {
+                found.id() == session.id && wanted(owner, &due.meta, &due.name, found)
+            });
+        }
+        sharing.finish();
+    }
+}

@@ -1,0 +1,217 @@
+//! # XEP-0060: Publish-Subscribe
+//!
+//! Follows 1.30.0 (2025-11-11). Nodes of an account, their items, and who is told of them.
+//!
+//! - Stage: `annotate` (notifications that only a service may send), requests. State: a document for each node, its items.
+//! - Ours: a change of a node is one commit, nobody is told of it before that is durable, and all are told in the same
+//!   order (promises P1, P2 and P5). What is open to everybody is answered to everybody; whoever has to do neither with
+//!   the account nor with one of its nodes is otherwise answered as if there were no such account.
+//!   A subscription lasts as long as the access model of the node lets the subscriber read it, however that came to
+//!   change. Of several changes to affiliations or subscriptions, all are made or none.
+//! - Left out: collections (XEP-0248), several subscriptions of one address (§6.1.6) and so the ids of subscriptions,
+//!   leases (§12.19), digests, temporary subscriptions (§12.5), batches by ad-hoc commands (§8.7), redirects of requests
+//!   to a deleted node (§8.4.1, they are told to subscribers), the comparison of a payload's namespace with
+//!   `pubsub#type` (§7.1.3.6: clients set both as they like).
+
+mod access;
+mod affiliations;
+mod change;
+mod config;
+mod disco;
+mod errors;
+mod items;
+mod manage;
+mod node;
+mod notify;
+mod options;
+mod publish;
+mod rules;
+mod subscribe;
+
+use std::sync::Arc;
+
+use unisono_core::account::Cell;
+use unisono_core::error::{Condition, StanzaError};
+use unisono_core::extension::{Answer, Child, Entity, Extension, Registry, Request, Spec};
+use unisono_core::jid::BareJid;
+use unisono_core::stanza::IqType;
+use unisono_xml::Element;
+
+pub(crate) use change::{Action, Change, Seen, is_private, make_for_owner};
+pub use config::{ITEMS_MAX, NS_CONFIG, PAYLOAD_BYTES_MAX};
+pub(crate) use disco::{node_info, node_items, nodes};
+pub use errors::NS_ERRORS;
+pub(crate) use errors::invalid_payload;
+pub(crate) use items::send_last_items;
+pub(crate) use rules::{Rule, Scene};
+
+pub const NS: &str = "http://jabber.org/protocol/pubsub";
+pub const NS_OWNER: &str = "http://jabber.org/protocol/pubsub#owner";
+pub const NS_EVENT: &str = "http://jabber.org/protocol/pubsub#event";
+/// Bytes of the name of a node, and of the id of an item.
+const NAME_BYTES_MAX: usize = 1_023;
+
+/// §10: what every service here offers. What depends on the kind of service is announced by that.
+const FEATURES: [&str; 31] = [
+    NS,
+    "http://jabber.org/protocol/pubsub#config-node",
+    "http://jabber.org/protocol/pubsub#config-node-max",
+    "http://jabber.org/protocol/pubsub#create-and-configure",
+    "http://jabber.org/protocol/pubsub#create-nodes",
+    "http://jabber.org/protocol/pubsub#delete-items",
+    "http://jabber.org/protocol/pubsub#delete-nodes",
+    "http://jabber.org/protocol/pubsub#instant-nodes",
+    "http://jabber.org/protocol/pubsub#item-ids",
+    "http://jabber.org/protocol/pubsub#last-published",
+    "http://jabber.org/protocol/pubsub#manage-subscriptions",
+    "http://jabber.org/protocol/pubsub#member-affiliation",
+    disco::NS_META_DATA,
+    "http://jabber.org/protocol/pubsub#modify-affiliations",
+    "http://jabber.org/protocol/pubsub#multi-items",
+    "http://jabber.org/protocol/pubsub#outcast-affiliation",
+    "http://jabber.org/protocol/pubsub#persistent-items",
+    "http://jabber.org/protocol/pubsub#publish",
+    "http://jabber.org/protocol/pubsub#publish-node-full",
+    "http://jabber.org/protocol/pubsub#publish-only-affiliation",
+    publish::NS_OPTIONS,
+    "http://jabber.org/protocol/pubsub#publisher-affiliation",
+    "http://jabber.org/protocol/pubsub#purge-nodes",
+    "http://jabber.org/protocol/pubsub#retract-items",
+    "http://jabber.org/protocol/pubsub#retrieve-affiliations",
+    "http://jabber.org/protocol/pubsub#retrieve-default",
+    "http://jabber.org/protocol/pubsub#retrieve-default-sub",
+    "http://jabber.org/protocol/pubsub#retrieve-items",
+    "http://jabber.org/protocol/pubsub#retrieve-subscriptions",
+    "http://jabber.org/protocol/pubsub#rsm",
+    "http://jabber.org/protocol/pubsub#subscribe",
+];
+/// §6.3 and §8.8.4
+const SUBSCRIPTION_FEATURES: [&str; 2] = [
+    "http://jabber.org/protocol/pubsub#subscription-notifications",
+    "http://jabber.org/protocol/pubsub#subscription-options",
+];
+
+pub struct PubSub;
+
+impl Extension for PubSub {
+    fn spec(&self) -> Spec {
+        Spec::xep(60, "1.30.0").partial("services other than accounts; questions to owners by forms")
+    }
+
+    fn register(&self, on: &mut Registry) {
+        on.keyed_state::<node::Node>();
+        for feature in FEATURES.into_iter().chain(SUBSCRIPTION_FEATURES) {
+            on.account_feature(feature);
+        }
+        for entity in [Entity::OwnAccount, Entity::OtherAccount] {
+            for kind in [IqType::Get, IqType::Set] {
+                for ns in [NS, NS_OWNER] {
+                    on.iq_later(entity, kind, (ns, "pubsub"), |request| Box::pin(serve(request)));
+                }
+            }
+        }
+        on.annotate(refuse_forged);
+        on.left(items::purge_offline);
+    }
+}
+
+/// A request to the nodes of an account.
+struct Ask {
+    request: Request,
+    /// The account.
+    cell: Arc<Cell>,
+    /// Who asks.
+    who: BareJid,
+    /// What is asked: the child of `<pubsub/>`.
+    action: Element,
+}
+
+impl Ask {
+    /// The node that is meant.
+    ///
+    /// # Errors
+    ///
+    /// `nodeid-required`, or its name is too long.
+    fn node(&self) -> Result<&str, StanzaError> {
+        let node = self.action.attr("node").filter(|node| !node.is_empty());
+        named(node.ok_or_else(|| errors::bad("nodeid-required"))?)
+    }
+
+    /// A child of `<pubsub/>` beside the action.
+    fn beside(&self, name: &str) -> Option<&Element> {
+        self.request.payload.child(name, self.request.payload.ns())
+    }
+}
+
+/// A name that is not too long.
+fn named(name: &str) -> Result<&str, StanzaError> {
+    if name.len() > NAME_BYTES_MAX {
+        return Err(errors::malformed("a name is too long"));
+    }
+    Ok(name)
+}
+
+/// Answers a request. To whom the account is nobody's business, it looks as if there was none, unless the answer is open
+/// to everybody.
+async fn serve(request: Request) -> Answer {
+    let (Some(cell), who) = (request.account.clone(), request.from().to_bare()) else {
+        return Err(errors::not_found());
+    };
+    let Some(action) =
+        request.payload.first_child().filter(|child| child.ns() == request.payload.ns()).cloned()
+    else {
+        return hide(&cell, &who, Err(errors::malformed("nothing is asked")));
+    };
+    let ask = Ask { request, cell: cell.clone(), who: who.clone(), action };
+    hide(&cell, &who, act(ask).await)
+}
+
+fn hide(cell: &Cell, who: &BareJid, answer: Answer) -> Answer {
+    match answer {
+        Err(_) if !access::knows_account(&cell.lock(), who) => {
+            Err(StanzaError::new(Condition::ServiceUnavailable))
+        }
+        answer => answer,
+    }
+}
+
+/// All there is to ask for.
+async fn act(ask: Ask) -> Answer {
+    let is_owners = ask.action.ns() == NS_OWNER;
+    let name = ask.action.name().to_owned();
+    match (is_owners, ask.request.iq.kind, name.as_str()) {
+        (false, IqType::Get, "subscriptions") => subscribe::own_subscriptions(&ask), // §5.6
+        (false, IqType::Get, "affiliations") => affiliations::own(&ask),             // §5.7
+        (false, IqType::Set, "subscribe") => subscribe::subscribe(&ask).await,       // §6.1
+        (false, IqType::Set, "unsubscribe") => subscribe::unsubscribe(&ask),         // §6.2
+        (false, IqType::Get, "options") => options::show(&ask),                      // §6.3.2
+        (false, IqType::Set, "options") => options::set(&ask),                       // §6.3.5
+        (false, IqType::Get, "default") => options::default(&ask),                   // §6.4
+        (false, IqType::Get, "items") => items::retrieve(&ask).await,                // §6.5
+        (false, IqType::Set, "publish") => publish::publish(&ask).await,             // §7.1
+        (false, IqType::Set, "retract") => publish::retract(&ask).await,             // §7.2
+        (false, IqType::Set, "create") => manage::create(&ask),                      // §8.1
+        (true, IqType::Get, "configure") => manage::configuration(&ask),             // §8.2.1
+        (true, IqType::Set, "configure") => manage::configure(&ask).await,           // §8.2.4
+        (true, IqType::Get, "default") => manage::default(&ask),                     // §8.3
+        (true, IqType::Set, "delete") => emptied(&ask, manage::delete(&ask)).await,  // §8.4
+        (true, IqType::Set, "purge") => emptied(&ask, manage::purge(&ask)).await,    // §8.5
+        (true, IqType::Get, "subscriptions") => subscribe::all(&ask),                // §8.8.1
+        (true, IqType::Set, "subscriptions") => subscribe::modify(&ask),             // §8.8.2
+        (true, IqType::Get, "affiliations") => affiliations::all(&ask),              // §8.9.1
+        (true, IqType::Set, "affiliations") => affiliations::modify(&ask),           // §8.9.2
+        _ => Err(StanzaError::new(Condition::FeatureNotImplemented)),
+    }
+}
+
+/// Only a service says what happened to a node, never a client: what reads it believes the account.
+fn refuse_forged(child: &Element, _: &unisono_core::hub::Settings) -> Child {
+    if child.is("event", NS_EVENT) { Child::Remove } else { Child::Keep }
+}
+
+/// All items of a node are gone, if the answer says so.
+async fn emptied(ask: &Ask, answer: Answer) -> Answer {
+    let reply = answer?;
+    let ticket = change::follow_emptied(ask, ask.node()?).await?;
+    Ok(reply.after(ticket))
+}

@@ -1,0 +1,196 @@
+//! §5.6, §6.1, §6.2 and §8.8: subscriptions.
+
+use unisono_core::error::{Condition, StanzaError};
+use unisono_core::extension::{Answer, Reply};
+use unisono_core::ids::Ticket;
+use unisono_core::jid::Jid;
+use unisono_xml::{Element, ElementBuilder};
+
+use super::access::Consent;
+use super::errors::{
+    bad, error, forbidden, malformed, not_acceptable, not_found, not_subscribed, unsupported,
+};
+use super::node::{Meta, Node, State, Subscription};
+use super::notify::{Event, tell_subscriber};
+use super::{Ask, NS, NS_EVENT, NS_OWNER, access, items, manage, options};
+
+/// Subscriptions to one node, and those of one entity to it.
+const SUBSCRIPTIONS_MAX: usize = 1_000;
+const OWN_MAX: usize = 20;
+
+/// The element of one subscription; `None` where there is none any more.
+fn element(ns: &'static str, node: &str, jid: &Jid, state: Option<State>) -> Element {
+    let builder = Element::builder("subscription", ns).attr("node", node).attr("jid", jid.as_str());
+    builder.attr("subscription", state.map_or("none", State::as_str)).build()
+}
+
+fn pubsub(ns: &'static str) -> ElementBuilder {
+    Element::builder("pubsub", ns)
+}
+
+/// §5.6: those of who asks, to all nodes or to one.
+pub(super) fn own_subscriptions(ask: &Ask) -> Answer {
+    let account = ask.cell.lock();
+    let only = ask.action.attr("node").filter(|node| !node.is_empty());
+    if only.is_some_and(|only| account.keyed::<Node>(only).is_none())
+        || !access::knows_account(&account, &ask.who)
+    {
+        return Err(not_found());
+    }
+    let nodes = account.all_keyed::<Node>().filter(|(name, _)| only.is_none_or(|only| only == *name));
+    let found = nodes.flat_map(|(name, node)| {
+        let own = node.meta.subscriptions_of(&ask.who);
+        own.map(|(jid, subscription)| element(NS, name, jid, Some(subscription.state)))
+    });
+    let found = Element::builder("subscriptions", NS).attr_opt("node", only).children(found).build();
+    Ok(Reply::with(pubsub(NS).child(found).build()).after(account.last_ticket()))
+}
+
+/// The address that a subscription is for.
+fn subscriber(ask: &Ask) -> Result<Jid, StanzaError> {
+    let jid = ask.action.attr("jid").ok_or_else(|| bad("jid-required"))?;
+    jid.parse().map_err(|_| bad("invalid-jid"))
+}
+
+/// §6.1
+pub(super) async fn subscribe(ask: &Ask) -> Answer {
+    let name = ask.node()?;
+    let jid = subscriber(ask)?;
+    if jid.to_bare() != ask.who {
+        return Err(bad("invalid-jid")); // §6.1.3.1
+    }
+    let options = ask.beside("options").map(options::read).transpose()?;
+    let (state, ticket) = subscribe_now(ask, name, &jid, options)?;
+    if let Some(session) = ask.request.session.as_ref().filter(|_| state == State::Subscribed) {
+        items::send_on_sub(&ask.request.hub, session, &ask.cell, name).await?;
+    }
+    Ok(Reply::with(pubsub(NS).child(element(NS, name, &jid, Some(state))).build()).after(ticket))
+}
+
+fn subscribe_now(
+    ask: &Ask,
+    name: &str,
+    jid: &Jid,
+    deliver: Option<bool>,
+) -> Result<(State, Ticket), StanzaError> {
+    let _order = ask.cell.publishing();
+    let mut account = ask.cell.lock();
+    let node = account.keyed::<Node>(name).ok_or_else(not_found)?;
+    let consent = access::may_subscribe(&account, &node.meta, &ask.who)?;
+    if !node.meta.config.subscribe {
+        return Err(unsupported("subscribe")); // §6.1.3.10
+    }
+    let there = node.meta.subscriptions.get(jid).copied();
+    let state = match (there, consent) {
+        (Some(Subscription { state: State::Pending, .. }), Consent::Needed) => {
+            return Err(error(Condition::NotAuthorized, "pending-subscription")); // §6.1.3.7
+        }
+        (Some(Subscription { state: State::Subscribed, .. }), _) | (_, Consent::Given) => State::Subscribed,
+        (None, Consent::Needed) => State::Pending, // §6.1.4
+    };
+    let is_new = there.is_none();
+    let own = node.meta.subscriptions_of(&ask.who).count();
+    if is_new && (own >= OWN_MAX || node.meta.subscriptions.len() >= SUBSCRIPTIONS_MAX) {
+        return Err(error(Condition::PolicyViolation, "too-many-subscriptions")); // §6.1.3.9
+    }
+    let deliver = deliver.unwrap_or(there.is_none_or(|there| there.deliver));
+    let wanted = Subscription { state, deliver };
+    if there == Some(wanted) {
+        return Ok((state, account.last_ticket())); // §6.1.6
+    }
+    let mut meta = Meta::clone(&node.meta);
+    meta.subscriptions.insert(jid.clone(), wanted);
+    let mut writes = Vec::new();
+    manage::replace(&mut account, name, meta, &mut writes)?;
+    Ok((state, ask.request.hub.commit(&mut account, writes)))
+}
+
+/// §6.2
+pub(super) fn unsubscribe(ask: &Ask) -> Answer {
+    let name = ask.node()?;
+    let jid = subscriber(ask)?;
+    let _order = ask.cell.publishing();
+    let mut account = ask.cell.lock();
+    let node = account.keyed::<Node>(name).ok_or_else(not_found)?;
+    if jid.to_bare() != ask.who {
+        return Err(forbidden()); // §6.2.3.3
+    }
+    let mut meta = Meta::clone(&node.meta);
+    meta.subscriptions.remove(&jid).ok_or_else(not_subscribed)?;
+    let mut writes = Vec::new();
+    manage::replace(&mut account, name, meta, &mut writes)?;
+    let ticket = ask.request.hub.commit(&mut account, writes);
+    Ok(Reply::with(pubsub(NS).child(element(NS, name, &jid, None)).build()).after(ticket))
+}
+
+/// §8.8.1: all that are in force, for an owner.
+pub(super) fn all(ask: &Ask) -> Answer {
+    let name = ask.node()?;
+    let account = ask.cell.lock();
+    let meta = &manage::owned(ask, &account, name)?.meta;
+    let subscribed = meta.subscriptions.iter().filter(|(_, found)| found.state == State::Subscribed);
+    let found = subscribed.map(|(jid, found)| {
+        let builder = Element::builder("subscription", NS_OWNER).attr("jid", jid.as_str());
+        builder.attr("subscription", found.state.as_str()).build()
+    });
+    let found = Element::builder("subscriptions", NS_OWNER).attr("node", name).children(found).build();
+    Ok(Reply::with(pubsub(NS_OWNER).child(found).build()).after(account.last_ticket()))
+}
+
+/// §8.8.2: an owner changes some, all of them or none. Those whom it concerns learn it (§8.8.4).
+pub(super) fn modify(ask: &Ask) -> Answer {
+    let name = ask.node()?;
+    let entries = ask.action.children().filter(|child| child.is("subscription", NS_OWNER));
+    let wanted: Result<Vec<_>, _> = entries.map(change).collect();
+    let hub = &ask.request.hub;
+    let _order = ask.cell.publishing();
+    let mut account = ask.cell.lock();
+    let mut meta = Meta::clone(&manage::owned(ask, &account, name)?.meta);
+    let mut changed = Vec::new();
+    for (jid, state) in wanted? {
+        let Some(state) = state else { continue };
+        let there = meta.subscriptions.get(&jid).copied();
+        if there.map(|there| there.state) == state {
+            continue;
+        }
+        match state {
+            Some(state) => {
+                let deliver = there.is_none_or(|there| there.deliver);
+                meta.subscriptions.insert(jid.clone(), Subscription { state, deliver });
+            }
+            None => _ = meta.subscriptions.remove(&jid),
+        }
+        changed.push((jid, state));
+    }
+    if meta.subscriptions.len() > SUBSCRIPTIONS_MAX {
+        return Err(error(Condition::PolicyViolation, "too-many-subscriptions"));
+    }
+    if changed.is_empty() {
+        return Ok(Reply::empty().after(account.last_ticket()));
+    }
+    let mut writes = Vec::new();
+    let meta = manage::replace(&mut account, name, meta, &mut writes)?;
+    let ticket = hub.commit(&mut account, writes);
+    drop(account);
+    for (jid, state) in changed {
+        let event = Event::other(element(NS_EVENT, name, &jid, state));
+        tell_subscriber(hub, &ask.cell, &meta, &jid, (event, ticket));
+    }
+    Ok(Reply::empty().after(ticket))
+}
+
+/// Whose subscription an owner changes, and to what, if to anything.
+type Change = (Jid, Option<Option<State>>);
+
+fn change(entry: &Element) -> Result<Change, StanzaError> {
+    let jid = entry.attr("jid").and_then(|jid| jid.parse().ok());
+    let jid = jid.ok_or_else(|| malformed("a subscription is that of an address"))?;
+    let state = match entry.attr("subscription") {
+        None => None,
+        Some("none") => Some(None),
+        Some("subscribed") => Some(Some(State::Subscribed)),
+        Some("pending") => Some(Some(State::Pending)),
+        Some(_) => return Err(not_acceptable("there is no such subscription")),
+    };
+    Ok((jid, state))
+}
