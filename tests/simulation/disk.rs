@@ -11,8 +11,9 @@ use unisono_conformance::converge::{Event, Random, Recorder};
 use unisono_core::ids::{AccountId, LogPosition, SessionId, Ticket};
 use unisono_core::jid::BareJid;
 use unisono_core::storage::{
-    AccountData, AccountState, AccountSummary, Accounts, BoxFuture, Commit, Document, Documents, ItemPage,
-    ItemQuery, Journal, LogPage, LogQuery, Logs, NodeItem, Nodes, SessionRecord, Sessions, StoreError,
+    AccountData, AccountState, AccountSummary, Accounts, BoxFuture, Commit, Document, Documents, Inbox,
+    InboxQuery, ItemPage, ItemQuery, Journal, LogPage, LogQuery, Logs, NodeItem, Nodes, SessionRecord,
+    Sessions, StoreError,
 };
 use unisono_store::MemoryStore;
 
@@ -256,6 +257,22 @@ impl Logs for Disk {
     ) -> BoxFuture<'a, Result<LogPage, StoreError>> {
         let page = self.read(move || self.inner.page(account, query));
         Box::pin(async move { page.await.map(|page| self.state().planted.paged(account, page)) })
+    }
+
+    fn inbox<'a>(
+        &'a self,
+        account: AccountId,
+        query: &'a InboxQuery,
+    ) -> BoxFuture<'a, Result<Inbox, StoreError>> {
+        self.read(move || self.inner.inbox(account, query))
+    }
+
+    fn displayed<'a>(
+        &'a self,
+        account: AccountId,
+        peer: &'a BareJid,
+    ) -> BoxFuture<'a, Result<LogPosition, StoreError>> {
+        self.read(move || self.inner.displayed(account, peer))
     }
 
     fn bounds(
