@@ -204,6 +204,11 @@ pub(crate) fn changed(account: &Account, node: &str) -> Option<LogPosition> {
     account.keyed::<Node>(node).map(|node| node.changed)
 }
 
+/// Whether what is published to a node is there afterwards. One that is not there yet is made as it is wanted.
+pub(crate) fn keeps_items(account: &Account, node: &str) -> bool {
+    account.keyed::<Node>(node).is_none_or(|node| node.meta.config.persist_items)
+}
+
 /// The id of an item of a node, however its letters are written; none if it is not known which items there are.
 pub(crate) fn item_named(account: &Account, node: &str, id: &str) -> Option<CompactString> {
     let known = account.keyed::<Node>(node)?.items.as_deref()?;
