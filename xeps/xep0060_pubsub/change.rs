@@ -221,6 +221,11 @@ pub(super) fn keep_emptied(account: &mut Account, name: &str, writes: &mut Vec<W
     rule_of(account.jid(), name).is_some_and(|rule| rule.keep(None, &Seen::default(), account, writes))
 }
 
+/// Whether the presence of the account's devices depends on who may read a node.
+pub(super) fn is_shown(account: &Account, name: &str) -> bool {
+    rule_of(account.jid(), name).is_some_and(rules::Rule::is_shown)
+}
+
 /// All items of a node are gone: what follows from that by its rule.
 pub(super) async fn follow_emptied(ask: &Ask, name: &str) -> Result<Ticket, StanzaError> {
     let (hub, cell) = (&ask.request.hub, &ask.cell);
