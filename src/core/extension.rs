@@ -24,7 +24,7 @@ use crate::stanza::{Iq, IqType, Message, Presence, Stanza};
 use crate::storage::{BoxFuture, DeviceRecord, StoreError, Write};
 
 pub use crate::keeping::{AccountState, KeyedState};
-pub use crate::presence::{Sight, Vouch, Voucher};
+pub use crate::presence::{Restate, Sight, Vouch, Voucher};
 
 /// One extension.
 pub trait Extension: Sync {
@@ -148,8 +148,6 @@ pub type DeviceEnded = fn(&mut Account, &DeviceRecord, &mut Vec<Write>);
 pub type LastSeen = fn(&Account) -> Option<i64>;
 /// What becomes of an available presence that a device sent to everybody, beside that it is shown.
 pub type Present = fn(&Arc<Hub>, &SessionRef, &Presence);
-/// What others see of an available presence beside what the device said: changes its children.
-pub type Restate = fn(&Account, &mut Vec<Element>);
 /// A device became interested in these nodes.
 pub type Interested =
     fn(Arc<Hub>, SessionRef, Vec<CompactString>) -> BoxFuture<'static, Result<(), StoreError>>;
@@ -499,13 +497,6 @@ impl Registry {
     /// no account is locked.
     pub fn presence(&mut self, handler: Present) -> &mut Self {
         self.present.push(handler);
-        self
-    }
-
-    /// Adds to the available presence of a device what the account knows better, whenever it is shown to somebody; what
-    /// the device said stays as it is. When the account comes to know something else, [`Hub::show_again`] tells it.
-    pub fn restate(&mut self, handler: Restate) -> &mut Self {
-        self.restate.push(handler);
         self
     }
 

@@ -122,6 +122,11 @@ async fn a_picture_in_the_nodes_is_in_the_vcard_and_in_presence() {
         "nothing is forgotten"
     );
     assert_eq!(hears(&bob).await, [format!("alice/phone={}", OTHER.1)]);
+    // Which data there are is known of an earlier run as well.
+    assert_eq!(publish(&phone, METADATA, "", &format!("<metadata xmlns='{METADATA}'/>"), "").await, None);
+    assert_eq!(hears(&bob).await, ["alice/phone="]);
+    assert_eq!(publish_metadata(&phone, OTHER.1).await, None);
+    assert_eq!(hears(&bob).await, [format!("alice/phone={}", OTHER.1)]);
 }
 
 #[tokio::test]
@@ -175,6 +180,21 @@ async fn who_may_not_read_the_nodes_sees_no_picture() {
     assert_eq!(set_vcard(&phone, &photo(OTHER)).await, None);
     assert_eq!(vcard(&bob, "alice").await, Ok(photo(OTHER)));
     assert_eq!(vcard(&eve, "alice").await.as_deref(), Ok(""));
+    // Who closes a node to everybody shows nothing any more, until it is open again.
+    bob.take().await;
+    for (model, told) in [("whitelist", String::new()), ("open", OTHER.1.to_owned())] {
+        let field = |name: &str, value: &str| format!("<field var='{name}'><value>{value}</value></field>");
+        let form = format!(
+            "<x xmlns='jabber:x:data' type='submit'>{}{}</x>",
+            field("FORM_TYPE", &format!("{NS}#node_config")),
+            field("pubsub#access_model", model)
+        );
+        let configure = format!("<configure node='{METADATA}'>{form}</configure>");
+        let iq = format!("<iq type='set' id='c'><pubsub xmlns='{NS}#owner'>{configure}</pubsub></iq>");
+        assert_eq!(condition(&ask(&phone, &iq).await.0), None);
+        assert_eq!(hears(&bob).await, [format!("alice/phone={told}")], "{model}");
+        assert_eq!(vcard(&bob, "alice").await.is_ok_and(|card| card.contains("PHOTO")), model == "open");
+    }
 }
 
 #[tokio::test]

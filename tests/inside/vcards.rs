@@ -119,7 +119,13 @@ async fn what_is_no_card_is_refused() {
         let iq = format!("<iq type='set' id='p'><pubsub xmlns='{NS}'>{publish}</pubsub></iq>");
         assert_eq!(condition(&ask(&phone, &iq).await.0).as_deref(), Some("bad-request"), "{node}");
     }
+    // What would not be there afterwards is not taken.
+    assert_eq!(publish(&phone, "<fn><text>A</text></fn>", &option("persist_items", "0")).await, None);
+    assert_eq!(set_vcard(&phone, "<FN>A</FN>").await.as_deref(), Some("conflict"));
+    assert_eq!(set_vcard(&phone, "<LABEL/>").await, None, "that is not in the node");
+    assert_eq!(vcard(&phone, "alice").await.as_deref(), Ok("<LABEL/>"));
     let large = format!("<DESC>{}</DESC>", "x".repeat(57 * 1024));
     assert_eq!(set_vcard(&phone, &large).await.as_deref(), Some("resource-constraint"));
     assert_eq!(vcard(&eve, "alice").await, Err("service-unavailable".to_owned()));
+    assert_eq!(vcard(&phone, "alice").await.as_deref(), Ok("<LABEL/>"), "nothing has changed");
 }

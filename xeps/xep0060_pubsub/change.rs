@@ -204,6 +204,11 @@ pub(crate) fn changed(account: &Account, node: &str) -> Option<LogPosition> {
     account.keyed::<Node>(node).map(|node| node.changed)
 }
 
+/// Whether what is published to a node is there afterwards. One that is not there yet is made as it is wanted.
+pub(crate) fn keeps_items(account: &Account, node: &str) -> bool {
+    account.keyed::<Node>(node).is_none_or(|node| node.meta.config.persist_items)
+}
+
 /// The id of an item of a node, however its letters are written; none if it is not known which items there are.
 pub(crate) fn item_named(account: &Account, node: &str, id: &str) -> Option<CompactString> {
     let known = account.keyed::<Node>(node)?.items.as_deref()?;
@@ -214,6 +219,11 @@ pub(crate) fn item_named(account: &Account, node: &str, id: &str) -> Option<Comp
 /// the account are to be shown anew then.
 pub(super) fn keep_emptied(account: &mut Account, name: &str, writes: &mut Vec<Write>) -> bool {
     rule_of(account.jid(), name).is_some_and(|rule| rule.keep(None, &Seen::default(), account, writes))
+}
+
+/// Whether the presence of the account's devices depends on who may read a node.
+pub(super) fn is_shown(account: &Account, name: &str) -> bool {
+    rule_of(account.jid(), name).is_some_and(rules::Rule::is_shown)
 }
 
 /// All items of a node are gone: what follows from that by its rule.

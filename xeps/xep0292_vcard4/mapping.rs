@@ -210,8 +210,8 @@ impl Field {
             }
             (Shape::Parts(names, types), _) => {
                 let part = |name: &(&'static str, &'static str)| {
-                    let named = element.children().filter(|child| child.is(form.pick(*name), form.ns()));
-                    let texts: Vec<_> = named.map(|child| child.text().trim().to_owned()).collect();
+                    let found = element.children().filter(|child| child.is(form.pick(*name), form.ns()));
+                    let texts: Vec<_> = found.map(|child| child.text().trim().to_owned()).collect();
                     texts.join(",")
                 };
                 let parts = names.iter().map(part).collect();
@@ -371,6 +371,7 @@ fn date_kind(text: &str) -> &'static str {
 
 #[cfg(test)]
 mod tests {
+    #![allow(clippy::indexing_slicing)]
     use proptest::prelude::*;
 
     use super::*;
