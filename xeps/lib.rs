@@ -43,6 +43,7 @@ pub mod xep0359_stanza_ids;
 pub mod xep0377_reporting;
 pub mod xep0379_preauth;
 pub mod xep0380_encryption;
+pub mod xep0384_omemo;
 pub mod xep0390_caps2;
 pub mod xep0398_avatar_conversion;
 pub mod xep0401_invitations;
@@ -56,6 +57,8 @@ pub mod xep0444_reactions;
 pub mod xep0445_preauth_registration;
 pub mod xep0455_outages;
 pub mod xep0461_replies;
+pub mod xep0490_displayed;
+pub mod xep0492_notification_settings;
 pub mod xep0494_client_access;
 
 #[cfg(test)]
@@ -87,6 +90,7 @@ pub const ALL: &[&dyn Extension] = &[
     &xep0313_mam::Archive,
     &xep0160_offline::Offline,
     &xep0441_mam_preferences::ArchivePreferences,
+    &xep0490_displayed::DisplayedSync,
     &xep0430_inbox::Conversations,
     // At `filter`.
     &xep0352_csi::ClientState,
@@ -123,8 +127,10 @@ pub const ALL: &[&dyn Extension] = &[
     &xep0390_caps2::Caps2,
     &xep0398_avatar_conversion::AvatarConversion,
     &xep0401_invitations::Invites,
+    &xep0384_omemo::Omemo,
     &xep0402_bookmarks::Bookmarks,
     &xep0411_bookmark_conversion::BookmarkConversion,
+    &xep0492_notification_settings::NotificationSettings,
     &xep0445_preauth_registration::InvitedRegistration,
     &xep0455_outages::Outages,
     &xep0494_client_access::ClientAccess,

@@ -10,13 +10,16 @@
 use std::collections::BTreeMap;
 
 use compact_str::CompactString;
+use unisono_core::account::Account;
 use unisono_core::error::{Condition, StanzaError};
 use unisono_core::extension::{Extension, Registry, Spec};
 use unisono_core::jid::BareJid;
+use unisono_core::storage::Write;
 use unisono_xml::Element;
 
 use crate::xep0048_bookmarks as list;
 use crate::xep0060_pubsub::{Action, Change, Rule, Scene, Seen, invalid_payload};
+use crate::xep0492_notification_settings as notifications;
 
 pub const NS: &str = "urn:xmpp:bookmarks:1";
 
@@ -167,6 +170,17 @@ impl Rule for OfConferences {
 
     fn emptied(&self, scene: &Scene<'_>) -> Vec<Change> {
         list::of_rooms(scene, &Conferences::new()).into_iter().collect()
+    }
+
+    fn keep(&self, made: Option<&Action>, _: &Seen, account: &mut Account, writes: &mut Vec<Write>) -> bool {
+        match made {
+            Some(Action::Publish { id, payload }) => {
+                notifications::changed(account, id, payload.child("extensions", NS), writes);
+            }
+            Some(Action::Retract { id }) => notifications::changed(account, id, None, writes),
+            None => notifications::emptied(account, writes),
+        }
+        false
     }
 }
 

@@ -317,10 +317,15 @@ impl Account {
             key: key.clone(),
             value: state.as_ref().map(T::encode),
         });
+        self.hold_keyed(&key, state);
+    }
+
+    /// Puts something under a key, or takes it away, without a word to the store: what it has to be told of it is nothing.
+    pub fn hold_keyed<T: KeyedState>(&mut self, key: &str, state: Option<T>) {
         let all = self.keyed.entry(TypeId::of::<T>()).or_default();
         match state {
-            Some(state) => all.insert(key, Box::new(state)),
-            None => all.remove(&key),
+            Some(state) => all.insert(key.into(), Box::new(state)),
+            None => all.remove(key),
         };
     }
 

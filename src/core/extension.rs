@@ -23,6 +23,7 @@ use crate::session::Session;
 use crate::stanza::{Iq, IqType, Message, Presence, Stanza};
 use crate::storage::{BoxFuture, DeviceRecord, StoreError, Write};
 
+pub use crate::following::{Follow, Following, Prepare};
 pub use crate::keeping::{AccountState, KeyedState};
 pub use crate::presence::{Restate, Sight, Vouch, Voucher};
 
@@ -102,7 +103,10 @@ pub enum Refusal {
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Child {
     Keep,
+    /// Only we may say it.
     Remove,
+    /// It was said to us alone: [`Registry::follow`] gets it, nobody else.
+    Take,
 }
 
 /// What a stanza meets when it is queued for a device that is not looking (XEP-0352).
@@ -301,7 +305,9 @@ pub struct Registry {
     pub(crate) record: Vec<Record>,
     pub(crate) restrict: Vec<Restrict>,
     pub(crate) speaks: Vec<Speaks>,
+    pub(crate) prepare: Vec<Prepare>,
     pub(crate) apply: Vec<Apply>,
+    pub(crate) follow: Vec<Follow>,
     pub(crate) reflect: Vec<Deliver>,
     pub(crate) deliver: Vec<Deliver>,
     pub(crate) stamp: Vec<Stamp>,
@@ -432,7 +438,7 @@ impl Registry {
         self
     }
 
-    /// Stage `annotate`: looks at each child of a message and removes what only we may say.
+    /// Stage `annotate`: looks at each child of a message and removes what only we may say, or what is for us alone.
     pub fn annotate(&mut self, handler: Annotate) -> &mut Self {
         self.annotate.push(handler);
         self
@@ -460,6 +466,19 @@ impl Registry {
     /// Stage `record`, once for each log that keeps the message: further writes in the same commit.
     pub fn apply(&mut self, handler: Apply) -> &mut Self {
         self.apply.push(handler);
+        self
+    }
+
+    /// Before a message goes its road: what has to be read for [`Self::follow`]?
+    pub fn prepare(&mut self, handler: Prepare) -> &mut Self {
+        self.prepare.push(handler);
+        self
+    }
+
+    /// Stage `record`, once for each account of this server that the message concerns, be it kept or not: what changes
+    /// there with it, in memory and in the same commit, and what do devices of the account learn of that?
+    pub fn follow(&mut self, handler: Follow) -> &mut Self {
+        self.follow.push(handler);
         self
     }
 

@@ -49,6 +49,7 @@ pub mod clock;
 pub mod delays;
 pub mod early;
 pub mod extension;
+mod following;
 pub mod invitations;
 mod keeping;
 pub mod reports;

@@ -90,11 +90,27 @@ impl Hub {
             Some(to) if to.local().is_none() => Some(Recipient::Nobody(Condition::ServiceUnavailable)),
             Some(to) => self.resident(&to.to_bare()).map(Recipient::Account),
         };
-        if let Some(recipient) = known {
-            return Receipt::Done(self.send_message(origin, message, &recipient));
-        }
+        let reading: Vec<_> =
+            self.registry.prepare.iter().filter_map(|prepare| prepare(self, origin, &message)).collect();
+        let known = match known {
+            Some(recipient) if reading.is_empty() => {
+                return Receipt::Done(self.send_message(origin, message, &recipient));
+            }
+            known => known,
+        };
         let (hub, origin) = (self.clone(), origin.clone());
         Receipt::Later(Box::pin(async move {
+            for work in reading {
+                if let Err(error) = work.await {
+                    // Without a session that its client takes up again, what would have followed does not.
+                    if let Ok(ticket) = hub.cannot_take(&origin, error) {
+                        return ticket;
+                    }
+                }
+            }
+            if let Some(recipient) = known {
+                return hub.send_message(&origin, message, &recipient);
+            }
             let to = message.header.to.as_ref().map_or_else(|| origin.cell.jid.clone(), Jid::to_bare);
             let recipient = match hub.account(&to).await {
                 Ok(Some(cell)) => Recipient::Account(cell),

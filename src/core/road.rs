@@ -11,6 +11,7 @@ use crate::account::{Account, Cell, lock_pair};
 use crate::catch_up::{CatchUp, missed_form};
 use crate::error::{Condition, StanzaError};
 use crate::extension::{Child, Refusal, Side};
+use crate::following::{Following, Then};
 use crate::hub::{Hub, SessionRef, Settings};
 use crate::ids::{AccountId, LogPosition, SessionId, Ticket};
 use crate::jid::{BareJid, Jid};
@@ -47,7 +48,7 @@ impl Hub {
         message: Message,
         recipient: &Recipient,
     ) -> Ticket {
-        let (message, is_forged) = self.annotate(message);
+        let (message, taken, is_forged) = self.annotate(message);
         let (mut sender, mut other) = match recipient {
             Recipient::Account(cell) => lock_pair(&origin.cell, cell),
             Recipient::Remote(_) | Recipient::Nobody(_) => (origin.cell.lock(), None),
@@ -60,7 +61,7 @@ impl Hub {
         }
         let to_self = matches!(recipient, Recipient::Account(cell) if cell.id == origin.cell.id);
         let route = if let Recipient::Remote(route) = recipient { Some(route.clone()) } else { None };
-        let mut road = Road { hub: self, origin, message, error: None, route };
+        let mut road = Road { hub: self, origin, message, taken, error: None, route };
         let ticket = match road.admit(&sender, Side::Sender) {
             Err(refusal) => road.refuse(refusal),
             Ok(()) if to_self => road.within_account(&mut sender),
@@ -79,25 +80,36 @@ impl Hub {
 
     /// Takes a message from another domain in; `bearer` stands for who brings it.
     pub(crate) fn take_in(&self, bearer: &SessionRef, message: Message) -> Result<(), Refusal> {
-        let (message, _) = self.annotate(message);
+        let (message, _, _) = self.annotate(message);
         let mut account = bearer.cell.lock();
-        let mut road = Road { hub: self, origin: bearer, message, error: None, route: None };
+        let mut road =
+            Road { hub: self, origin: bearer, message, taken: Vec::new(), error: None, route: None };
         road.admit(&account, Side::Recipient)?;
         road.arrive(&mut account);
         road.error.map_or(Ok(()), |error| Err(Refusal::Error(Box::new(error))))
     }
 
-    /// Stage `annotate`: nobody but us says what only we may say. Whether somebody did.
-    fn annotate(&self, mut message: Message) -> (Message, bool) {
-        let forged = |child: &Element| {
-            self.registry.annotate.iter().any(|judge| judge(child, &self.settings) == Child::Remove)
+    /// Stage `annotate`: nobody but us says what only we may say, and nobody else hears what is for us alone. Returns
+    /// that, and whether somebody said more than allowed.
+    fn annotate(&self, mut message: Message) -> (Message, Vec<Element>, bool) {
+        let judge = |child: &Element| {
+            let verdicts = self.registry.annotate.iter().map(|judge| judge(child, &self.settings));
+            verdicts.into_iter().find(|verdict| *verdict != Child::Keep).unwrap_or(Child::Keep)
         };
-        let is_forged = message.payload.elements().iter().any(forged);
-        if is_forged {
-            let kept = message.payload.elements().iter().filter(|child| !forged(child)).cloned().collect();
-            message.payload = Payload::from_elements(kept);
+        let (mut taken, mut is_forged) = (Vec::new(), false);
+        if message.payload.elements().iter().all(|child| judge(child) == Child::Keep) {
+            return (message, taken, is_forged);
         }
-        (message, is_forged)
+        let mut kept = Vec::new();
+        for child in message.payload.elements() {
+            match judge(child) {
+                Child::Keep => kept.push(child.clone()),
+                Child::Take => taken.push(child.clone()),
+                Child::Remove => is_forged = true,
+            }
+        }
+        message.payload = Payload::from_elements(kept);
+        (message, taken, is_forged)
     }
 
     /// Stage `admit`, for any stanza.
@@ -169,6 +181,8 @@ struct Road<'a> {
     hub: &'a Hub,
     origin: &'a SessionRef,
     message: Message,
+    /// What it said to us alone.
+    taken: Vec<Element>,
     error: Option<StanzaError>,
     /// Where the way goes on to another domain.
     route: Option<Arc<dyn Route>>,
@@ -232,10 +246,17 @@ impl Road<'_> {
                 self.apply(&record, account, direction, &mut writes);
             }
         }
+        let sent_then = self.follow(&record, sender, Direction::Sent, &mut writes);
+        let received_then = other
+            .as_deref_mut()
+            .map(|other| self.follow(&record, other, Direction::Received, &mut writes))
+            .unwrap_or_default();
         let ticket = self.submit(writes, sender, other.as_deref_mut());
         self.queue(sender, &record, &reflected, Direction::Sent, ticket);
+        self.go_on(sender, sent_then, ticket);
         if let Some(other) = other {
             self.queue(other, &record, &delivered, Direction::Received, ticket);
+            self.go_on(other, received_then, ticket);
         }
         if let Some(error) = self.error.as_ref().filter(|_| self.message.kind != MessageType::Error) {
             self.hub.copy_error(sender, &record, self.origin.id, error, ticket);
@@ -260,8 +281,10 @@ impl Road<'_> {
         let record = Arc::new(self.record(account, None, received, 0));
         let mut writes = self.writes(&record);
         self.apply(&record, account, Direction::Received, &mut writes);
+        let then = self.follow(&record, account, Direction::Received, &mut writes);
         let ticket = self.submit(writes, account, None);
         self.queue(account, &record, &delivered, Direction::Received, ticket);
+        self.go_on(account, then, ticket);
         ticket
     }
 
@@ -283,8 +306,10 @@ impl Road<'_> {
         let record = Arc::new(self.record(account, None, received, fingerprint));
         let mut writes = self.writes(&record);
         self.apply(&record, account, Direction::Received, &mut writes);
+        let then = self.follow(&record, account, Direction::Received, &mut writes);
         let ticket = self.submit(writes, account, None);
         self.queue(account, &record, &delivered, Direction::Received, ticket);
+        self.go_on(account, then, ticket);
         ticket
     }
 
@@ -317,6 +342,28 @@ impl Road<'_> {
             for apply in &self.hub.registry.apply {
                 apply(record, account, direction, writes);
             }
+        }
+    }
+
+    /// What changes with it in an account of this server. It is a change of that account alone, whose lock is held.
+    fn follow(
+        &self,
+        record: &MessageRecord,
+        account: &mut Account,
+        direction: Direction,
+        writes: &mut Vec<Write>,
+    ) -> Vec<Then> {
+        let origin = Some(self.origin).filter(|_| self.origin_session(account).is_some());
+        let (hub, taken, then) = (self.hub, self.taken.as_slice(), Vec::new());
+        let mut following = Following { hub, account, record, direction, taken, origin, writes, then };
+        self.hub.registry.follow.iter().for_each(|follow| follow(&mut following));
+        following.then
+    }
+
+    /// What devices learn of that, behind their copies.
+    fn go_on(&self, account: &mut Account, then: Vec<Then>, ticket: Ticket) {
+        for work in then {
+            work(self.hub, account, ticket);
         }
     }
 

@@ -240,6 +240,21 @@ impl Session {
         state.expect("a state of this type")
     }
 
+    /// The same, if there is something.
+    pub fn existing_state<T: Any>(&self) -> Option<&T> {
+        self.states.iter().find_map(|state| state.downcast_ref())
+    }
+
+    /// The number of the next stanza for the device (XEP-0198); none if it does not acknowledge what it gets.
+    pub fn next_stanza(&self) -> Option<u32> {
+        self.is_managed().then(|| self.next_number())
+    }
+
+    /// Whether the device acknowledged the stanza of this number.
+    pub fn has_acknowledged(&self, number: u32) -> bool {
+        self.outbox.acknowledged().wrapping_sub(number) < u32::MAX / 2
+    }
+
     /// What was published up to here, the device may have from an earlier session; what came after it, it has not.
     pub fn knows_nodes(&self) -> LogPosition {
         self.knows_nodes

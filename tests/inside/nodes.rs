@@ -32,7 +32,7 @@ async fn events(device: &Device) -> Vec<String> {
     device.take().await.iter().filter_map(event).collect()
 }
 
-fn options(options: &[(&str, &str)]) -> String {
+pub(super) fn options(options: &[(&str, &str)]) -> String {
     let fields = options
         .iter()
         .map(|(name, value)| format!("<field var='pubsub#{name}'><value>{value}</value></field>"));
@@ -65,7 +65,7 @@ async fn items(device: &Device, whose: &str, node: &str) -> Result<Vec<String>, 
 }
 
 /// What the device's capabilities would say.
-fn interest(device: &Device, nodes: &[&str]) {
+pub(super) fn interest(device: &Device, nodes: &[&str]) {
     let list = device.hub.interest_list(nodes.iter().map(|node| (*node).into()).collect());
     let mut account = device.session.cell.lock();
     account.session_mut(device.session.id).unwrap().set_interests(list);

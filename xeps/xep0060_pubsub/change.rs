@@ -6,7 +6,7 @@ use std::sync::Arc;
 use compact_str::CompactString;
 use unisono_core::account::{Account, Cell};
 use unisono_core::error::StanzaError;
-use unisono_core::hub::Hub;
+use unisono_core::hub::{Hub, SessionRef};
 use unisono_core::ids::{LogPosition, Ticket};
 use unisono_core::jid::{BareJid, Jid};
 use unisono_core::stanza::{CLIENT_SCOPE, OUR_LIMITS};
@@ -231,7 +231,7 @@ pub(super) async fn follow_emptied(ask: &Ask, name: &str) -> Result<Ticket, Stan
     let (hub, cell) = (&ask.request.hub, &ask.cell);
     let Some(rule) = rule_of(&ask.cell.jid, name) else { return Ok(Ticket::NONE) };
     make_for_owner(hub, cell, ask.request.from(), rule.reads(), |account, seen| {
-        Ok((rule.emptied(&rules::Scene { hub, account, seen }), Vec::new()))
+        Ok((rule.emptied(&rules::Scene { hub, account, seen, by: None }), Vec::new()))
     })
     .await
 }
@@ -254,7 +254,7 @@ fn attempt(
     let (mut made, mut is_shown) = (Vec::with_capacity(steps.len()), false);
     for step in steps {
         let kept = rule_of(&cell.jid, &step.node).zip(step.action());
-        made.extend(step.make(hub, cell, &mut account, publisher, &mut writes));
+        made.extend(step.make(hub, &mut account, publisher, &mut writes));
         if let Some((rule, action)) = kept {
             is_shown |= rule.keep(Some(&action), seen, &mut account, &mut writes);
         }
@@ -320,6 +320,7 @@ pub(super) fn follow(
     hub: &Hub,
     account: &Account,
     seen: &Seen,
+    by: Option<&SessionRef>,
     mut step: Step,
 ) -> Result<Vec<Step>, Undecided> {
     let Some(rule) = rule_of(account.jid(), &step.node) else { return Ok(vec![step]) };
@@ -332,13 +333,37 @@ pub(super) fn follow(
         return Err(Undecided::Unknown((*name).into()));
     }
     let Some(mut action) = step.action() else { return Ok(vec![step]) };
-    let changes = rule.follow(&mut action, &rules::Scene { hub, account, seen })?;
+    let by = by.filter(|by| by.cell.id == account.id()).and_then(|by| account.session(by.id));
+    let changes = rule.follow(&mut action, &rules::Scene { hub, account, seen, by })?;
     if let (What::Published { payload, .. }, Action::Publish { payload: new, .. }) = (&mut step.what, action)
     {
         *payload = Some(new);
     }
     let now = hub.clock.now_micros();
     Ok([step].into_iter().chain(steps(account, now, changes)?).collect())
+}
+
+impl What {
+    /// Lets the rule of the node see it.
+    fn tell_rule(
+        &self,
+        rule: &dyn rules::Rule,
+        (hub, account): (&Hub, &mut Account),
+        publisher: &Jid,
+        writes: &mut Vec<Write>,
+    ) {
+        match self {
+            Self::Published { id, payload, .. } => {
+                let is_own = publisher.to_bare() == *account.jid();
+                let session = publisher.resource().filter(|_| is_own).and_then(|own| account.resource(own));
+                let by = session.map(unisono_core::session::Session::id);
+                if let Some(payload) = payload {
+                    rule.published(hub, account, &rules::Publication { id, payload, by }, writes);
+                }
+            }
+            Self::Retracted { .. } | Self::Happened => {}
+        }
+    }
 }
 
 impl Step {
@@ -354,15 +379,17 @@ impl Step {
     }
 
     /// Makes it in memory. Returns the node and what is told of it.
-    fn make(
+    pub(super) fn make(
         self,
         hub: &Hub,
-        cell: &Cell,
         account: &mut Account,
         publisher: &Jid,
         writes: &mut Vec<Write>,
     ) -> Option<(CompactString, Arc<Meta>, Vec<Event>)> {
-        let name = self.node;
+        let (name, owner) = (self.node, account.jid().clone());
+        if let Some(rule) = rule_of(&owner, &name) {
+            self.what.tell_rule(rule, (hub, account), publisher, writes);
+        }
         if let Some(new) = self.new {
             account.set_keyed(&name, Some(new), writes);
         }
@@ -382,7 +409,7 @@ impl Step {
             }
             What::Published { id: item, payload, gone } => {
                 if config.persist_items {
-                    let by = Some(publisher.to_bare()).filter(|who: &BareJid| *who != cell.jid);
+                    let by = Some(publisher.to_bare()).filter(|who: &BareJid| *who != owner);
                     let entry = Entry { id: item.clone(), position, publisher: by };
                     if let Some(known) = node.items.as_mut() {
                         known.retain(|old| old.id != entry.id && !gone.contains(&old.id));
@@ -403,7 +430,7 @@ impl Step {
                     }));
                 }
                 let mut events = retractions(&name, config, &gone);
-                let by = publisher_of(config, &cell.jid, Some(publisher));
+                let by = publisher_of(config, &owner, Some(publisher));
                 let element =
                     Element::builder("item", NS_EVENT).attr("id", item.as_str()).attr_opt("publisher", by);
                 let payload = payload.filter(|_| config.deliver_payloads);

@@ -19,7 +19,7 @@ use super::config::{Config, ITEMS_MAX, SendLast};
 use super::errors::{bad, malformed, not_found, unsupported};
 use super::node::{Entry, Meta, Node};
 use super::notify::{self, Event, publisher_of};
-use super::{Ask, NS, NS_EVENT, access, change};
+use super::{Ask, NS, NS_EVENT, access, change, told};
 use crate::xep0059_result_sets::{Page, Wanted};
 
 /// Items that are read from the store at once.
@@ -34,11 +34,11 @@ const KNOWN_MAX: usize = 20_000;
 /// §6.5.2: the items of a node.
 pub(super) async fn retrieve(ask: &Ask) -> Answer {
     let name = ask.node()?;
-    let (meta, ticket) = {
+    let (meta, changed, ticket) = {
         let account = ask.cell.lock();
         let node = account.keyed::<Node>(name).ok_or_else(not_found)?;
         access::may_read(&account, &node.meta, &ask.who)?;
-        (node.meta.clone(), account.last_ticket())
+        (node.meta.clone(), node.changed, account.last_ticket())
     };
     if !meta.config.persist_items {
         return Err(unsupported("persistent-items")); // §6.5.9.4
@@ -62,7 +62,17 @@ pub(super) async fn retrieve(ask: &Ask) -> Answer {
     };
     let items = items.iter().filter_map(|item| item_element(item, NS, &meta.config, &ask.cell.jid, true));
     let items = Element::builder("items", NS).attr("node", name).children(items).build();
-    Ok(Reply::with(Element::builder("pubsub", NS).child(items).child_opt(set).build()))
+    let reply = Reply::with(Element::builder("pubsub", NS).child(items).child_opt(set).build());
+    if ask.who != ask.cell.jid {
+        return Ok(reply);
+    }
+    let name = CompactString::from(name);
+    Ok(Reply::locked(move |account, id| {
+        if let Some(session) = account.session_mut(id) {
+            told::note(session, &name, changed);
+        }
+        Ok(reply)
+    }))
 }
 
 fn within_budget(items: Vec<Arc<NodeItem>>) -> Vec<Arc<NodeItem>> {
@@ -172,7 +182,7 @@ pub(super) fn item_element(
 }
 
 /// Makes known which items a node has, so that they can be changed.
-pub(super) async fn know(hub: &Hub, cell: &Cell, name: &str) -> Result<(), StoreError> {
+pub(crate) async fn know(hub: &Hub, cell: &Cell, name: &str) -> Result<(), StoreError> {
     let (ticket, changed) = {
         let account = cell.lock();
         match account.keyed::<Node>(name) {
@@ -370,13 +380,8 @@ fn queue_items(
     wanted: fn(&Account, &Meta, &str, &Session) -> bool,
 ) {
     let _order = owner.publishing();
-    let is_as_read = {
-        let account = owner.lock();
-        account.keyed::<Node>(&due.name).is_some_and(|node| node.changed == due.changed)
-    };
-    if !is_as_read {
-        return;
-    }
+    let is_as_read =
+        |account: &Account| account.keyed::<Node>(&due.name).is_some_and(|node| node.changed == due.changed);
     let config = &due.meta.config;
     for item in items {
         let element = item_element(item, NS_EVENT, config, &owner.jid, config.deliver_payloads);
@@ -384,10 +389,16 @@ fn queue_items(
         let event = Event::published(&due.name, config, &item.id, element).at(item.position);
         let mut sharing = Sharing::new(hub, event.message(hub, &owner.jid, config), Ticket::NONE);
         if owner.id == session.cell.id {
-            sharing.with_own(&mut owner.lock(), |found| found.id() == session.id);
+            // What is published with a message keeps no other order than that of this lock.
+            let mut account = owner.lock();
+            if is_as_read(&account) {
+                told::noting(&mut account, &due.name, |account| {
+                    sharing.with_own(account, |found| found.id() == session.id);
+                });
+            }
         } else {
             sharing.with_other(owner, &session.cell, |owner, _, found| {
-                found.id() == session.id && wanted(owner, &due.meta, &due.name, found)
+                is_as_read(owner) && found.id() == session.id && wanted(owner, &due.meta, &due.name, found)
             });
         }
         sharing.finish();

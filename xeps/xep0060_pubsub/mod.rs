@@ -27,6 +27,8 @@ mod options;
 mod publish;
 mod rules;
 mod subscribe;
+mod told;
+mod within;
 
 use std::sync::Arc;
 
@@ -43,8 +45,10 @@ pub use config::{ITEMS_MAX, NS_CONFIG, PAYLOAD_BYTES_MAX};
 pub(crate) use disco::{node_info, node_items, nodes};
 pub use errors::NS_ERRORS;
 pub(crate) use errors::invalid_payload;
-pub(crate) use items::send_last_items;
-pub(crate) use rules::{Rule, Scene};
+pub(crate) use items::{know, send_last_items};
+pub(crate) use rules::{Publication, Rule, Scene};
+pub(crate) use told::has_seen;
+pub(crate) use within::{has_node, knows_items, publish_within};
 
 pub const NS: &str = "http://jabber.org/protocol/pubsub";
 pub const NS_OWNER: &str = "http://jabber.org/protocol/pubsub#owner";

@@ -16,7 +16,7 @@ use unisono_xml::Element;
 
 use super::config::{Config, ItemReply, NotificationType};
 use super::node::{Meta, State};
-use super::{NS_EVENT, access};
+use super::{NS_EVENT, access, told};
 use crate::xep0203_delay;
 
 /// What happened to a node.
@@ -120,14 +120,29 @@ pub(super) fn tell<'a>(
         others.extend(watchers.map(|contact| contact.jid.clone()));
         others.extend(meta.subscriptions.keys().map(Jid::to_bare));
     }
-    let share = |event: Event| Sharing::new(hub, event.message(hub, &cell.jid, &meta.config), ticket);
-    let events: Vec<_> = events.into_iter().map(share).collect();
-    for event in &events {
-        event.with_own(account, |session| {
-            has_asked(meta, session).unwrap_or_else(|| is_interested(node, session))
-        });
-    }
+    let events = share_with_own(hub, account, node, meta, (events, ticket));
     Telling { hub, cell, node, meta: meta.clone(), events, others }
+}
+
+/// Tells the devices of the account.
+pub(super) fn share_with_own<'a>(
+    hub: &'a Hub,
+    account: &mut Account,
+    node: &str,
+    meta: &Meta,
+    (events, ticket): (Vec<Event>, Ticket),
+) -> Vec<Sharing<'a>> {
+    let events = if meta.config.deliver_notifications { events } else { Vec::new() };
+    let share = |event: Event| Sharing::new(hub, event.message(hub, account.jid(), &meta.config), ticket);
+    let events: Vec<_> = events.into_iter().map(share).collect();
+    told::noting(account, node, |account| {
+        for event in &events {
+            event.with_own(account, |session| {
+                has_asked(meta, session).unwrap_or_else(|| is_interested(node, session))
+            });
+        }
+    });
+    events
 }
 
 impl Telling<'_> {

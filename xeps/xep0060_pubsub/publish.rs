@@ -74,7 +74,10 @@ pub(super) async fn publish(ask: &Ask) -> Answer {
     let id = publication.item.as_ref().map(|(id, _)| id.clone().unwrap_or_else(|| hub.random_name().into()));
     let ticket = change::make(hub, &ask.cell, ask.request.from(), |account, seen| {
         let step = judge(ask, account, name, &publication, id.as_ref())?;
-        Ok(Decision { steps: change::follow(hub, account, seen, step)?, writes: Vec::new() })
+        Ok(Decision {
+            steps: change::follow(hub, account, seen, ask.request.session.as_ref(), step)?,
+            writes: Vec::new(),
+        })
     });
     let ticket = ticket.await?;
     let item = id.map(|id| Element::builder("item", NS).attr("id", id).build());
@@ -172,7 +175,10 @@ pub(super) async fn retract(ask: &Ask) -> Answer {
     let hub = &ask.request.hub;
     let ticket = change::make(hub, &ask.cell, ask.request.from(), |account, seen| {
         let step = judge_retraction(ask, account, name, id)?;
-        Ok(Decision { steps: change::follow(hub, account, seen, step)?, writes: Vec::new() })
+        Ok(Decision {
+            steps: change::follow(hub, account, seen, ask.request.session.as_ref(), step)?,
+            writes: Vec::new(),
+        })
     });
     Ok(Reply::empty().after(ticket.await?))
 }

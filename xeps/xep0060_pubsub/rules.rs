@@ -1,22 +1,32 @@
 //! Rules of nodes that the server knows: what else has to change when somebody changes one of their items, so that the
 //! nodes of an account never disagree (promise P5).
 
+use compact_str::CompactString;
 use unisono_core::account::Account;
 use unisono_core::error::StanzaError;
 use unisono_core::hub::Hub;
+use unisono_core::ids::SessionId;
+use unisono_core::session::Session;
 use unisono_core::storage::Write;
+use unisono_xml::Element;
 
 use super::change::{Action, Change, Seen};
-use crate::{xep0048_bookmarks, xep0084_avatar, xep0172_nick, xep0292_vcard4, xep0402_bookmarks};
+use crate::{
+    xep0048_bookmarks, xep0084_avatar, xep0172_nick, xep0292_vcard4, xep0384_omemo, xep0402_bookmarks,
+    xep0490_displayed,
+};
 
 /// The rules, by node.
-const RULES: [(&str, &dyn Rule); 6] = [
+const RULES: [(&str, &dyn Rule); 9] = [
     (xep0402_bookmarks::NS, &xep0402_bookmarks::OfConferences),
     (xep0048_bookmarks::NS, &xep0048_bookmarks::OfStorage),
     (xep0084_avatar::NS_DATA, &xep0084_avatar::OfData),
     (xep0084_avatar::NS_METADATA, &xep0084_avatar::OfMetadata),
     (xep0172_nick::NS, &xep0172_nick::OfNickname),
     (xep0292_vcard4::NODE, &xep0292_vcard4::OfVCard),
+    (xep0490_displayed::NS, &xep0490_displayed::OfDisplayed),
+    (xep0384_omemo::NS_DEVICES, &xep0384_omemo::NEW),
+    (xep0384_omemo::NS_OLD_DEVICES, &xep0384_omemo::OLD),
 ];
 
 /// What a node of an account asks of its items.
@@ -40,7 +50,17 @@ pub(crate) trait Rule: Sync {
     fn follow(&self, action: &mut Action, scene: &Scene<'_>) -> Result<Vec<Change>, StanzaError>;
 
     /// What follows when all items are gone.
-    fn emptied(&self, scene: &Scene<'_>) -> Vec<Change>;
+    fn emptied(&self, _: &Scene<'_>) -> Vec<Change> {
+        Vec::new()
+    }
+
+    /// An item is published, in this commit, by somebody or by the server.
+    fn published(&self, _: &Hub, _: &mut Account, _: &Publication<'_>, _: &mut Vec<Write>) {}
+
+    /// Whether it matters what a device has seen of the node before it changes it ([`super::has_seen`]).
+    fn asks_who_saw(&self) -> bool {
+        false
+    }
 
     /// Brings what is kept with the account in step with a change of an item that was just made, whoever made it, or with
     /// the loss of all items; it is the same commit. `seen` is what [`Self::reads`] asks for, as it was before, where
@@ -55,11 +75,21 @@ pub(crate) trait Rule: Sync {
     }
 }
 
+/// An item that is published.
+pub(crate) struct Publication<'a> {
+    pub(crate) id: &'a CompactString,
+    pub(crate) payload: &'a Element,
+    /// The session that publishes it, if it is one of the account.
+    pub(crate) by: Option<SessionId>,
+}
+
 /// What a rule sees.
 pub(crate) struct Scene<'a> {
     pub(crate) hub: &'a Hub,
     pub(crate) account: &'a Account,
     pub(crate) seen: &'a Seen,
+    /// The session that wants the change, if it is one of the account.
+    pub(crate) by: Option<&'a Session>,
 }
 
 /// The rule of a node, if it has one.

@@ -1,0 +1,174 @@
+//! Bookmarks in all their forms (XEP-0402, XEP-0048, XEP-0049), and what they say of notifications (XEP-0492).
+
+use unisono_xeps::xep0492_notification_settings::{Setting, setting};
+
+use super::nodes::{interest, options};
+use super::*;
+
+const NS: &str = "urn:xmpp:bookmarks:1";
+const OLD: &str = "storage:bookmarks";
+const PUBSUB: &str = "http://jabber.org/protocol/pubsub";
+const ROOM: &str = "r@c.example";
+
+async fn publish(device: &Device, node: &str, id: &str, payload: &str) -> Option<String> {
+    let max_items = if node == NS { "max" } else { "1" };
+    let options =
+        options(&[("access_model", "whitelist"), ("persist_items", "true"), ("max_items", max_items)]);
+    device
+        .send(&format!(
+            "<iq type='set' id='p'><pubsub xmlns='{PUBSUB}'><publish node='{node}'><item id='{id}'>{payload}</item>\
+             </publish>{options}</pubsub></iq>"
+        ))
+        .await;
+    device.take().await.iter().find_map(presence::condition)
+}
+
+async fn owner(device: &Device, action: &str) {
+    device
+        .send(&format!("<iq type='set' id='o'><pubsub xmlns='{PUBSUB}#owner'>{action}</pubsub></iq>"))
+        .await;
+    device.take().await;
+}
+
+/// The rooms in each of the three forms, as `room name`.
+async fn rooms(device: &Device) -> [Vec<String>; 3] {
+    let named = |jid: &str, room: &Element| format!("{jid} {}", room.attr("name").unwrap_or_default());
+    let mut all: [Vec<String>; 3] = Default::default();
+    for (form, node) in all.iter_mut().zip([NS, OLD]) {
+        device
+            .send(&format!(
+                "<iq type='get' id='g'><pubsub xmlns='{PUBSUB}'><items node='{node}'/></pubsub></iq>"
+            ))
+            .await;
+        let answer = device.take().await.remove(0);
+        let items = answer.child("pubsub", PUBSUB).and_then(|pubsub| pubsub.child("items", PUBSUB)).cloned();
+        for item in items.iter().flat_map(Element::children) {
+            let payload = item.first_child().unwrap();
+            if node == NS {
+                form.push(named(item.attr("id").unwrap(), payload));
+            } else {
+                form.extend(payload.children().map(|room| named(room.attr("jid").unwrap(), room)));
+            }
+        }
+    }
+    device
+        .send(&format!(
+            "<iq type='get' id='g'><query xmlns='jabber:iq:private'><storage xmlns='{OLD}'/></query></iq>"
+        ))
+        .await;
+    let answer = device.take().await.remove(0);
+    let storage = answer.first_child().unwrap().first_child().unwrap();
+    all[2].extend(storage.children().map(|room| named(room.attr("jid").unwrap(), room)));
+    all.iter_mut().for_each(|form| form.sort());
+    all
+}
+
+fn wanted(device: &Device) -> Option<Setting> {
+    setting(&device.session.cell.lock(), ROOM, ("client", "phone"))
+}
+
+#[tokio::test]
+async fn all_forms_are_one_at_all_times() {
+    let mut world = World::with(&["alice"]).await;
+    let mut phone = world.online("alice", "phone").await;
+    let room = |name: &str| format!("<conference xmlns='{NS}' name='{name}'/>");
+    let list = |rooms: &[(&str, &str)]| {
+        let rooms = rooms.iter().map(|(jid, name)| format!("<conference jid='{jid}' name='{name}'/>"));
+        format!("<storage xmlns='{OLD}'>{}</storage>", rooms.collect::<String>())
+    };
+    for turn in 0..6 {
+        let want: &[&str] = match turn {
+            0 => {
+                assert_eq!(publish(&phone, NS, ROOM, &room("A")).await, None);
+                &["r@c.example A"]
+            }
+            1 => {
+                assert_eq!(
+                    publish(&phone, OLD, "current", &list(&[(ROOM, "B"), ("s@c.example", "S")])).await,
+                    None
+                );
+                &["r@c.example B", "s@c.example S"]
+            }
+            2 => {
+                let private = list(&[("s@c.example", "S"), ("t@c.example", "T")]);
+                phone
+                    .send(&format!(
+                        "<iq type='set' id='s'><query xmlns='jabber:iq:private'>{private}</query></iq>"
+                    ))
+                    .await;
+                phone.take().await;
+                &["s@c.example S", "t@c.example T"]
+            }
+            3 => {
+                phone
+                    .send(&format!(
+                        "<iq type='set' id='r'><pubsub xmlns='{PUBSUB}'><retract node='{NS}'><item id='s@c.example'/>\
+                         </retract></pubsub></iq>"
+                    ))
+                    .await;
+                phone.take().await;
+                &["t@c.example T"]
+            }
+            4 => {
+                owner(&phone, &format!("<purge node='{NS}'/>")).await;
+                &[]
+            }
+            _ => {
+                assert_eq!(publish(&phone, NS, ROOM, &room("Z")).await, None);
+                &["r@c.example Z"]
+            }
+        };
+        assert_eq!(rooms(&phone).await, [want, want, want], "turn {turn}");
+        world = world.crash().await;
+        phone = world.online("alice", "phone").await;
+        assert_eq!(rooms(&phone).await, [want, want, want], "turn {turn}, after a crash");
+    }
+}
+
+#[tokio::test]
+async fn what_others_may_read_gets_no_copy() {
+    let world = World::with(&["alice"]).await;
+    let phone = world.online("alice", "phone").await;
+    let open = options(&[("access_model", "open")]);
+    phone
+        .send(&format!(
+            "<iq type='set' id='p'><pubsub xmlns='{PUBSUB}'><publish node='{OLD}'><item id='current'>\
+             <storage xmlns='{OLD}'/></item></publish>{open}</pubsub></iq>"
+        ))
+        .await;
+    phone.take().await;
+    assert_eq!(publish(&phone, NS, ROOM, &format!("<conference xmlns='{NS}' name='A'/>")).await, None);
+    let [new, old, _] = rooms(&phone).await;
+    assert_eq!((new.len(), old.len()), (1, 0));
+}
+
+#[tokio::test]
+async fn settings_for_notifications_follow_the_bookmark() {
+    let world = World::with(&["alice"]).await;
+    let phone = world.online("alice", "phone").await;
+    interest(&phone, &[NS]);
+    let room = |name: &str, notify: &str| {
+        format!(
+            "<conference xmlns='{NS}' name='{name}'><extensions><notify xmlns='urn:xmpp:notification-settings:1'>\
+             {notify}</notify></extensions></conference>"
+        )
+    };
+    assert_eq!(wanted(&phone), None);
+    assert_eq!(publish(&phone, NS, ROOM, &room("A", "<never/>")).await, None);
+    assert_eq!(wanted(&phone), Some(Setting::Never));
+    // An older client renames the room, and knows nothing of this.
+    let list = format!("<storage xmlns='{OLD}'><conference jid='{ROOM}' name='B'/></storage>");
+    assert_eq!(publish(&phone, OLD, "current", &list).await, None);
+    let world = world.crash().await;
+    let phone = world.online("alice", "phone").await;
+    assert_eq!(wanted(&phone), Some(Setting::Never));
+    let own = "<never/><on-mention identity-category='client' identity-type='phone'/>";
+    assert_eq!(publish(&phone, NS, ROOM, &room("B", own)).await, None);
+    assert_eq!(wanted(&phone), Some(Setting::OnMention));
+    let empty = format!("<storage xmlns='{OLD}'/>");
+    assert_eq!(publish(&phone, OLD, "current", &empty).await, None);
+    assert_eq!(wanted(&phone), None, "there is no bookmark any more");
+    assert_eq!(publish(&phone, NS, ROOM, &room("A", "<never/>")).await, None);
+    owner(&phone, &format!("<delete node='{NS}'/>")).await;
+    assert_eq!(wanted(&phone), None);
+}
