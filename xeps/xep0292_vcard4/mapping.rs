@@ -155,6 +155,9 @@ impl Profile {
         let old = old.unwrap_or(&empty);
         let changed: Vec<_> =
             FIELDS.iter().zip(&self.0).filter(|(f, new)| f.values(old, form) != **new).collect();
+        if changed.is_empty() {
+            return old.clone();
+        }
         let mut card = Element::builder(form.root(), form.ns());
         for attr in old.attrs() {
             card = card.attr_ns(attr.ns(), attr.name(), attr.value());
