@@ -9,12 +9,14 @@
 use unisono_core::extension::{Extension, Registry, Spec};
 use unisono_core::record::Payload;
 
+use crate::xep0384_omemo;
+
 pub const NS: &str = "urn:xmpp:eme:0";
 /// §3.2: the payloads that stand in a message. OTR has none: it is in the body.
 pub const PAYLOADS: &[(&str, &str)] = &[
-    ("encrypted", "eu.siacs.conversations.axolotl"),
+    ("encrypted", xep0384_omemo::NS_OLD),
     ("encrypted", "urn:xmpp:omemo:1"),
-    ("encrypted", "urn:xmpp:omemo:2"),
+    ("encrypted", xep0384_omemo::NS),
     ("openpgp", "urn:xmpp:openpgp:0"),
     ("x", "jabber:x:encrypted"),
 ];

@@ -48,14 +48,12 @@ fn photo((text, _): (&str, &str)) -> String {
 pub(super) async fn vcard(device: &Device, whose: &str) -> Result<String, String> {
     let iq = format!("<iq type='get' id='g' to='{whose}@example.org'><vCard xmlns='vcard-temp'/></iq>");
     let (answer, _) = ask(device, &iq).await;
-    match condition(&answer) {
-        Some(condition) => Err(condition),
-        None => {
-            let card = answer.first_child().unwrap().to_string_in(&CLIENT_SCOPE);
-            let content = card.strip_prefix("<vCard xmlns='vcard-temp'>");
-            Ok(content.map_or("", |content| content.trim_end_matches("</vCard>")).to_owned())
-        }
+    if let Some(condition) = condition(&answer) {
+        return Err(condition);
     }
+    let card = answer.first_child().unwrap().to_string_in(&CLIENT_SCOPE);
+    let content = card.strip_prefix("<vCard xmlns='vcard-temp'>");
+    Ok(content.map_or("", |content| content.trim_end_matches("</vCard>")).to_owned())
 }
 
 /// The ids of the items of somebody's node.
