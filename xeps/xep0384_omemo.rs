@@ -6,12 +6,13 @@
 //!   State: who put which device on the list, and when.
 //! - Ours: two devices that announce themselves at once do not take each other off the list (§5.3.1 names the race). What a
 //!   publication leaves out stays on the list if it was put there by another session, later than what the publishing one
-//!   has seen of the list for certain: what it was told or fetched, and has acknowledged (XEP-0198). Such a session did not
-//!   know of it. It is told of the list as it is now; when it leaves the same out again, it means it, and it goes. A
-//!   session without acknowledgements is believed to have what was sent to it. Whatever is deleted or purged is gone.
+//!   has seen of the list for certain: what it was told or fetched, and has acknowledged (XEP-0198), or when a device that
+//!   it names was first on it, be it not its own. Such a session did not know of it. It is told of the list as it is now;
+//!   when it leaves the same out again, it means it, and it goes. A session without acknowledgements is believed to have
+//!   what was sent to it. Whatever is deleted or purged is gone.
 //! - Left out: nothing else is asked of a server; bundles (§5.3.2) are items like others.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 
 use unisono_core::account::Account;
@@ -34,6 +35,8 @@ pub const NS_OLD: &str = "eu.siacs.conversations.axolotl";
 
 /// Devices of one list that are put back at most.
 const DEVICES_MAX: usize = 256;
+/// Devices that are on a list, or were, and are remembered.
+const REMEMBERED_MAX: usize = 512;
 
 pub struct Omemo;
 
@@ -64,9 +67,20 @@ pub(crate) const NEW: OfDevices =
 pub(crate) const OLD: OfDevices =
     OfDevices { node: NS_OLD_DEVICES, nodes: &[NS_OLD_DEVICES], ns: NS_OLD, list: "list" };
 
-/// When each device was put on a list, and by which session.
+/// The devices that are on a list, or were.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
-struct Added(BTreeMap<u32, (LogPosition, SessionId)>);
+struct Added(BTreeMap<u32, Listed>);
+
+/// How a device came to be on a list.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+struct Listed {
+    /// When it was there for the first time: whoever names it, and is not it, has seen the list since.
+    first: LogPosition,
+    /// When it was put there last, and by which session.
+    at: LogPosition,
+    by: SessionId,
+    is_there: bool,
+}
 
 impl KeyedState for Added {
     const KIND: &'static str = "omemo-devices";
@@ -75,18 +89,44 @@ impl KeyedState for Added {
         let mut added = Self::default();
         for line in text.lines() {
             let mut words = line.split(' ');
-            let (id, at, by) = (words.next()?, words.next()?, words.next()?);
-            let (at, by) = (LogPosition(at.parse().ok()?), SessionId(by.parse().ok()?));
-            added.0.insert(id.parse().ok()?, (at, by));
+            let mut number = || words.next()?.parse::<i64>().ok();
+            let id = u32::try_from(number()?).ok()?;
+            let (first, at) = (LogPosition(number()?), LogPosition(number()?));
+            let (by, is_there) = (SessionId(number()?), number()? == 1);
+            added.0.insert(id, Listed { first, at, by, is_there });
         }
         Some(added)
     }
 
     fn encode(&self) -> String {
-        self.0.iter().fold(String::new(), |mut text, (id, (at, by))| {
-            _ = writeln!(text, "{id} {} {}", at.0, by.0);
+        self.0.iter().fold(String::new(), |mut text, (id, listed)| {
+            let Listed { first, at, by, is_there } = listed;
+            _ = writeln!(text, "{id} {} {} {} {}", first.0, at.0, by.0, u8::from(*is_there));
             text
         })
+    }
+}
+
+impl Added {
+    /// The list names these devices now.
+    fn list(&mut self, ids: impl Iterator<Item = u32>, at: LogPosition, by: SessionId) {
+        let ids: Vec<_> = ids.take(DEVICES_MAX).collect();
+        for (id, listed) in &mut self.0 {
+            listed.is_there &= ids.contains(id);
+        }
+        for id in ids {
+            let new = Listed { first: at, at, by, is_there: true };
+            let listed = self.0.entry(id).or_insert(new);
+            if !listed.is_there {
+                *listed = Listed { first: listed.first, ..new };
+            }
+        }
+        while self.0.len() > REMEMBERED_MAX {
+            let gone = self.0.iter().filter(|(_, listed)| !listed.is_there);
+            let Some((oldest, _)) = gone.min_by_key(|(_, listed)| listed.first) else { break };
+            let oldest = *oldest;
+            self.0.remove(&oldest);
+        }
     }
 }
 
@@ -104,13 +144,18 @@ impl OfDevices {
         account: &Account,
         (now, new): (&Element, &Element),
     ) -> Vec<Element> {
-        let seen = session.map_or(LogPosition::START, |session| has_seen(session, self.node));
-        let added = account.keyed::<Added>(self.node);
-        let is_unknown = |id: u32| {
-            let added = added.and_then(|added| added.0.get(&id));
-            added.is_some_and(|(at, by)| *at > seen && Some(*by) != session.map(Session::id))
-        };
-        let is_left_out = |id: u32| !self.devices(new).any(|(listed, _)| listed == id);
+        let Some(Added(added)) = account.keyed(self.node) else { return Vec::new() };
+        let is_others = |listed: &Listed| Some(listed.by) != session.map(Session::id);
+        let named: BTreeSet<u32> = self.devices(new).map(|(id, _)| id).collect();
+        // One of those that it names may be the publisher's own, which proves nothing: the latest does not count.
+        let mut shown: Vec<_> =
+            named.iter().filter_map(|id| added.get(id)).map(|listed| listed.first).collect();
+        shown.sort_unstable();
+        let shown = shown.into_iter().rev().nth(1);
+        let told = session.map(|session| has_seen(session, self.node));
+        let seen = shown.max(told).unwrap_or(LogPosition::START);
+        let is_unknown = |id: u32| added.get(&id).is_some_and(|listed| listed.at > seen && is_others(listed));
+        let is_left_out = |id: u32| !named.contains(&id);
         let unknown = self.devices(now).filter(|(id, _)| is_left_out(*id) && is_unknown(*id));
         unknown.map(|(_, device)| device.clone()).take(DEVICES_MAX).collect()
     }
@@ -138,10 +183,8 @@ impl Rule for OfDevices {
     fn published(&self, hub: &Hub, account: &mut Account, made: &Publication<'_>, writes: &mut Vec<Write>) {
         let old = account.keyed::<Added>(self.node).cloned().unwrap_or_default();
         let now = account.next_position(hub.clock.now_micros());
-        let by = made.by.unwrap_or(SessionId(0));
-        let listed = self.devices(made.payload).map(|(id, _)| id).take(DEVICES_MAX);
-        let added = listed.map(|id| (id, old.0.get(&id).copied().unwrap_or((now, by))));
-        let added = Added(added.collect());
+        let mut added = old.clone();
+        added.list(self.devices(made.payload).map(|(id, _)| id), now, made.by.unwrap_or(SessionId(0)));
         if added != old {
             account.set_keyed(self.node, Some(added), writes);
         }
@@ -156,23 +199,39 @@ mod tests {
 
     #[test]
     fn what_is_remembered_is_read_back() {
-        let added = Added(BTreeMap::from([
-            (1, (LogPosition(17), SessionId(3))),
-            (4_294_967_295, (LogPosition(18), SessionId(0))),
-        ]));
+        let mut added = Added::default();
+        added.list([1, 4_294_967_295].into_iter(), LogPosition(17), SessionId(3));
+        added.list([1].into_iter(), LogPosition(18), SessionId(4));
         assert_eq!(Added::decode(&added.encode()), Some(added));
-        for broken in ["x", "1 2", "1 2 x", "-1 2 3"] {
+        for broken in ["x", "1 2", "1 2 x 4 1", "-1 2 3 4 1", "4294967296 2 3 4 1"] {
             assert_eq!(Added::decode(broken), None, "{broken}");
         }
+    }
+
+    #[test]
+    fn who_comes_back_is_new_and_was_there_before() {
+        let mut added = Added::default();
+        added.list([1, 2].into_iter(), LogPosition(10), SessionId(1));
+        added.list([1].into_iter(), LogPosition(20), SessionId(1));
+        added.list([1, 2].into_iter(), LogPosition(30), SessionId(2));
+        let listed = *added.0.get(&2).unwrap();
+        assert_eq!((listed.first, listed.at, listed.by), (LogPosition(10), LogPosition(30), SessionId(2)));
+        added.list(1..1_000, LogPosition(40), SessionId(3));
+        added.list(1_000..2_000, LogPosition(50), SessionId(3));
+        added.list(2_000..3_000, LogPosition(60), SessionId(3));
+        assert_eq!(added.0.len(), REMEMBERED_MAX);
+        assert_eq!(added.0.values().filter(|listed| listed.is_there).count(), DEVICES_MAX);
     }
 
     #[test]
     fn what_is_put_back() {
         let (new, old) = (NEW, OLD);
         let mut account = account();
-        let added = [(1, 10), (2, 20), (3, 30)];
-        let added = added.map(|(id, at)| (id, (LogPosition(at), SessionId(id.into()))));
-        account.set_keyed(new.node, Some(Added(added.into())), &mut Vec::new());
+        let mut added = Added::default();
+        for (at, ids) in [(10, &[1][..]), (20, &[1, 2]), (30, &[1, 2, 3])] {
+            added.list(ids.iter().copied(), LogPosition(at), SessionId(at));
+        }
+        account.set_keyed(new.node, Some(added), &mut Vec::new());
         let list = |ids: &[&str]| {
             let devices = ids.iter().map(|id| format!("<device id='{id}'/>")).collect::<String>();
             element(&format!("<devices xmlns='{NS}'>{devices}</devices>"))
@@ -184,9 +243,12 @@ mod tests {
         };
         for (now, published, want) in [
             (&["1", "2"][..], &["1", "2", "3"][..], &[][..]),
-            (&["1", "2", "3"], &["2"], &["1", "3"]), // who has seen nothing takes nobody off
-            (&["1", "4"], &[], &["1"]),              // 4 was there before anybody remembered
-            (&["1", "x", ""], &["1"], &[]),          // no devices
+            (&["1", "2", "3"], &[], &["1", "2", "3"]), // who has seen nothing takes nobody off
+            (&["1", "2", "3"], &["3"], &["1", "2"]),   // that may be its own
+            (&["1", "2", "3"], &["2", "3"], &[]),      // one of the two is not, so it has seen 1
+            (&["1", "2", "3"], &["1", "3"], &["2"]),   // 3 may be its own, and 1 was there before 2
+            (&["1", "4"], &[], &["1"]),                // 4 was there before anybody remembered
+            (&["1", "x", ""], &["1"], &[]),            // no devices
             (&[], &["1"], &[]),
         ] {
             assert_eq!(put_back(now, published), want, "{now:?} {published:?}");
