@@ -408,8 +408,8 @@ impl Step {
                 event.into_iter().collect()
             }
             What::Published { id: item, payload, gone } => {
-                let published = Published { id: item, payload, gone, position, publisher };
-                published.put(&name, node, (id, &owner), writes)
+                let item = Published { id: item, payload, gone, position, publisher };
+                item.put(&name, node, (id, &owner), writes)
             }
         };
         Some((name, meta, events))
