@@ -23,7 +23,7 @@ use unisono_core::stanza::{CLIENT_SCOPE, IqType, OUR_LIMITS};
 use unisono_core::storage::Write;
 use unisono_xml::Element;
 
-use crate::xep0060_pubsub::{changed, is_readable, make_for_owner};
+use crate::xep0060_pubsub::{changed, is_readable, keeps_items, make_for_owner};
 use crate::xep0292_vcard4 as vcard4;
 use crate::xep0398_avatar_conversion::{self as conversion, Photo};
 
@@ -138,6 +138,11 @@ async fn set(request: Request) -> Answer {
         let write = Write::Document { account: account.id(), kind, key: "".into(), value };
         let mut changes = conversion::changes(account, photo.as_ref(), &new);
         changes.extend(vcard4::change(seen, &card));
+        if !changes.iter().all(|change| keeps_items(account, change.node)) {
+            return Err(
+                StanzaError::new(Condition::Conflict).with_text("a node of the profile keeps no items")
+            );
+        }
         Ok((changes, vec![write]))
     });
     Ok(Reply::empty().after(ticket.await?))

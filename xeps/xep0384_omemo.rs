@@ -233,8 +233,8 @@ mod tests {
         }
         account.set_keyed(new.node, Some(added), &mut Vec::new());
         let list = |ids: &[&str]| {
-            let devices = ids.iter().map(|id| format!("<device id='{id}'/>")).collect::<Vec<_>>().concat();
-            element(&format!("<devices xmlns='{NS}'>{devices}</devices>"))
+            let device = |id: &&str| Element::builder("device", NS).attr("id", *id).build();
+            Element::builder("devices", NS).children(ids.iter().map(device)).build()
         };
         let put_back = |now: &[&str], new_list: &[&str]| {
             let (now, new_list) = (list(now), list(new_list));

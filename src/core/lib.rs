@@ -33,6 +33,7 @@ pub mod writing;
 pub mod asking;
 pub mod bind2;
 pub mod binding;
+mod bounced;
 mod catch_up;
 pub mod devices;
 pub mod doctor;
@@ -40,6 +41,7 @@ mod housekeeping;
 mod interests;
 mod presence;
 mod repetition;
+mod request;
 pub mod resumption;
 mod snapshot;
 

@@ -13,18 +13,15 @@ use crate::error::{Condition, StanzaError};
 use crate::extension::{Child, Refusal, Side};
 use crate::following::{Following, Then};
 use crate::hub::{Hub, SessionRef, Settings};
-use crate::ids::{AccountId, LogPosition, SessionId, Ticket};
-use crate::jid::{BareJid, Jid};
+use crate::ids::{LogPosition, SessionId, Ticket};
+use crate::jid::Jid;
 use crate::outbox::{Entry, Form, Item};
 use crate::receive::error_reply;
 use crate::record::{Direction, Keep, MessageRecord, Origin, Payload, Place};
 use crate::remote::Route;
-use crate::render::Renderer;
 use crate::repetition::fingerprint;
 use crate::session::Session;
-use crate::stanza::{
-    CLIENT_SCOPE, Message, MessageType, NS_CLIENT, NS_DELAY, NS_STANZA_IDS, OUR_LIMITS, Stanza,
-};
+use crate::stanza::{Message, MessageType, NS_CLIENT, NS_DELAY, NS_STANZA_IDS, Stanza};
 use crate::storage::{Commit, LogEntry, Write};
 
 /// Where a message goes.
@@ -118,64 +115,6 @@ impl Hub {
     }
 }
 
-impl Hub {
-    /// A message that no log keeps, in its form for one device.
-    fn live_copy(
-        &self,
-        record: &MessageRecord,
-        form: Form,
-        (account, owner): &(AccountId, BareJid),
-        session: &Session,
-    ) -> Element {
-        let renderer = Renderer { registry: &self.registry, ids: &self.ids, account: *account, owner };
-        let mut text = Vec::new();
-        renderer.copy(&mut text, record, form, &session.jid, false);
-        let text = String::from_utf8(text).unwrap_or_default();
-        let element = Element::parse(&text, &CLIENT_SCOPE, &OUR_LIMITS);
-        element.unwrap_or_else(|error| {
-            tracing::error!(%error, "cannot read a message of our own");
-            Element::new("message", NS_CLIENT)
-        })
-    }
-
-    /// The devices that were shown a message as sent by another one learn that it came back, as they would from an
-    /// error of the recipient (XEP-0280 §6.1).
-    pub(crate) fn copy_error(
-        &self,
-        sender: &mut Account,
-        sent: &MessageRecord,
-        origin: SessionId,
-        error: &StanzaError,
-        ticket: Ticket,
-    ) {
-        let answer = MessageRecord {
-            from: sent.to.clone(),
-            to: sent.from.clone(),
-            kind: MessageType::Error,
-            lang: None,
-            payload: Payload::from_elements(vec![error.to_element()]),
-            sent: None,
-            received: None,
-            origin: None,
-            ..sent.clone()
-        };
-        let owner = (sender.id, sender.jid.clone());
-        let shown = sender.sessions.iter().filter(|session| session.id != origin);
-        let shown = shown.filter(|session| sent.sent.is_none() || !sender.owes(session));
-        let shown: Vec<_> = shown.map(|session| session.id).collect();
-        for id in shown {
-            let Some(session) = sender.session_mut(id) else { continue };
-            let was_shown =
-                copy(&self.registry.reflect, sent, Direction::Sent, session, &self.settings).is_some();
-            let copied = copy(&self.registry.deliver, &answer, Direction::Received, session, &self.settings);
-            let Some((_, form)) = copied.filter(|_| was_shown) else { continue };
-            let element = self.live_copy(&answer, form, &owner, session);
-            session.queue(Entry { ticket, ..Entry::stanza(element) }, &self.registry.filter);
-            session.wake();
-        }
-    }
-}
-
 /// A message under way, the accounts locked.
 struct Road<'a> {
     hub: &'a Hub,
@@ -207,21 +146,7 @@ impl Road<'_> {
         if self.repeats(sender, fingerprint) {
             return self.repetition(sender);
         }
-        if other.as_deref().is_some_and(|account| account.is_gone) {
-            self.error = Some(StanzaError::new(Condition::ServiceUnavailable));
-            other = None;
-        }
-        if let Some(account) = other.as_deref()
-            && let Err(refusal) = self.admit(account, Side::Recipient)
-        {
-            if let Refusal::Error(error) = refusal {
-                self.error = Some(*error);
-            }
-            other = None;
-        }
-        if other.as_deref().is_some_and(|account| is_for_nobody(&self.message, account)) {
-            self.error = Some(StanzaError::new(Condition::ServiceUnavailable))
-                .filter(|_| self.message.kind != MessageType::Headline);
+        if other.as_deref().is_some_and(|account| !self.is_taken_by(account)) {
             other = None;
         }
         let received_keep =
@@ -259,6 +184,21 @@ impl Road<'_> {
             route.send(&self.element(), ticket);
         }
         ticket
+    }
+
+    /// Whether a message is for an account: it is there, takes it, and has somebody for it. Else the sender learns why not.
+    fn is_taken_by(&mut self, account: &Account) -> bool {
+        let unavailable = StanzaError::new(Condition::ServiceUnavailable);
+        if account.is_gone {
+            self.error = Some(unavailable);
+        } else if let Err(refusal) = self.admit(account, Side::Recipient) {
+            self.refuse(refusal);
+        } else if is_for_nobody(&self.message, account) {
+            self.error = Some(unavailable).filter(|_| self.message.kind != MessageType::Headline);
+        } else {
+            return true;
+        }
+        false
     }
 
     /// A message from another domain: one entry, in the log of who gets it.
@@ -534,7 +474,7 @@ fn undeliverable(record: &MessageRecord) -> Option<StanzaError> {
 }
 
 /// The form of a copy, if a handler wants one.
-fn copy(
+pub(crate) fn copy(
     handlers: &[crate::extension::Deliver],
     record: &MessageRecord,
     direction: Direction,

@@ -494,10 +494,10 @@ impl Session {
     /// The device is shown the archive forwards from here, up to there. If it was shown all before that, or knows it, it
     /// is not sent that again.
     pub(crate) fn pages_on(&mut self, from: LogPosition, upto: LogPosition) {
-        if let CatchUp::Before(before) = &mut self.catch_up
-            && let Some(live_after) = before.live_after.as_mut().filter(|live_after| from <= **live_after)
-        {
-            *live_after = (*live_after).max(upto);
+        if let CatchUp::Before(before) = &mut self.catch_up {
+            for has in [&mut before.paged, &mut before.live_after] {
+                *has = has.map(|has| if from <= has { has.max(upto) } else { has });
+            }
         }
     }
 

@@ -280,31 +280,14 @@ impl Arrival {
                 self.handle(Input::Bound(bound))?;
             }
             Action::BindInline { peer, login, request } => {
-                let (hub, connection) = (Arc::clone(&self.c2s.hub), self.connection());
                 let account = peer.into_account();
-                let binding = async move { hub.bind_inline(&login, &account, &request, connection).await };
-                let bound = match self.wait_for(stream, binding).await? {
-                    Ok((session, settled)) => {
-                        let jid = self.hold(session);
-                        Ok((jid, self.wait_for(stream, bind2::bound(settled)).await?))
-                    }
-                    Err(error) => Err(error),
-                };
-                self.handle(Input::BoundInline(bound))?;
+                self.bind_inline(stream, login, account, request).await?;
             }
             Action::Nonza { peer, element } => {
                 let answer = self.answer(stream, peer.as_ref(), element).await?;
                 self.handle(Input::Answered(answer))?;
             }
-            Action::Early { domain, element } => {
-                let hub = Arc::clone(&self.c2s.hub);
-                let origin = Origin { network: network(self.peer.ip()), site: site(self.peer.ip()) };
-                let standing = std::mem::take(&mut self.standing);
-                let answering = hub.answer_early(element, domain, origin, standing);
-                let (answer, standing) = self.wait_for(stream, answering).await?;
-                self.standing = standing;
-                self.handle(Input::AnsweredEarly(answer))?;
-            }
+            Action::Early { domain, element } => self.answer_early(stream, domain, element).await?,
             Action::Proceed => return Ok(Some(Reached::Bound)),
             Action::Close => return Err(Stopped::Closed),
         }
@@ -312,6 +295,40 @@ impl Arrival {
         self.read()?;
         self.let_go_on(stream);
         Ok(None)
+    }
+
+    async fn bind_inline<S: Source>(
+        &mut self,
+        stream: &mut S,
+        login: Box<Login>,
+        account: BareJid,
+        request: Element,
+    ) -> Result<(), Stopped> {
+        let (hub, connection) = (Arc::clone(&self.c2s.hub), self.connection());
+        let binding = async move { hub.bind_inline(&login, &account, &request, connection).await };
+        let bound = match self.wait_for(stream, binding).await? {
+            Ok((session, settled)) => {
+                let jid = self.hold(session);
+                Ok((jid, self.wait_for(stream, bind2::bound(settled)).await?))
+            }
+            Err(error) => Err(error),
+        };
+        Ok(self.handle(Input::BoundInline(bound))?)
+    }
+
+    async fn answer_early<S: Source>(
+        &mut self,
+        stream: &mut S,
+        domain: BareJid,
+        element: Element,
+    ) -> Result<(), Stopped> {
+        let hub = Arc::clone(&self.c2s.hub);
+        let origin = Origin { network: network(self.peer.ip()), site: site(self.peer.ip()) };
+        let standing = std::mem::take(&mut self.standing);
+        let answering = hub.answer_early(element, domain, origin, standing);
+        let (answer, standing) = self.wait_for(stream, answering).await?;
+        self.standing = standing;
+        Ok(self.handle(Input::AnsweredEarly(answer))?)
     }
 
     async fn try_token<S>(

@@ -271,8 +271,12 @@ async fn greet(
 /// §3: SHA-1 of the stream's id and the secret, in lower-case hexadecimal digits.
 fn is_proven(shown: &str, id: &str, secret: &str) -> bool {
     let hash = digest::digest(&digest::SHA1_FOR_LEGACY_USE_ONLY, format!("{id}{secret}").as_bytes());
-    let digits: String = hash.as_ref().iter().map(|byte| format!("{byte:02x}")).collect();
+    let digits = hexadecimal(hash.as_ref());
     constant_time::verify_slices_are_equal(digits.as_bytes(), shown.as_bytes()).is_ok()
+}
+
+fn hexadecimal(bytes: &[u8]) -> String {
+    bytes.iter().fold(String::new(), |digits, byte| digits + &format!("{byte:02x}"))
 }
 
 /// Takes what the component sends, one stanza after the other.
@@ -348,7 +352,7 @@ mod tests {
     #[test]
     fn the_proof_is_the_hash_of_id_and_secret() {
         let hash = digest::digest(&digest::SHA1_FOR_LEGACY_USE_ONLY, b"3BF96D32secret");
-        let digits: String = hash.as_ref().iter().map(|byte| format!("{byte:02x}")).collect();
+        let digits = hexadecimal(hash.as_ref());
         assert!(is_proven(&digits, "3BF96D32", "secret"));
         for wrong in ["", "secret", &digits.to_uppercase()] {
             assert!(!is_proven(wrong, "3BF96D32", "secret"), "{wrong}");

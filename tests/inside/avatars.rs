@@ -48,14 +48,12 @@ fn photo((text, _): (&str, &str)) -> String {
 pub(super) async fn vcard(device: &Device, whose: &str) -> Result<String, String> {
     let iq = format!("<iq type='get' id='g' to='{whose}@example.org'><vCard xmlns='vcard-temp'/></iq>");
     let (answer, _) = ask(device, &iq).await;
-    match condition(&answer) {
-        Some(condition) => Err(condition),
-        None => {
-            let card = answer.first_child().unwrap().to_string_in(&CLIENT_SCOPE);
-            let content = card.strip_prefix("<vCard xmlns='vcard-temp'>");
-            Ok(content.map_or("", |content| content.trim_end_matches("</vCard>")).to_owned())
-        }
+    if let Some(condition) = condition(&answer) {
+        return Err(condition);
     }
+    let card = answer.first_child().unwrap().to_string_in(&CLIENT_SCOPE);
+    let content = card.strip_prefix("<vCard xmlns='vcard-temp'>");
+    Ok(content.map_or("", |content| content.trim_end_matches("</vCard>")).to_owned())
 }
 
 /// The ids of the items of somebody's node.
@@ -122,6 +120,11 @@ async fn a_picture_in_the_nodes_is_in_the_vcard_and_in_presence() {
         "nothing is forgotten"
     );
     assert_eq!(hears(&bob).await, [format!("alice/phone={}", OTHER.1)]);
+    // Which data there are is known of an earlier run as well.
+    assert_eq!(publish(&phone, METADATA, "", &format!("<metadata xmlns='{METADATA}'/>"), "").await, None);
+    assert_eq!(hears(&bob).await, ["alice/phone="]);
+    assert_eq!(publish_metadata(&phone, OTHER.1).await, None);
+    assert_eq!(hears(&bob).await, [format!("alice/phone={}", OTHER.1)]);
 }
 
 #[tokio::test]
@@ -175,6 +178,21 @@ async fn who_may_not_read_the_nodes_sees_no_picture() {
     assert_eq!(set_vcard(&phone, &photo(OTHER)).await, None);
     assert_eq!(vcard(&bob, "alice").await, Ok(photo(OTHER)));
     assert_eq!(vcard(&eve, "alice").await.as_deref(), Ok(""));
+    // Who closes a node to everybody shows nothing any more, until it is open again.
+    bob.take().await;
+    for (model, told) in [("whitelist", String::new()), ("open", OTHER.1.to_owned())] {
+        let field = |name: &str, value: &str| format!("<field var='{name}'><value>{value}</value></field>");
+        let form = format!(
+            "<x xmlns='jabber:x:data' type='submit'>{}{}</x>",
+            field("FORM_TYPE", &format!("{NS}#node_config")),
+            field("pubsub#access_model", model)
+        );
+        let configure = format!("<configure node='{METADATA}'>{form}</configure>");
+        let iq = format!("<iq type='set' id='c'><pubsub xmlns='{NS}#owner'>{configure}</pubsub></iq>");
+        assert_eq!(condition(&ask(&phone, &iq).await.0), None);
+        assert_eq!(hears(&bob).await, [format!("alice/phone={told}")], "{model}");
+        assert_eq!(vcard(&bob, "alice").await.is_ok_and(|card| card.contains("PHOTO")), model == "open");
+    }
 }
 
 #[tokio::test]

@@ -59,7 +59,9 @@ async fn rooms(device: &Device) -> [Vec<String>; 3] {
     let answer = device.take().await.remove(0);
     let storage = answer.first_child().unwrap().first_child().unwrap();
     all[2].extend(storage.children().map(|room| named(room.attr("jid").unwrap(), room)));
-    all.iter_mut().for_each(|form| form.sort());
+    for form in &mut all {
+        form.sort();
+    }
     all
 }
 

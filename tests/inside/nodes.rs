@@ -338,7 +338,7 @@ async fn devices_that_publish_at_once_leave_one_result_that_all_see() {
     let work = rounds.map(|(n, d, device)| {
         let text = item("urn:x", &format!("{}", (n + d) % 3), &format!("{n}.{d}")) + &own;
         async move {
-            device.send(&format!("<iq type='set' id='n'><pubsub xmlns='{NS}'>{text}</pubsub></iq>")).await
+            device.send(&format!("<iq type='set' id='n'><pubsub xmlns='{NS}'>{text}</pubsub></iq>")).await;
         }
     });
     for work in work {

@@ -62,7 +62,7 @@ fn listed(items: &Element) -> Option<List> {
 }
 
 async fn publish(device: &Device, list: &List) {
-    let devices: String = list.iter().map(|id| format!("<device id='{id}'/>")).collect();
+    let devices = list.iter().fold(String::new(), |devices, id| devices + &format!("<device id='{id}'/>"));
     let options = options(&[("access_model", "open"), ("persist_items", "true")]);
     device
         .send(&format!(

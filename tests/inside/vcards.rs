@@ -49,7 +49,8 @@ async fn both_forms_are_one() {
     let eve = world.online("eve", "desk").await;
     let list = phone.hub.interest_list(vec![NODE.into()]);
     laptop.session.cell.lock().session_mut(laptop.session.id).unwrap().set_interests(list);
-    let set = "<FN>Alice</FN><LABEL><LINE>1</LINE></LABEL><TEL><HOME/><MSG/><NUMBER>1</NUMBER></TEL>";
+    let set =
+        "<FN>Alice</FN> and a text <LABEL><LINE>1</LINE></LABEL><TEL><HOME/><MSG/><NUMBER>1</NUMBER></TEL>";
     assert_eq!(set_vcard(&phone, set).await, None);
     let tel = "<tel><parameters><type><text>home</text></type></parameters><uri>tel:1</uri></tel>";
     assert_eq!(four(&eve, "alice").await, Ok(vec![format!("current: <fn><text>Alice</text></fn>{tel}")]));
@@ -62,10 +63,11 @@ async fn both_forms_are_one() {
     let lang = "<lang><language-tag>en</language-tag></lang>";
     let name = "<fn><text>Alice L</text></fn>";
     assert_eq!(publish(&laptop, &format!("{lang}{name}{tel}"), "").await, None);
-    assert_eq!(vcard(&eve, "alice").await, Ok(set.replace("Alice", "Alice L")));
+    let changed = set.replace("Alice", "Alice L").replace(" and a text ", "");
+    assert_eq!(vcard(&eve, "alice").await, Ok(changed.clone()));
     let world = world.crash().await;
     let (phone, eve) = (world.online("alice", "phone").await, world.online("eve", "desk").await);
-    assert_eq!(vcard(&eve, "alice").await, Ok(set.replace("Alice", "Alice L")));
+    assert_eq!(vcard(&eve, "alice").await, Ok(changed));
     assert_eq!(set_vcard(&phone, "<FN>A</FN><URL>u</URL>").await, None);
     let content = format!("{lang}<fn><text>A</text></fn><url><uri>u</uri></url>");
     assert_eq!(four(&phone, "alice").await, Ok(vec![format!("mine: {content}")]), "the item that there is");
@@ -119,7 +121,13 @@ async fn what_is_no_card_is_refused() {
         let iq = format!("<iq type='set' id='p'><pubsub xmlns='{NS}'>{publish}</pubsub></iq>");
         assert_eq!(condition(&ask(&phone, &iq).await.0).as_deref(), Some("bad-request"), "{node}");
     }
+    // What would not be there afterwards is not taken.
+    assert_eq!(publish(&phone, "<fn><text>A</text></fn>", &option("persist_items", "0")).await, None);
+    assert_eq!(set_vcard(&phone, "<FN>A</FN>").await.as_deref(), Some("conflict"));
+    assert_eq!(set_vcard(&phone, "<LABEL/>").await, None, "that is not in the node");
+    assert_eq!(vcard(&phone, "alice").await.as_deref(), Ok("<LABEL/>"));
     let large = format!("<DESC>{}</DESC>", "x".repeat(57 * 1024));
     assert_eq!(set_vcard(&phone, &large).await.as_deref(), Some("resource-constraint"));
     assert_eq!(vcard(&eve, "alice").await, Err("service-unavailable".to_owned()));
+    assert_eq!(vcard(&phone, "alice").await.as_deref(), Ok("<LABEL/>"), "nothing has changed");
 }

@@ -47,7 +47,7 @@ impl Program {
         let header = self.until("'>").await;
         let id = header.split(" id='").nth(1).unwrap().split('\'').next().unwrap();
         let hash = digest(&SHA1_FOR_LEGACY_USE_ONLY, format!("{id}{secret}").as_bytes());
-        let digits: String = hash.as_ref().iter().map(|byte| format!("{byte:02x}")).collect();
+        let digits = hash.as_ref().iter().fold(String::new(), |digits, byte| digits + &format!("{byte:02x}"));
         self.send(&format!("<handshake>{digits}</handshake>")).await;
     }
 

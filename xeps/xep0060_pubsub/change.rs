@@ -7,7 +7,7 @@ use compact_str::CompactString;
 use unisono_core::account::{Account, Cell};
 use unisono_core::error::StanzaError;
 use unisono_core::hub::{Hub, SessionRef};
-use unisono_core::ids::{LogPosition, Ticket};
+use unisono_core::ids::{AccountId, LogPosition, Ticket};
 use unisono_core::jid::{BareJid, Jid};
 use unisono_core::stanza::{CLIENT_SCOPE, OUR_LIMITS};
 use unisono_core::storage::{ItemQuery, KEEP_ALL, NodeItem, Write};
@@ -204,6 +204,11 @@ pub(crate) fn changed(account: &Account, node: &str) -> Option<LogPosition> {
     account.keyed::<Node>(node).map(|node| node.changed)
 }
 
+/// Whether what is published to a node is there afterwards. One that is not there yet is made as it is wanted.
+pub(crate) fn keeps_items(account: &Account, node: &str) -> bool {
+    account.keyed::<Node>(node).is_none_or(|node| node.meta.config.persist_items)
+}
+
 /// The id of an item of a node, however its letters are written; none if it is not known which items there are.
 pub(crate) fn item_named(account: &Account, node: &str, id: &str) -> Option<CompactString> {
     let known = account.keyed::<Node>(node)?.items.as_deref()?;
@@ -214,6 +219,11 @@ pub(crate) fn item_named(account: &Account, node: &str, id: &str) -> Option<Comp
 /// the account are to be shown anew then.
 pub(super) fn keep_emptied(account: &mut Account, name: &str, writes: &mut Vec<Write>) -> bool {
     rule_of(account.jid(), name).is_some_and(|rule| rule.keep(None, &Seen::default(), account, writes))
+}
+
+/// Whether the presence of the account's devices depends on who may read a node.
+pub(super) fn is_shown(account: &Account, name: &str) -> bool {
+    rule_of(account.jid(), name).is_some_and(rules::Rule::is_shown)
 }
 
 /// All items of a node are gone: what follows from that by its rule.
@@ -397,37 +407,56 @@ impl Step {
                 event.into_iter().collect()
             }
             What::Published { id: item, payload, gone } => {
-                if config.persist_items {
-                    let by = Some(publisher.to_bare()).filter(|who: &BareJid| *who != owner);
-                    let entry = Entry { id: item.clone(), position, publisher: by };
-                    if let Some(known) = node.items.as_mut() {
-                        known.retain(|old| old.id != entry.id && !gone.contains(&old.id));
-                        known.push(entry);
-                    }
-                    let payload = payload
-                        .as_ref()
-                        .map(|payload| payload.to_string_in(&CLIENT_SCOPE))
-                        .unwrap_or_default();
-                    let stored =
-                        NodeItem { id: item.clone(), position, publisher: Some(publisher.clone()), payload };
-                    let node = name.clone();
-                    writes.push(Write::Item { account: id, node, item: Arc::new(stored), keep: KEEP_ALL });
-                    writes.extend(gone.iter().map(|gone| Write::ItemRetracted {
-                        account: id,
-                        node: name.clone(),
-                        id: gone.clone(),
-                    }));
-                }
-                let mut events = retractions(&name, config, &gone);
-                let by = publisher_of(config, &owner, Some(publisher));
-                let element =
-                    Element::builder("item", NS_EVENT).attr("id", item.as_str()).attr_opt("publisher", by);
-                let payload = payload.filter(|_| config.deliver_payloads);
-                events.push(Event::published(&name, config, &item, element.child_opt(payload).build()));
-                events
+                let item = Published { id: item, payload, gone, position, publisher };
+                item.put(&name, node, (id, &owner), writes)
             }
         };
         Some((name, meta, events))
+    }
+}
+
+/// An item that is published, and where it stands.
+struct Published<'a> {
+    id: CompactString,
+    payload: Option<Element>,
+    /// What makes room for it.
+    gone: Vec<CompactString>,
+    position: LogPosition,
+    publisher: &'a Jid,
+}
+
+impl Published<'_> {
+    /// Puts it into its node. Returns what is told of it.
+    fn put(
+        self,
+        name: &CompactString,
+        node: &mut Node,
+        (account, owner): (AccountId, &BareJid),
+        writes: &mut Vec<Write>,
+    ) -> Vec<Event> {
+        let Self { id, payload, gone, position, publisher } = self;
+        let meta = node.meta.clone();
+        let config = &meta.config;
+        if config.persist_items {
+            let by = Some(publisher.to_bare()).filter(|who| who != owner);
+            if let Some(known) = node.items.as_mut() {
+                known.retain(|old| old.id != id && !gone.contains(&old.id));
+                known.push(Entry { id: id.clone(), position, publisher: by });
+            }
+            let text = payload.as_ref().map(|payload| payload.to_string_in(&CLIENT_SCOPE));
+            let payload = text.unwrap_or_default();
+            let item = NodeItem { id: id.clone(), position, publisher: Some(publisher.clone()), payload };
+            let node = name.clone();
+            writes.push(Write::Item { account, node, item: Arc::new(item), keep: KEEP_ALL });
+            let room = gone.iter().map(|id| (name.clone(), id.clone()));
+            writes.extend(room.map(|(node, id)| Write::ItemRetracted { account, node, id }));
+        }
+        let mut events = retractions(name, config, &gone);
+        let by = publisher_of(config, owner, Some(publisher));
+        let element = Element::builder("item", NS_EVENT).attr("id", id.as_str()).attr_opt("publisher", by);
+        let payload = payload.filter(|_| config.deliver_payloads);
+        events.push(Event::published(name, config, &id, element.child_opt(payload).build()));
+        events
     }
 }
 

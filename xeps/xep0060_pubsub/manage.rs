@@ -189,9 +189,13 @@ fn configure_now(
     let change = Element::builder("configuration", NS_EVENT).attr("node", name).child_opt(form).build();
     // §8.2.5.3
     let events = meta.config.notify_config.then(|| Event::other(change)).into_iter().collect();
+    let is_shown = meta.config.access_model != old.config.access_model && change::is_shown(&account, name);
     let telling = tell(hub, &ask.cell, &mut account, name, &meta, (events, ticket));
     drop(account);
     telling.go_on();
+    if is_shown {
+        hub.show_again(&ask.cell, ticket);
+    }
     Ok(Some(Reply::empty().after(ticket)))
 }
 

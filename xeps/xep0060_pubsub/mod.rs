@@ -40,7 +40,7 @@ use unisono_core::stanza::IqType;
 use unisono_xml::Element;
 
 pub(crate) use access::is_readable;
-pub(crate) use change::{Action, Change, Seen, changed, is_private, item_named, make_for_owner};
+pub(crate) use change::{Action, Change, Seen, changed, is_private, item_named, keeps_items, make_for_owner};
 pub use config::{ITEMS_MAX, NS_CONFIG, PAYLOAD_BYTES_MAX};
 pub(crate) use disco::{node_info, node_items, nodes};
 pub use errors::NS_ERRORS;

@@ -68,6 +68,11 @@ pub(crate) trait Rule: Sync {
     fn keep(&self, _: Option<&Action>, _: &Seen, _: &mut Account, _: &mut Vec<Write>) -> bool {
         false
     }
+
+    /// Whether the presence of the account's devices depends on who may read the node.
+    fn is_shown(&self) -> bool {
+        false
+    }
 }
 
 /// An item that is published.

@@ -171,6 +171,10 @@ impl Rule for OfData {
         Vec::new()
     }
 
+    fn is_shown(&self) -> bool {
+        true
+    }
+
     fn keep(
         &self,
         action: Option<&Action>,
@@ -211,6 +215,10 @@ impl Rule for OfMetadata {
 
     fn emptied(&self, _: &Scene<'_>) -> Vec<Change> {
         Vec::new()
+    }
+
+    fn is_shown(&self) -> bool {
+        true
     }
 
     fn keep(

@@ -155,6 +155,9 @@ impl Profile {
         let old = old.unwrap_or(&empty);
         let changed: Vec<_> =
             FIELDS.iter().zip(&self.0).filter(|(f, new)| f.values(old, form) != **new).collect();
+        if changed.is_empty() {
+            return old.clone();
+        }
         let mut card = Element::builder(form.root(), form.ns());
         for attr in old.attrs() {
             card = card.attr_ns(attr.ns(), attr.name(), attr.value());
@@ -210,8 +213,8 @@ impl Field {
             }
             (Shape::Parts(names, types), _) => {
                 let part = |name: &(&'static str, &'static str)| {
-                    let named = element.children().filter(|child| child.is(form.pick(*name), form.ns()));
-                    let texts: Vec<_> = named.map(|child| child.text().trim().to_owned()).collect();
+                    let found = element.children().filter(|child| child.is(form.pick(*name), form.ns()));
+                    let texts: Vec<_> = found.map(|child| child.text().trim().to_owned()).collect();
                     texts.join(",")
                 };
                 let parts = names.iter().map(part).collect();
@@ -371,6 +374,7 @@ fn date_kind(text: &str) -> &'static str {
 
 #[cfg(test)]
 mod tests {
+    #![allow(clippy::indexing_slicing)]
     use proptest::prelude::*;
 
     use super::*;

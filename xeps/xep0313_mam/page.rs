@@ -64,7 +64,7 @@ fn covered(
         if query.is_catch_up() && query.index.is_none() {
             let last = shown.entries.last().map(|last| last.position);
             let upto = if shown.is_complete && query.reaches_end() { Some(end) } else { last };
-            let from = query.start.unwrap_or(LogPosition::START);
+            let from = query.since.max(query.after).unwrap_or(LogPosition::START);
             if let Some(upto) = upto {
                 hub.shown_on(origin, from, upto);
             }

@@ -15,7 +15,6 @@ use crate::outbox::{Entry, Item};
 use crate::receive::Receipt;
 use crate::session::Session;
 use crate::stanza::{NS_CLIENT, Presence, PresenceType};
-use crate::storage::Commit;
 
 /// A device that has left, and who has to learn it.
 #[must_use]
@@ -90,43 +89,6 @@ impl Hub {
         if is_latest && pair.seen().is_seen_by(contact) {
             self.queue_news(&mut pair, news, &contact.clone().into());
         }
-    }
-
-    /// With a commit, an account came to show its devices in another way ([`crate::extension::Registry::restate`]):
-    /// everybody who sees them learns it.
-    pub fn show_again(&self, user: &Cell, ticket: Ticket) {
-        let mut account = user.lock();
-        account.shown = account.shown.wrapping_add(1);
-        for news in self.news(&account) {
-            self.to_own_sessions(&mut account, None, &News { ticket, ..news });
-        }
-        self.wake_if_durable(&account, ticket);
-        let contacts = self.subscribers(&account);
-        drop(account);
-        let mut wake = Vec::new();
-        for contact in &contacts {
-            let Some(cell) = self.resident(contact) else { continue };
-            let mut pair = Pair::lock(user, &cell);
-            if !pair.seen().is_seen_by(contact) {
-                continue;
-            }
-            for news in self.news(pair.seen()) {
-                self.queue_news(&mut pair, &News { ticket, ..news }, &contact.clone().into());
-            }
-            // Who takes a session up now waits for this as well.
-            let viewer = pair.viewer_mut();
-            viewer.last_ticket = viewer.last_ticket.max(ticket);
-            wake.extend(viewer.wakers());
-        }
-        if ticket > self.store.durable() && !wake.is_empty() {
-            self.store.submit(Commit { writes: Vec::new(), wake });
-        }
-    }
-
-    /// What all available devices say, as it is shown to others.
-    pub(super) fn news(&self, account: &Account) -> Vec<News> {
-        let available = account.sessions().filter_map(|session| Some((session, session.presence()?)));
-        available.map(|(session, presence)| News::of(self, account, presence, session.jid())).collect()
     }
 
     /// What a new resource learns at once: its siblings, and who waits for an answer (§3.1.3).
@@ -218,7 +180,7 @@ impl Hub {
         }
     }
 
-    fn to_own_sessions(&self, account: &mut Account, besides: Option<SessionId>, news: &News) {
+    pub(super) fn to_own_sessions(&self, account: &mut Account, besides: Option<SessionId>, news: &News) {
         let available = account.sessions.iter_mut().filter(|session| session.is_available());
         for session in available.filter(|session| Some(session.id) != besides) {
             let item = Item::Stanza { element: news.element.clone(), to: Some(session.jid.clone()) };
@@ -228,7 +190,7 @@ impl Hub {
     }
 
     /// Who sees the account's presence.
-    fn subscribers(&self, account: &Account) -> Vec<BareJid> {
+    pub(super) fn subscribers(&self, account: &Account) -> Vec<BareJid> {
         let visible = account.roster.values().filter(|item| item.state.subscription.has_from());
         let visible = visible.filter(|item| self.shows_to(account, &item.jid.clone().into()));
         visible.map(|item| item.jid.clone()).collect()

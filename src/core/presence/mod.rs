@@ -6,6 +6,7 @@ mod directed;
 mod pair;
 mod probe;
 mod remote;
+mod shown;
 mod sight;
 mod subscribe;
 
@@ -25,6 +26,7 @@ use crate::stanza::{CLIENT_SCOPE, NS_CLIENT, Presence, PresenceType, Stanza};
 use crate::subscription::SubscriptionKind;
 
 pub(crate) use deal::Who;
+pub use shown::Restate;
 pub use sight::Sight;
 pub use subscribe::{Vouch, Voucher};
 
@@ -93,15 +95,6 @@ impl Hub {
         let error = StanzaError::new(Condition::RemoteServerNotFound);
         let refusal = if tells { Refusal::Error(Box::new(error)) } else { Refusal::Silent };
         self.refuse_presence(origin, presence, refusal)
-    }
-
-    /// Presence of a device, with what the account adds to it where it is available.
-    fn shown(&self, account: &Account, presence: &Presence) -> Element {
-        let mut children = presence.payload.elements().to_vec();
-        if presence.kind == PresenceType::Available {
-            self.registry.restate.iter().for_each(|restate| restate(account, &mut children));
-        }
-        with_children(presence, presence.header.from.as_str(), None, children)
     }
 
     fn refuse_presence(&self, origin: &SessionRef, presence: &Presence, refusal: Refusal) -> Ticket {

@@ -247,13 +247,9 @@ pub(super) async fn heard(
         );
         let filling = some.last().into_iter().cycle();
         // Bound: the accounts and parties; the text has their number only.
-        let query = some
-            .iter()
-            .chain(filling)
-            .take(places)
-            .fold(sqlx::query_scalar::<_, String>(composed(sql)), |query, (account, peer)| {
-                query.bind(*account).bind(*peer)
-            });
+        let query = sqlx::query_scalar::<_, String>(composed(sql));
+        let all = some.iter().chain(filling).take(places);
+        let query = all.fold(query, |query, (account, peer)| query.bind(*account).bind(*peer));
         let packed = query.fetch_one(&mut *connection).await.map_err(read_error)?;
         let all = Unpacker::new(&packed)
             .all(|packed| Ok(((packed.number()?, packed.number()?), packed.number()?)))?;
