@@ -80,8 +80,9 @@ mod tests {
     fn the_sample_gives_the_defaults_with_and_without_its_comment_marks() {
         let sample = sample(&Config::unsettled());
         assert_eq!(loaded(&sample), Config::default());
-        let without_examples =
-            ["#[[tls.certificate]]", "#[[calls.relay]]"].iter().fold(sample, |text, mark| {
+        let without_examples = ["#[[tls.certificate]]", "#[[calls.relay]]", "#[[components.allow]]"]
+            .iter()
+            .fold(sample, |text, mark| {
                 let (before, rest) = text.split_once(mark).unwrap();
                 let (_, after) = rest.split_once("\n\n").unwrap();
                 format!("{before}\n{after}")
