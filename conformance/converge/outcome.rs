@@ -38,6 +38,9 @@ pub(crate) struct Run {
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Tally {
     pub(crate) messages: usize,
+    /// Acknowledged changes of what accounts keep.
+    #[serde(default)]
+    pub(crate) changes: usize,
     pub(crate) kills: usize,
     pub(crate) stops: usize,
     pub(crate) losses: usize,

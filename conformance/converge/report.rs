@@ -110,6 +110,7 @@ impl Tally {
         });
         Self {
             messages: sent.collect::<BTreeSet<_>>().len(),
+            changes: count(|event| matches!(event, Event::Device(_, Fact::Kept { .. }))),
             kills: count(|event| *event == Event::ServerKilled),
             stops: count(|event| *event == Event::ServerStopping),
             losses: count(|event| matches!(event, Event::NetworkLost(_))),
@@ -121,10 +122,10 @@ impl Tally {
 
 impl std::fmt::Display for Tally {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let Self { messages, kills, stops, losses, resumed, sessions } = self;
+        let Self { messages, changes, kills, stops, losses, resumed, sessions } = self;
         write!(
             f,
-            "{messages} messages, {kills} kills, {stops} stops, {losses} networks lost, \
+            "{messages} messages, {changes} changes, {kills} kills, {stops} stops, {losses} networks lost, \
              {sessions} sessions, {resumed} resumed"
         )
     }
