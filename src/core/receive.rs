@@ -15,7 +15,7 @@ use crate::jid::Jid;
 use crate::outbox::Entry;
 use crate::remote::unreached;
 use crate::road::Recipient;
-use crate::stanza::{Iq, IqType, Message, NS_CLIENT, Stanza};
+use crate::stanza::{Iq, IqType, Message, MessageType, NS_CLIENT, Stanza};
 use crate::storage::{BoxFuture, StoreError};
 
 /// How the hub took a stanza.
@@ -116,13 +116,17 @@ impl Hub {
                 Ok(Some(cell)) => Recipient::Account(cell),
                 // RFC 6121 §8.5.1: an account that does not exist looks like one that takes nothing.
                 Ok(None) => Recipient::Nobody(Condition::ServiceUnavailable),
-                Err(error) => match hub.cannot_take(&origin, error) {
-                    Ok(ticket) => return ticket,
-                    Err(error) => Recipient::Nobody(error.condition),
-                },
+                Err(error) => return hub.unread_recipient(&origin, &message, error),
             };
             hub.send_message(&origin, message, &recipient)
         }))
+    }
+
+    /// Nobody knows who the recipient is. What was never sent stands in no log, the sender's neither.
+    fn unread_recipient(self: &Arc<Self>, origin: &SessionRef, message: &Message, error: StoreError) -> Ticket {
+        let Err(error) = self.cannot_take(origin, error) else { return Ticket::NONE };
+        let reply = error_reply("message", &message.header, &error);
+        self.settle(origin, Ticket::NONE, Some(reply).filter(|_| message.kind != MessageType::Error))
     }
 
     fn receive_iq(self: &Arc<Self>, origin: &SessionRef, iq: Iq) -> Receipt {

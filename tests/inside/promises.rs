@@ -274,6 +274,20 @@ async fn what_cannot_be_read_is_read_later() {
 }
 
 #[tokio::test]
+async fn p2_what_reaches_nobody_because_the_store_is_silent_stands_in_no_log() {
+    let world = World::with(&["alice", "bob"]).await;
+    let alice = world.online("alice", "desk").await;
+    world.store.fail_reads(true);
+    alice.say("bob@example.org", "1").await;
+    world.store.fail_reads(false);
+    let told = alice.take().await;
+    assert_eq!(told.iter().map(|stanza| stanza.attr("type")).collect::<Vec<_>>(), [Some("error")], "{told:?}");
+    alice.send("<iq type='set' id='mam'><query xmlns='urn:xmpp:mam:2'/></iq>").await;
+    let archive = alice.take().await;
+    assert!(archive.iter().all(|stanza| stanza.name() == "iq"), "{archive:?}");
+}
+
+#[tokio::test]
 async fn a_device_is_known_for_good_before_it_hears_that_it_is_bound() {
     let world = World::with(&["alice", "bob"]).await;
     world.online("bob", "desk").await;

@@ -272,18 +272,22 @@ impl Device {
     }
 
     fn closed(&mut self) {
-        let end = if self.stage == Stage::Leaving {
-            End::Left
-        } else {
+        let is_leaving = self.stage == Stage::Leaving;
+        if !is_leaving {
             self.send("</stream:stream>");
-            End::Closed(self.error.take())
+        }
+        let end = match self.error.take() {
+            // A server that was about to end the stream by an error may have read no good-bye.
+            None if is_leaving => End::Left,
+            error => End::Closed(error),
         };
         self.end(end);
     }
 
     fn end(&mut self, end: End) {
+        let is_servers_fault = self.stage != Stage::Leaving
+            && matches!(&end, End::Closed(Some(error)) if error == "internal-server-error");
         self.forget_connection();
-        let is_servers_fault = matches!(&end, End::Closed(Some(error)) if error == "internal-server-error");
         self.learn(Fact::Ended(end));
         self.outputs.push_back(Output::HangUp);
         if is_servers_fault {
