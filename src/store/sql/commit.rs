@@ -33,12 +33,13 @@ pub(super) async fn write(
     put_roster(connection, kind, plan).await?;
     put_documents(connection, kind, hasher, plan).await?;
     plan.publishing.write(connection, kind, hasher).await?;
-    mark_delivered(connection, kind, plan).await?;
     append_messages(connection, kind, plan).await?;
     inbox::put_displayed(connection, kind, plan, tail).await?;
     for retraction in &plan.retractions {
         retract::retract(connection, kind, retraction, tail).await?;
     }
+    // A retraction before it found what is delivered now, and knows itself what was delivered before it.
+    mark_delivered(connection, kind, plan).await?;
     Ok(())
 }
 

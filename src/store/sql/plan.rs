@@ -59,6 +59,8 @@ pub(super) struct Retraction<'a> {
     pub(super) payload: &'a str,
     pub(super) peer_hash: i64,
     pub(super) stanza: i64,
+    /// What only waited was delivered up to here earlier in the batch.
+    pub(super) delivered: LogPosition,
 }
 
 impl<'a> Plan<'a> {
@@ -98,7 +100,10 @@ impl<'a> Plan<'a> {
             Write::Message(record) => self.add_message(record, hasher, next),
             Write::Retract { account, peer, from, id, payload } => {
                 let (peer_hash, stanza) = (hasher.hash(peer.as_str()), hasher.hash(id));
-                let retraction = Retraction { account: *account, peer, from, id, payload, peer_hash, stanza };
+                let account = *account;
+                let delivered = self.delivered.get(&account).copied().unwrap_or(LogPosition::START);
+                let retraction =
+                    Retraction { account, peer, from, id, payload, peer_hash, stanza, delivered };
                 for message in self.messages.iter_mut().filter(|m| retraction.concerns(m.record)) {
                     message.payload.get_or_insert(payload);
                 }

@@ -22,7 +22,7 @@ pub(super) const FIND: &str = "\
     SELECT message FROM (SELECT message FROM log WHERE account = $1 AND stanza = $2 AND peer = $3 \
     ORDER BY message DESC LIMIT $4) AS archived UNION ALL \
     SELECT message FROM (SELECT message FROM waiting WHERE account = $1 AND stanza = $2 AND peer = $3 \
-    AND position > coalesce((SELECT delivered FROM mark WHERE account = $1), 0) \
+    AND position > coalesce((SELECT delivered FROM mark WHERE account = $1 AND delivered > $5), $5) \
     ORDER BY message DESC LIMIT $4) AS undelivered";
 
 /// Replaces the payload of what a retraction concerns and none has before, except in the batch that it is a part of. Hashes
@@ -43,7 +43,8 @@ pub(super) async fn retract(
         .bind(retraction.account.0)
         .bind(retraction.stanza)
         .bind(retraction.peer_hash)
-        .bind(i64::try_from(RETRACTED_MAX).unwrap_or(i64::MAX));
+        .bind(i64::try_from(RETRACTED_MAX).unwrap_or(i64::MAX))
+        .bind(retraction.delivered.0);
     let mut indexed = find.fetch_all(&mut *connection).await?;
     indexed.sort_unstable_by(|one, other| other.cmp(one));
     messages.extend(indexed);
@@ -70,6 +71,7 @@ fn unindexed(tail: &RwLock<Tail>, retraction: &Retraction<'_>) -> Vec<i64> {
     let tail = tail.read().unwrap_or_else(PoisonError::into_inner);
     let rows = tail.rows(retraction.account).iter().rev();
     rows.filter(|row| row.stanza == retraction.stanza && row.peer == retraction.peer_hash)
+        .filter(|row| !row.waits || row.position > retraction.delivered.0)
         .map(|row| row.message)
         .collect()
 }

@@ -508,7 +508,7 @@ async fn a_retraction_reads_what_it_concerns() {
     let mut reader = store.shared.database.reader().await.unwrap();
     let explain = composed(format!("EXPLAIN QUERY PLAN {}", retract::FIND));
     let query = sqlx::query_as::<_, (i64, i64, i64, String)>(explain);
-    let query = (0..4).fold(query, |query, _| query.bind(1_i64));
+    let query = (0..5).fold(query, |query, _| query.bind(1_i64));
     let plan = query.fetch_all(&mut reader.connection).await.unwrap();
     let plan: Vec<&str> = plan.iter().map(|(_, _, _, detail)| detail.as_str()).collect();
     for index in STANZA_INDEXES {
@@ -535,7 +535,7 @@ async fn a_retraction_reads_what_it_concerns_on_postgres() {
     subject.index().await;
     on_writer(store, "ANALYZE".to_owned()).await;
     let mut reader = store.shared.database.reader().await.unwrap();
-    let find = (1..=4).rev().fold(retract::FIND.to_owned(), |text, n| text.replace(&format!("${n}"), "1"));
+    let find = (1..=5).rev().fold(retract::FIND.to_owned(), |text, n| text.replace(&format!("${n}"), "1"));
     let explain = sqlx::query_scalar::<_, String>(composed(format!("EXPLAIN {find}")));
     let plan = explain.fetch_all(&mut reader.connection).await.unwrap().join("\n");
     for index in STANZA_INDEXES {
