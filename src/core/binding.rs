@@ -518,8 +518,13 @@ impl Hub {
                 }
                 _ => continue,
             };
-            let sender = element.attr("from").and_then(|from| from.parse::<Jid>().ok());
-            if let Some(sender) = sender.and_then(Jid::try_into_full) {
+            let Some(sender) = element.attr("from").and_then(|from| from.parse::<Jid>().ok()) else {
+                continue;
+            };
+            if !self.serves(sender.domain()) {
+                let reply = bounced(&element, sender.as_str(), &StanzaError::new(condition));
+                self.send_away(&sender, &reply, Ticket::NONE);
+            } else if let Some(sender) = sender.try_into_full() {
                 self.bounce_to(&sender, &element, condition);
             }
         }
@@ -528,13 +533,7 @@ impl Hub {
     fn bounce_to(&self, sender: &FullJid, stanza: &Element, condition: Condition) {
         let Some(cell) = self.resident(&sender.bare()) else { return };
         let error = StanzaError::new(condition);
-        let reply = Element::builder(stanza.name(), NS_CLIENT)
-            .attr("type", "error")
-            .attr_opt("id", stanza.attr("id"))
-            .attr_opt("from", stanza.attr("to"))
-            .attr("to", sender.as_str())
-            .child(error.to_element())
-            .build();
+        let reply = bounced(stanza, sender.as_str(), &error);
         let mut account = cell.lock();
         let session = account.sessions.iter_mut().find(|session| session.jid == *sender);
         let Some(session) = session else { return };
@@ -546,6 +545,17 @@ impl Hub {
             self.copy_error(&mut account, &sent, origin, &error, Ticket::NONE);
         }
     }
+}
+
+/// A stanza that nobody took, as its sender gets it back.
+fn bounced(stanza: &Element, sender: &str, error: &StanzaError) -> Element {
+    Element::builder(stanza.name(), NS_CLIENT)
+        .attr("type", "error")
+        .attr_opt("id", stanza.attr("id"))
+        .attr_opt("from", stanza.attr("to"))
+        .attr("to", sender)
+        .child(error.to_element())
+        .build()
 }
 
 pub(crate) fn link(connection: Connection) -> Link {

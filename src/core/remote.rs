@@ -117,8 +117,9 @@ impl Hub {
         let refused = match &stanza {
             Stanza::Message(message) => self.message_from_afar(message, account.as_ref()),
             Stanza::Presence(presence) => {
-                if let Some(cell) = &account {
-                    self.presence_from_afar(presence, &to, cell);
+                match &account {
+                    Some(cell) => self.presence_from_afar(presence, &to, cell),
+                    None => self.nobody_is_seen(presence, &to),
                 }
                 Ok(())
             }
@@ -180,8 +181,8 @@ impl Hub {
         let from = &iq.header.from;
         let is_subscriber = account.is_seen_by(&from.to_bare());
         let found = to.resource().and_then(|resource| account.reachable(resource)).ok_or_else(unavailable)?;
-        let is_seen = is_subscriber
-            || [from.clone(), from.to_bare().into()].iter().any(|jid| found.directed.contains(jid));
+        // Shared with a room, it is shared with all who are in there (RFC 6121 §8.5.3.1).
+        let is_seen = is_subscriber || found.directed.iter().any(|jid| jid.to_bare() == from.to_bare());
         let asks = matches!(iq.kind, IqType::Get | IqType::Set);
         // What changes an account looks like a push of it (RFC 6121 §2.1.6).
         let is_push = iq.kind == IqType::Set && self.changes_accounts(iq);

@@ -79,6 +79,14 @@ impl Recent {
         self.origins.push_back((session, connection));
     }
 
+    /// What was taken last came back to its sender after all.
+    pub(crate) fn take_back(&mut self, fingerprint: i64) {
+        if fingerprint != 0 && self.fingerprints.back() == Some(&fingerprint) {
+            self.fingerprints.pop_back();
+            self.origins.pop_back();
+        }
+    }
+
     /// The client closed its stream, so what it says next is meant, though it may count its ids from the beginning.
     /// An origin-id is no such number (XEP-0359 §3.1): with that, it did not see its acknowledgement.
     pub(crate) fn closed(&mut self, account: AccountId, session: SessionId) -> Option<Write> {

@@ -151,6 +151,11 @@ impl Road<'_> {
         }
         let received_keep =
             other.as_deref().map_or(Keep::Nothing, |account| self.keep(account, Side::Recipient));
+        if self.route.as_ref().is_some_and(|route| !route.has_room()) {
+            // There was room before something was read.
+            self.error = Some(StanzaError::new(Condition::ResourceConstraint));
+            self.route = None;
+        }
         let reflected = self.reflected(sender, sent_keep);
         let delivered =
             other.as_deref().map(|account| self.delivered(account, received_keep)).unwrap_or_default();
@@ -176,12 +181,14 @@ impl Road<'_> {
             self.queue(other, &record, &delivered, Direction::Received, ticket);
             self.hub.go_on(other, received_then, ticket);
         }
+        if let Some(route) = &self.route
+            && !route.send(&self.element(), ticket)
+        {
+            self.error = Some(StanzaError::new(Condition::ResourceConstraint));
+            sender.recent.take_back(fingerprint);
+        }
         if let Some(error) = self.error.as_ref().filter(|_| self.message.kind != MessageType::Error) {
             self.hub.copy_error(sender, &record, self.origin.id, error, ticket);
-        }
-        if let Some(route) = &self.route {
-            // There was room for it a moment ago.
-            route.send(&self.element(), ticket);
         }
         ticket
     }

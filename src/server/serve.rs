@@ -185,7 +185,7 @@ fn listen_for_clients(config: &Config, c2s: &Arc<C2s>) -> Result<Vec<String>, Fa
     }
     let allowed = config.components.allow.iter();
     let secrets = allowed.filter_map(|component| {
-        Some((component.name.as_str().to_lowercase(), component.secret.reveal()?.to_owned()))
+        Some((component.name.as_str().to_owned(), component.secret.reveal()?.to_owned()))
     });
     let secrets = Arc::new(secrets.collect());
     for address in &config.components.listen {

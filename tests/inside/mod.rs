@@ -1,5 +1,6 @@
 //! The server without sockets: the hub on a store in memory, with a clock and a crash that a test owns.
 
+mod afar;
 mod archive;
 mod at_once;
 mod avatars;

@@ -79,15 +79,22 @@ impl Hub {
     /// else, or is shown anew, which the contact then learns from who did that. Of accounts that are not in memory nobody
     /// is there.
     fn show(&self, user: &Cell, contact: &BareJid, news: &News, (presence, shown): (&Arc<Presence>, u32)) {
+        let is_current = |session: &Session| session.presence().is_some_and(|now| Arc::ptr_eq(now, presence));
+        let is_due = |seen: &Account| {
+            seen.shown == shown && seen.sessions().any(is_current) && seen.is_seen_by(contact)
+        };
+        let to = Jid::from(contact.clone());
         if !self.serves(contact.domain()) {
-            return self.send_news_away(news, &contact.clone().into());
+            let seen = user.lock();
+            if is_due(&seen) {
+                self.send_news_away(news, &to);
+            }
+            return;
         }
         let Some(cell) = self.resident(contact) else { return };
         let mut pair = Pair::lock(user, &cell);
-        let is_current = |session: &Session| session.presence().is_some_and(|now| Arc::ptr_eq(now, presence));
-        let is_latest = pair.seen().shown == shown && pair.seen().sessions().any(is_current);
-        if is_latest && pair.seen().is_seen_by(contact) {
-            self.queue_news(&mut pair, news, &contact.clone().into());
+        if is_due(pair.seen()) {
+            self.queue_news(&mut pair, news, &to);
         }
     }
 
@@ -171,7 +178,11 @@ impl Hub {
     /// Tells somebody that a device has left, unless another session has its name already and is seen by them.
     fn hide(&self, user: &Cell, to: &Jid, news: &News) {
         if !self.serves(to.domain()) {
-            return self.send_news_away(news, to);
+            let seen = user.lock();
+            if !seen.shows(&news.from, to) {
+                self.send_news_away(news, to);
+            }
+            return;
         }
         let Some(cell) = self.resident(&to.to_bare()) else { return };
         let mut pair = Pair::lock(user, &cell);

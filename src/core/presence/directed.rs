@@ -23,9 +23,9 @@ impl Hub {
         if !self.serves(to.domain()) {
             let mut account = origin.cell.lock();
             remember(&mut account, origin, presence, to)?;
-            let news = News::of(self, &account, presence, &origin.jid);
-            drop(account);
-            self.send_news_away(&news, to);
+            if account.is_live(origin) {
+                self.send_news_away(&News::of(self, &account, presence, &origin.jid), to);
+            }
             return Ok(());
         }
         let is_for_nobody = presence.kind == PresenceType::Error && to.resource().is_none();

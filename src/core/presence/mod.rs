@@ -35,11 +35,13 @@ const PRESENCE_BYTES_MAX: usize = 16 * 1024;
 /// Bytes of a request to subscribe, which is kept whole until it is answered (§3.1.3, security warning).
 const REQUEST_BYTES_MAX: usize = 4 * 1024;
 
+fn bytes_max(kind: PresenceType) -> usize {
+    if kind == PresenceType::Subscribe { REQUEST_BYTES_MAX } else { PRESENCE_BYTES_MAX }
+}
+
 impl Hub {
     pub(crate) fn receive_presence(self: &Arc<Self>, origin: &SessionRef, presence: Presence) -> Receipt {
-        let is_request = presence.kind == PresenceType::Subscribe;
-        let bytes_max = if is_request { REQUEST_BYTES_MAX } else { PRESENCE_BYTES_MAX };
-        if presence_element(&presence, None).is_longer_than(bytes_max, &CLIENT_SCOPE) {
+        if presence_element(&presence, None).is_longer_than(bytes_max(presence.kind), &CLIENT_SCOPE) {
             let error = StanzaError::new(Condition::PolicyViolation);
             return Receipt::Done(self.refuse_presence(origin, &presence, Refusal::Error(Box::new(error))));
         }

@@ -24,7 +24,7 @@ impl Hub {
     /// §4.3.1): of a contact who is away nothing is said, and none is read from the store for it.
     pub(super) fn see(&self, asker: &SessionRef, contact: &BareJid) {
         if !self.serves(contact.domain()) {
-            return self.probe_away(asker, contact);
+            return self.probe_away(&asker.jid, contact);
         }
         let Some(cell) = self.resident(contact) else { return };
         let mut pair = Pair::lock(&cell, &asker.cell);
@@ -78,9 +78,10 @@ impl Hub {
         let mut ticket = Ticket::NONE;
         if self.lets_pass(pair.viewer(), pair.seen(), &question) {
             let answers = if pair.seen().is_seen_by(&asker.cell.jid) {
-                self.for_subscriber(&pair, asker, probe, to)
+                let visible = self.visible(&pair, &asker.jid);
+                self.for_subscriber(pair.seen(), visible, probe, to)
             } else {
-                for_shown(pair.seen(), asker, to)
+                for_shown(pair.seen(), &asker.jid.clone().into(), to)
             };
             if answers.is_empty() {
                 ticket = pair.with_both(|seen, viewer| self.refuse_probe(viewer, Some(seen), probe, to));
@@ -92,14 +93,13 @@ impl Hub {
     }
 
     /// §4.3.2, rules 3 and 4.
-    fn for_subscriber(
+    pub(super) fn for_subscriber(
         &self,
-        pair: &Pair<'_>,
-        asker: &SessionRef,
+        seen: &Account,
+        visible: Vec<&Session>,
         probe: &Presence,
         to: &Jid,
     ) -> Vec<Element> {
-        let visible = self.visible(pair, &asker.jid);
         let away = || {
             let away = plain_presence(to.as_str(), "unavailable").to_builder();
             away.attr_opt("id", probe.header.id.as_deref())
@@ -113,16 +113,12 @@ impl Hub {
             }];
         }
         if visible.is_empty() {
-            let last_seen = self.registry.last_seen.and_then(|last_seen| last_seen(pair.seen()));
+            let last_seen = self.registry.last_seen.and_then(|last_seen| last_seen(seen));
             let delay =
                 last_seen.map(|at| Element::builder("delay", NS_DELAY).attr("stamp", format_utc(at)).build());
             return vec![away().child_opt(delay).build()];
         }
-        visible
-            .into_iter()
-            .filter_map(Session::presence)
-            .map(|presence| self.shown(pair.seen(), presence))
-            .collect()
+        visible.into_iter().filter_map(Session::presence).map(|presence| self.shown(seen, presence)).collect()
     }
 
     /// §4.3.2, rule 1: there is no such subscription, or no such account. What comes of it is decided by the roster of
@@ -170,11 +166,11 @@ impl Hub {
 }
 
 /// §4.6.6: the devices that showed themselves to who asks, or to the very device.
-fn for_shown(seen: &Account, asker: &SessionRef, to: &Jid) -> Vec<Element> {
-    let (bare, full) = (Jid::from(asker.cell.jid.clone()), Jid::from(asker.jid.clone()));
+pub(super) fn for_shown(seen: &Account, asker: &Jid, to: &Jid) -> Vec<Element> {
+    let bare = Jid::from(asker.to_bare());
     let meant =
         seen.sessions().filter(|session| to.resource().is_none_or(|name| session.jid.resource() == name));
-    let shown = meant.filter(|session| session.directed.contains(&bare) || session.directed.contains(&full));
+    let shown = meant.filter(|session| session.directed.contains(&bare) || session.directed.contains(asker));
     shown.map(|session| mere(&session.jid)).collect()
 }
 

@@ -3,38 +3,44 @@
 use std::sync::Arc;
 
 use super::deal::{Deal, Who};
-use super::{News, plain_presence, presence_element};
+use super::probe::for_shown;
+use super::{News, bytes_max, plain_presence, presence_element};
 use crate::account::Cell;
 use crate::extension::Side;
-use crate::hub::{Hub, SessionRef};
+use crate::hub::Hub;
 use crate::ids::Ticket;
-use crate::jid::{BareJid, Jid};
+use crate::jid::{BareJid, FullJid, Jid};
 use crate::outbox::Entry;
-use crate::stanza::{Presence, PresenceType, Stanza};
+use crate::stanza::{CLIENT_SCOPE, Presence, PresenceType, Stanza};
 use crate::subscription::SubscriptionKind;
 
 impl Hub {
-    /// Shows somebody of another domain how a device is.
+    /// Shows somebody of another domain how a device is. Its account is locked, so that what was said before goes before.
     pub(super) fn send_news_away(&self, news: &News, to: &Jid) {
         let element = news.element.to_builder().attr("to", to.as_str()).build();
-        self.send_away(to, &element, Ticket::NONE);
+        self.send_away(to, &element, news.ticket);
     }
 
     /// §4.3.1: a device that has come asks how a contact of another domain is.
-    pub(super) fn probe_away(&self, asker: &SessionRef, contact: &BareJid) {
+    pub(super) fn probe_away(&self, asker: &FullJid, contact: &BareJid) {
         let to = Jid::from(contact.clone());
-        let probe = plain_presence(asker.jid.as_str(), PresenceType::Probe.as_str());
+        let probe = plain_presence(asker.as_str(), PresenceType::Probe.as_str());
         self.send_away(&to, &probe.to_builder().attr("to", to.as_str()).build(), Ticket::NONE);
     }
 
     /// Presence from another domain for an account of ours.
     pub(crate) fn presence_from_afar(&self, presence: &Presence, to: &Jid, cell: &Arc<Cell>) {
         let from = presence.header.from.to_bare();
+        let bytes_max = bytes_max(presence.kind);
+        if presence_element(presence, None).is_longer_than(bytes_max, &CLIENT_SCOPE) {
+            tracing::debug!(%from, %to, "presence is too long");
+            return;
+        }
         match presence.kind {
             PresenceType::Available | PresenceType::Unavailable | PresenceType::Error => {
                 self.show_from_afar(presence, to, cell);
             }
-            PresenceType::Probe => self.answer_probe_afar(presence, cell),
+            PresenceType::Probe => self.answer_probe_afar(presence, to, cell),
             kind @ (PresenceType::Subscribe
             | PresenceType::Subscribed
             | PresenceType::Unsubscribe
@@ -70,15 +76,39 @@ impl Hub {
         }
     }
 
-    /// §4.3.2: who is subscribed learns how the account is; nobody else learns anything.
-    fn answer_probe_afar(&self, probe: &Presence, cell: &Cell) {
+    /// §4.3.2 and §4.6.6: as a device of this server would be answered.
+    fn answer_probe_afar(&self, probe: &Presence, to: &Jid, cell: &Cell) {
         let account = cell.lock();
         let asker = &probe.header.from;
-        let may_see = account.is_seen_by(&asker.to_bare()) && self.shows_to(&account, asker);
-        let news = if may_see { self.news(&account) } else { Vec::new() };
-        drop(account);
-        for news in &news {
-            self.send_news_away(news, asker);
+        let passes = [Side::Recipient, Side::Sender].map(|side| match side {
+            Side::Recipient => self.admits(&Stanza::Presence(probe.clone()), &account, side).is_ok(),
+            Side::Sender => self.shows_to(&account, asker),
+        });
+        if passes.contains(&false) {
+            return;
+        }
+        let answers = if account.is_seen_by(&asker.to_bare()) {
+            let visible = account.sessions().filter(|session| session.is_available()).collect();
+            self.for_subscriber(&account, visible, probe, to)
+        } else {
+            for_shown(&account, asker, to)
+        };
+        let is_refused = answers.is_empty();
+        for answer in answers {
+            self.send_away(asker, &answer.to_builder().attr("to", asker.as_str()).build(), Ticket::NONE);
+        }
+        if is_refused {
+            self.nobody_is_seen(probe, to);
+        }
+    }
+
+    /// §4.3.2, rule 1: who may see nobody learns that, and not whether there is an account.
+    pub(crate) fn nobody_is_seen(&self, probe: &Presence, to: &Jid) {
+        if probe.kind == PresenceType::Probe {
+            let asker = &probe.header.from;
+            let answer = plain_presence(to.to_bare().as_str(), PresenceType::Unsubscribed.as_str());
+            let answer = answer.to_builder().attr("to", asker.to_bare().as_str()).build();
+            self.send_away(asker, &answer, Ticket::NONE);
         }
     }
 }

@@ -8,6 +8,7 @@ use crate::account::{Account, Cell};
 use crate::extension::Registry;
 use crate::hub::Hub;
 use crate::ids::Ticket;
+use crate::jid::Jid;
 use crate::stanza::{Presence, PresenceType};
 use crate::storage::Commit;
 
@@ -37,6 +38,13 @@ impl Hub {
         drop(account);
         let mut wake = Vec::new();
         for contact in &contacts {
+            if !self.serves(contact.domain()) {
+                let seen = user.lock();
+                let news = self.news(&seen).into_iter().filter(|_| seen.is_seen_by(contact));
+                let to = Jid::from(contact.clone());
+                news.for_each(|news| self.send_news_away(&News { ticket, ..news }, &to));
+                continue;
+            }
             let Some(cell) = self.resident(contact) else { continue };
             let mut pair = Pair::lock(user, &cell);
             if !pair.seen().is_seen_by(contact) {

@@ -72,6 +72,12 @@ impl Hub {
     }
 
     fn conceal_from(&self, user: &Cell, to: &Jid, devices: &[FullJid], loses: &impl Fn(&Jid) -> bool) {
+        if !self.serves(to.domain()) {
+            let seen = user.lock();
+            let is_shut = loses(to) && !self.shows_to(&seen, to);
+            let gone = devices.iter().filter(|_| is_shut).map(News::gone);
+            return gone.for_each(|gone| self.send_news_away(&gone, to));
+        }
         let Some(cell) = self.resident(&to.to_bare()).filter(|cell| cell.id != user.id) else { return };
         let mut pair = Pair::lock(user, &cell);
         for device in devices {
@@ -112,12 +118,27 @@ impl Hub {
     /// §3.4), and are seen again, so that those of its devices that come later know nothing that the others do not.
     pub fn reveal(&self, user: &Cell, sight: &Sight, gains: impl Fn(&Jid) -> bool) {
         for contact in &sight.subscribers {
+            if !self.serves(contact.domain()) {
+                self.reveal_away(user, &contact.clone().into(), &gains);
+                continue;
+            }
             let Some(cell) = self.resident(contact) else { continue };
             self.reveal_to(user, &cell, |_, viewer| gains(viewer));
         }
         for contact in &sight.subscriptions {
+            if !self.serves(contact.domain()) && gains(&contact.clone().into()) {
+                sight.devices.iter().for_each(|device| self.probe_away(device, contact));
+                continue;
+            }
             let Some(cell) = self.resident(contact) else { continue };
             self.reveal_to(&cell, user, |seen, _| gains(seen));
+        }
+    }
+
+    fn reveal_away(&self, user: &Cell, to: &Jid, gains: &impl Fn(&Jid) -> bool) {
+        let seen = user.lock();
+        if gains(to) && seen.is_seen_by(&to.to_bare()) && self.shows_to(&seen, to) {
+            self.news(&seen).iter().for_each(|news| self.send_news_away(news, to));
         }
     }
 

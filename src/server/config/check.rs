@@ -97,7 +97,7 @@ impl Checks<'_> {
         let mut seen = BTreeSet::new();
         for component in &config.components.allow {
             let name = component.name.as_str();
-            let is_own = config.server.domains.iter().any(|domain| domain.as_str() == name);
+            let is_own = config.server.domains.contains(&component.name);
             self.require(!is_own, "components.allow", || format!("\"{name}\" is in server.domains"));
             self.require(seen.insert(name), "components.allow", || format!("\"{name}\" is there twice"));
             let has_secret = component.secret.reveal().is_some();

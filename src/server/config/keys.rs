@@ -269,7 +269,7 @@ section! {
     /// A program, as a component.
     Component {
         /// The domain that it serves: none of server.domains.
-        name: Host = Host::default();
+        name: Domain = localhost();
         /// What it shares with this server. A file that holds it should be readable for the server alone.
         secret: Secret = Secret::default();
     }
@@ -505,8 +505,8 @@ impl Setting for Component {
     }
 
     fn show_list(list: &[Self], _: &str, mark: &str) -> String {
-        let name = Host::parse("gateway.example.org", Path::new("")).unwrap_or_default();
-        let example = [Self { name, ..Self::default() }];
+        let example = Domain::new("gateway.example.org").map(|name| Self { name, ..Self::default() });
+        let example = example.into_iter().collect::<Vec<_>>();
         let list = if list.is_empty() { &example } else { list };
         let tables =
             list.iter().map(|one| format!("{mark}[[components.allow]]\n{}", sample::keys(one, mark)));

@@ -5,14 +5,16 @@
 //! - What goes to its domain waits in a queue with a bound, behind the commit that it depends on; what comes from it is
 //!   taken one by one, so that TCP slows a component down that is too fast.
 //! - Ours: another connection with a name that is connected already is refused with `conflict`, after the handshake.
-//! - What waits when a component goes comes back to its senders; what was on the wire does not.
+//! - What waits when a component goes comes back to its senders; what was on the wire does not, and what waited when the
+//!   server was killed is in the senders' logs alone: the protocol knows no acknowledgements.
 //! - Left out: the method `connect`; components among the items of the server (XEP-0030).
+
+mod queue;
 
 use std::collections::HashMap;
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use aws_lc_rs::{constant_time, digest};
@@ -20,19 +22,19 @@ use bytes::BytesMut;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{Semaphore, mpsc};
+use tokio::sync::Semaphore;
 use tokio::time::timeout;
 use unisono_core::error::StreamCondition;
 use unisono_core::hub::Hub;
-use unisono_core::ids::Ticket;
 use unisono_core::jid::Jid;
-use unisono_core::remote::Route;
 use unisono_core::stanza::{CLIENT_SCOPE, NS_CLIENT, NS_STREAMS, OUR_LIMITS};
 use unisono_xml::{Element, Limits as XmlLimits, Node, StreamEvent, StreamReader, escape_attr_into};
 
 use crate::ending::close;
 use crate::error::{CLOSE, StreamError};
 use crate::server::C2s;
+
+use queue::Queue;
 
 /// §3
 pub const NS_ACCEPT: &str = "jabber:component:accept";
@@ -42,39 +44,11 @@ const HANDSHAKE_WITHIN: Duration = Duration::from_secs(10);
 const EARLY_BYTES_MAX: usize = 4 * 1024;
 /// Connections at a time.
 const CONNECTIONS_MAX: usize = 64;
-/// Stanzas that wait for one component, …
-const WAITING_MAX: usize = 1024;
-/// … and their bytes.
-const WAITING_BYTES_MAX: usize = 4 * 1024 * 1024;
 /// Bytes that are read at a time.
 const READ_BYTES: usize = 16 * 1024;
 
 /// The components that may connect: domain and secret.
 pub type Secrets = HashMap<String, String>;
-
-/// The queue of one component.
-struct Outbound {
-    queue: mpsc::Sender<(String, Ticket)>,
-    bytes: Arc<AtomicUsize>,
-}
-
-impl Route for Outbound {
-    fn send(&self, stanza: &Element, after: Ticket) -> bool {
-        // What has the namespace of a client's stream here has that of the component's there (§3).
-        let text = stanza.to_string_in(&CLIENT_SCOPE);
-        let length = text.len();
-        self.bytes.fetch_add(length, Ordering::Relaxed);
-        let is_queued = self.queue.try_send((text, after)).is_ok();
-        if !is_queued {
-            self.bytes.fetch_sub(length, Ordering::Relaxed);
-        }
-        is_queued
-    }
-
-    fn has_room(&self) -> bool {
-        self.queue.capacity() > 0 && self.bytes.load(Ordering::Relaxed) < WAITING_BYTES_MAX
-    }
-}
 
 impl C2s {
     /// Listens for components on `address` until [`C2s::stop`]. Port 0 lets the system choose; the answer is the real
@@ -152,32 +126,41 @@ impl C2s {
     ) -> Result<(), Option<StreamCondition>> {
         let greeting = timeout(HANDSHAKE_WITHIN, greet(incoming, outgoing, secrets));
         let name = greeting.await.map_err(|_| Some(StreamCondition::ConnectionTimeout))??;
-        let (queue, mut waiting) = mpsc::channel(WAITING_MAX);
-        let bytes = Arc::new(AtomicUsize::new(0));
-        let route = Arc::new(Outbound { queue, bytes: Arc::clone(&bytes) });
-        if !self.hub.routes.open(&name, route) {
+        let queue = Arc::new(Queue::default());
+        if !self.hub.routes.open(&name, Arc::<Queue>::clone(&queue)) {
             return Err(Some(StreamCondition::Conflict));
         }
         let open = Open { hub: &self.hub, name: &name };
-        outgoing.write.write_all(b"<handshake/>").await.map_err(|_| None)?;
-        tracing::info!(component = name, "a component has connected");
-        incoming.reader.set_limits(self.terms.limits.xml());
-        let end = tokio::select! {
-            biased;
-            () = self.stopping.cancelled() => Err(Some(StreamCondition::SystemShutdown)),
-            end = take_in(&self.hub, incoming, &name) => end,
-            end = pass_on(&self.hub, &mut outgoing.write, &mut waiting, &bytes) => end,
-        };
+        let end = self.serve_open(incoming, outgoing, &name, &queue).await;
         drop(open);
         tracing::info!(component = name, "a component has gone");
         // What did not go out comes back.
-        waiting.close();
-        while let Ok((stanza, _)) = waiting.try_recv() {
+        for stanza in queue.close() {
             if let Ok(stanza) = Element::parse(&stanza, &CLIENT_SCOPE, &OUR_LIMITS) {
                 self.hub.return_to_sender(&stanza).await;
             }
         }
         end
+    }
+
+    async fn serve_open(
+        &self,
+        incoming: &mut Incoming,
+        outgoing: &mut Outgoing,
+        name: &str,
+        queue: &Queue,
+    ) -> Result<(), Option<StreamCondition>> {
+        outgoing.write.write_all(b"<handshake/>").await.map_err(|_| None)?;
+        tracing::info!(component = name, "a component has connected");
+        incoming.reader.set_limits(self.terms.limits.xml());
+        tokio::select! {
+            biased;
+            () = self.stopping.cancelled() => Err(Some(StreamCondition::SystemShutdown)),
+            () = queue.overfull() => Err(Some(StreamCondition::ResourceConstraint)),
+            // Before what comes: who sends much gets his answers meanwhile.
+            end = pass_on(&self.hub, &mut outgoing.write, queue) => end,
+            end = take_in(&self.hub, incoming, name, queue) => end,
+        }
     }
 
     fn stream_id(&self) -> String {
@@ -280,12 +263,20 @@ fn hexadecimal(bytes: &[u8]) -> String {
 }
 
 /// Takes what the component sends, one stanza after the other.
-async fn take_in(hub: &Arc<Hub>, incoming: &mut Incoming, name: &str) -> Result<(), Option<StreamCondition>> {
+async fn take_in(
+    hub: &Arc<Hub>,
+    incoming: &mut Incoming,
+    name: &str,
+    queue: &Queue,
+) -> Result<(), Option<StreamCondition>> {
     loop {
         match incoming.next().await? {
             StreamEvent::Element(element) => {
                 let from = sender(&element, name).map_err(Some)?;
                 hub.receive_from_afar(&translated(&element), from).await;
+                if !queue.is_empty() {
+                    tokio::task::yield_now().await;
+                }
             }
             StreamEvent::Close => return Ok(()),
             StreamEvent::Open(_) => return Err(Some(StreamCondition::BadFormat)),
@@ -326,15 +317,14 @@ fn translated(element: &Element) -> Element {
 async fn pass_on(
     hub: &Hub,
     write: &mut OwnedWriteHalf,
-    waiting: &mut mpsc::Receiver<(String, Ticket)>,
-    bytes: &AtomicUsize,
+    queue: &Queue,
 ) -> Result<(), Option<StreamCondition>> {
-    while let Some((stanza, after)) = waiting.recv().await {
-        hub.store.wait(after).await;
-        write.write_all(stanza.as_bytes()).await.map_err(|_| None)?;
-        bytes.fetch_sub(stanza.len(), Ordering::Relaxed);
+    loop {
+        hub.store.wait(queue.first().await).await;
+        if let Some(stanza) = queue.pop() {
+            write.write_all(stanza.as_bytes()).await.map_err(|_| None)?;
+        }
     }
-    Ok(())
 }
 
 #[cfg(test)]
