@@ -22,6 +22,8 @@ impl Hub {
     pub fn sweep(self: &Arc<Self>) {
         self.expire_sessions();
         self.expire_questions();
+        self.expire_questions_afar();
+        self.work_on();
         self.evict_idle();
     }
 

@@ -108,6 +108,7 @@ impl World {
         caps::write_down(&mut registry);
         let hub = Hub::open(store.clone(), registry, clock.clone(), random.clone(), settings).await.unwrap();
         hub.restore().await.unwrap();
+        hub.begin().await;
         Self { hub, store, clock, random }
     }
 
