@@ -17,6 +17,7 @@ mod omemo;
 mod presence;
 mod private_xml;
 mod promises;
+mod push;
 mod requests;
 mod roster;
 mod subscriptions;

@@ -86,8 +86,19 @@ fn is_mentioned(record: &MessageRecord, account: &Account) -> bool {
     });
     let Some(body) = record.payload.child("body", NS_CLIENT) else { return refers };
     let text = body.text().to_lowercase();
-    let is_named = |name: &str| !name.is_empty() && text.contains(&name.to_lowercase());
+    let is_named = |name: &str| has_word(&text, &name.to_lowercase());
     refers
         || own.local().is_some_and(is_named)
         || names(record, account).filter_map(Jid::resource).any(is_named)
+}
+
+/// Whether a name stands in a text, not as a part of another word.
+fn has_word(text: &str, name: &str) -> bool {
+    let is_part_of_word = |letter: Option<char>| letter.is_some_and(char::is_alphanumeric);
+    let mut found = text.match_indices(name).map(|(at, name)| {
+        let (before, rest) = text.split_at(at);
+        let after = rest.strip_prefix(name).unwrap_or_default();
+        !is_part_of_word(before.chars().next_back()) && !is_part_of_word(after.chars().next())
+    });
+    !name.is_empty() && found.any(|is_word| is_word)
 }

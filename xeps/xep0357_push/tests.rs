@@ -88,6 +88,8 @@ fn what_the_owner_wants_to_be_told_of() {
         ("<never identity-category='client' identity-type='pc'/>", BODY, true),
         (on_mention, BODY, false),
         (on_mention, "<body>where is Bob?</body>", true),
+        (on_mention, "<body>bob: bobcats!</body>", true),
+        (on_mention, "<body>bobcats kebob</body>", false),
         (on_mention, &mention("xmpp:bob@example.org"), true),
         (on_mention, &mention("xmpp:bob@example.org?message"), true),
         (on_mention, &mention("xmpp:carol@example.org"), false),
