@@ -110,7 +110,7 @@ fn note(following: &mut Following<'_>) {
             }
             let place = Place { position, queued, conversation: conversation.clone() };
             if let Some(registration) = account.keyed_mut::<Registration>(&key) {
-                registration.waiting.add(place, now);
+                registration.waiting.add(place, now, false);
             }
         }
         if let Some(duty) = hub.server_state::<Duty>() {
@@ -221,13 +221,15 @@ pub(super) async fn begin(hub: Arc<Hub>) {
 /// Reads what an account's devices lack.
 async fn look_back(hub: &Arc<Hub>, jid: &BareJid) -> Result<(), StoreError> {
     let Some(cell) = hub.account(jid).await? else { return Ok(()) };
-    let (after, head) = {
+    let after = {
         let account = cell.lock();
-        let all = account.all_keyed::<Registration>();
-        let after = all.map(|(_, registration)| told_upto(&account, registration)).min();
-        (after, account.head())
+        let behind = account.all_keyed::<Registration>().map(|(_, registration)| {
+            let cursor = cursor(&account, registration);
+            (cursor.max(registration.pushed) < account.head()).then_some(cursor)
+        });
+        behind.flatten().min()
     };
-    let Some(after) = after.filter(|after| *after < head) else { return Ok(()) };
+    let Some(after) = after else { return Ok(()) };
     hub.settled(&cell).await;
     let query = LogQuery {
         after: Some(after),
@@ -246,10 +248,9 @@ async fn look_back(hub: &Arc<Hub>, jid: &BareJid) -> Result<(), StoreError> {
     Ok(())
 }
 
-/// Up to here, a device has its log or was told.
-fn told_upto(account: &Account, registration: &Registration) -> LogPosition {
-    let device = account.device(registration.device);
-    device.map_or(LogPosition::START, |device| device.cursor).max(registration.pushed)
+/// Up to here, a device has its log.
+fn cursor(account: &Account, registration: &Registration) -> LogPosition {
+    account.device(registration.device).map_or(LogPosition::START, |device| device.cursor)
 }
 
 /// Does with an entry of the log what [`follow`] did when it came.
@@ -262,12 +263,13 @@ fn take_up(account: &mut Account, entry: &LogEntry, now: Duration) {
     }
     let conversation = xep0490_displayed::conversation(&record.from, &record.payload, account.settings());
     for (key, _) in registrations(account) {
-        let upto = account.keyed::<Registration>(&key).map(|registration| told_upto(account, registration));
+        let upto = account.keyed::<Registration>(&key).map(|registration| cursor(account, registration));
         let place = Place { position: Some(*position), queued: None, conversation: conversation.clone() };
         if upto.is_some_and(|upto| *position > upto)
             && let Some(registration) = account.keyed_mut::<Registration>(&key)
         {
-            registration.waiting.add(place, now);
+            let is_pushed = *position <= registration.pushed;
+            registration.waiting.add(place, now, is_pushed);
         }
     }
 }

@@ -183,8 +183,8 @@ fn failures_are_tried_again_for_two_days_and_pushes_without_an_end_are_rare() {
     for number in 1..=16_i64 {
         assert!(known.rest_until <= now, "{number}");
         let place = Place { position: Some(LogPosition(number)), queued: None, conversation: "c".into() };
-        known.waiting.add(place.clone(), now);
-        known.waiting.add(place, now);
+        known.waiting.add(place.clone(), now, false);
+        known.waiting.add(place, now, false);
         known.sent = Some(known.waiting.count().1);
         known.succeeded(now);
         assert_eq!((known.pushed, known.waiting.has_news()), (LogPosition(number), false));

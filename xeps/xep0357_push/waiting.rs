@@ -45,8 +45,8 @@ pub(super) struct Waiting {
 }
 
 impl Waiting {
-    /// Something came. What is known already does not come again.
-    pub(super) fn add(&mut self, place: Place, now: Duration) {
+    /// Something came, or was found that was told already. What is known does not come again.
+    pub(super) fn add(&mut self, place: Place, now: Duration, is_pushed: bool) {
         let is_known = |item: &Item| place.position.is_some() && item.place.position == place.position;
         if self.items.iter().any(is_known) {
             return;
@@ -55,7 +55,7 @@ impl Waiting {
             self.items.remove(0);
         }
         self.last = self.last.saturating_add(1);
-        self.items.push(Item { number: self.last, place, since: now, is_pushed: false });
+        self.items.push(Item { number: self.last, place, since: now, is_pushed });
     }
 
     /// The owner has seen to a conversation.
