@@ -15,6 +15,8 @@ use crate::stanza::{Iq, IqType, NS_CLIENT};
 
 /// Questions of the whole server that may be open.
 const ASKED_MAX: usize = 20_000;
+/// Of these, those to one domain: one that is silent is not to keep the others from being asked.
+const OF_DOMAIN_MAX: usize = 4_000;
 /// Who has not answered until then is not going to.
 const PATIENCE: Duration = Duration::from_secs(60);
 
@@ -38,13 +40,44 @@ struct Asked {
     then: AnsweredAfar,
 }
 
-/// All that are open, by id.
+/// All that are open.
 #[derive(Default)]
-pub(crate) struct QuestionsAfar(Mutex<HashMap<String, Asked>>);
+pub(crate) struct QuestionsAfar(Mutex<Open>);
+
+#[derive(Default)]
+struct Open {
+    by_id: HashMap<String, Asked>,
+    /// How many, by domain.
+    of_domain: HashMap<String, usize>,
+}
 
 impl QuestionsAfar {
-    fn open(&self) -> MutexGuard<'_, HashMap<String, Asked>> {
+    fn open(&self) -> MutexGuard<'_, Open> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Open {
+    fn has_room(&self, domain: &str) -> bool {
+        let of_domain = self.of_domain.get(domain).copied().unwrap_or(0);
+        self.by_id.len() < ASKED_MAX && of_domain < OF_DOMAIN_MAX
+    }
+
+    fn insert(&mut self, id: String, asked: Asked) {
+        let count = self.of_domain.entry(asked.whom.domain().to_owned()).or_default();
+        *count = count.saturating_add(1);
+        self.by_id.insert(id, asked);
+    }
+
+    fn remove(&mut self, id: &str) -> Option<Asked> {
+        let asked = self.by_id.remove(id)?;
+        if let Some(count) = self.of_domain.get_mut(asked.whom.domain()) {
+            *count = count.saturating_sub(1);
+            if *count == 0 {
+                self.of_domain.remove(asked.whom.domain());
+            }
+        }
+        Some(asked)
     }
 }
 
@@ -76,7 +109,7 @@ impl Hub {
             .build();
         {
             let mut questions = self.questions_afar.open();
-            if questions.len() >= ASKED_MAX {
+            if !questions.has_room(whom.domain()) {
                 return Err(Condition::ResourceConstraint);
             }
             let until = self.clock.elapsed().saturating_add(PATIENCE);
@@ -99,7 +132,7 @@ impl Hub {
         };
         let asked = {
             let mut questions = self.questions_afar.open();
-            let known = questions.get(id).is_some_and(is_it);
+            let known = questions.by_id.get(id).is_some_and(is_it);
             if known { questions.remove(id) } else { None }
         };
         let Some(Asked { then, .. }) = asked else { return };
@@ -118,7 +151,9 @@ impl Hub {
         let now = self.clock.elapsed();
         let void: Vec<_> = {
             let mut questions = self.questions_afar.open();
-            questions.extract_if(|_, asked| asked.until <= now).map(|(_, asked)| asked.then).collect()
+            let over = questions.by_id.iter().filter(|(_, asked)| asked.until <= now);
+            let over: Vec<_> = over.map(|(id, _)| id.clone()).collect();
+            over.iter().filter_map(|id| questions.remove(id)).map(|asked| asked.then).collect()
         };
         for then in void {
             then(self, Err(NoResult::Silence));

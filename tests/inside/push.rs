@@ -304,6 +304,32 @@ async fn a_device_that_ends_is_not_woken_from_the_same_commit_on() {
     assert!(world.hub.store.holders("push", None, 10).await.unwrap().is_empty());
 }
 
+/// Whoever got in by an earlier password is not told any more that something comes.
+#[tokio::test]
+async fn a_device_that_a_new_password_keeps_out_is_not_woken_until_it_logs_in_again() {
+    let world = World::with(&["alice", "bob"]).await;
+    let app = App::open(&world);
+    let (phone, _, alice) = asleep(&world).await;
+    world.hub.password_changed(&phone.session.cell, 1);
+    alice.say("bob@example.org", "1").await;
+    world.pass(10 * SECOND);
+    assert!(app.take().is_empty());
+    let phone = world.online("bob", "phone").await;
+    assert_eq!(phone.bodies().await, Vec::<String>::new(), "it came with the presence");
+    world.hub.end(&phone.session.cell, phone.session.id);
+    alice.say("bob@example.org", "2").await;
+    world.pass(SECOND);
+    assert_eq!(app.counts(), ["1"]);
+    // Who changed it is not kept out.
+    let tab = world.online("bob", "tab").await;
+    ask(&tab, &format!("<enable xmlns='urn:xmpp:push:0' jid='{SERVICE}' node='n2'/>")).await.unwrap();
+    world.hub.password_changed_by(&tab.session, 2);
+    world.hub.end(&tab.session.cell, tab.session.id);
+    alice.say("bob@example.org", "3").await;
+    world.pass(SECOND);
+    assert_eq!(app.counts(), ["1"], "the tablet alone");
+}
+
 async fn alice_says(world: &World, body: &str) {
     world.online("alice", "desk").await.say("bob@example.org", body).await;
 }

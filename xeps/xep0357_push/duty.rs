@@ -175,8 +175,13 @@ pub(super) enum Next {
 }
 
 pub(super) fn next(account: &mut Account, key: &str, now: Duration) -> Next {
+    let Some(device) = account.keyed::<Registration>(key).map(|registration| registration.device) else {
+        return Next::Rest;
+    };
+    if !account.lets_in(device) {
+        return Next::Rest;
+    }
     let Some(registration) = account.keyed_mut::<Registration>(key) else { return Next::Rest };
-    let device = registration.device;
     let mut waiting = std::mem::take(&mut registration.waiting);
     waiting.settle(account, device);
     let patience = patience(account, device);

@@ -17,6 +17,7 @@
 //!   registration, and so does the service that takes the right to publish away (§8).
 //! - Ours: a push tells how many messages wait, and neither who sent them nor what they say (§9). They are counted since
 //!   the account was last needed.
+//! - Ours: a device that the account's password does not let in any more is not woken until it has logged in again.
 //! - Ours: the `from` of a push is the domain. An address of this server is no service (`not-acceptable`).
 //! - Left out: `pending-subscription-count` (§11.3.1): requests to subscribe wake nobody.
 
