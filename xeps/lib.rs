@@ -39,6 +39,7 @@ pub mod xep0333_markers;
 pub mod xep0334_hints;
 pub mod xep0352_csi;
 pub mod xep0353_jingle_messages;
+pub mod xep0357_push;
 pub mod xep0359_stanza_ids;
 pub mod xep0377_reporting;
 pub mod xep0379_preauth;
@@ -92,6 +93,8 @@ pub const ALL: &[&dyn Extension] = &[
     &xep0441_mam_preferences::ArchivePreferences,
     &xep0490_displayed::DisplayedSync,
     &xep0430_inbox::Conversations,
+    // After what knows how far the owner has read.
+    &xep0357_push::Push,
     // At `filter`.
     &xep0352_csi::ClientState,
     // Requests, and what streams agree on.

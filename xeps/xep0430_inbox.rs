@@ -51,13 +51,17 @@ impl Extension for Conversations {
 
 /// §1.1, §4: an instant message, readable or not.
 fn speaks(message: &Message) -> bool {
-    let Message { kind, payload, .. } = message;
+    message.kind.is_conversation() && says_something_new(&message.payload)
+}
+
+/// The same, whatever its type.
+pub(crate) fn says_something_new(payload: &Payload) -> bool {
     let is_about_another =
         [xep0308_correction::is_part, xep0424_retraction::is_part, xep0444_reactions::is_part]
             .iter()
             .any(|is_part| is_part(payload));
     let is_text = payload.has("body", NS_CLIENT) || is_encrypted_text(payload);
-    kind.is_conversation() && is_text && !is_about_another
+    is_text && !is_about_another
 }
 
 /// What moves keys between devices has no payload, and is nothing to read.

@@ -160,7 +160,7 @@ fn says_something(payload: &Payload) -> bool {
 }
 
 /// §4.1: what names a conversation. An occupant of a room is somebody of its own.
-fn conversation(peer: &Jid, payload: &Payload, settings: &Settings) -> CompactString {
+pub(crate) fn conversation(peer: &Jid, payload: &Payload, settings: &Settings) -> CompactString {
     if payload.has("x", NS_MUC_USER) && !settings.serves(peer.domain()) {
         return peer.as_str().into();
     }

@@ -206,6 +206,15 @@ impl Account {
         access.cloned().unwrap_or_default()
     }
 
+    /// Whether a device could come back as it is: the password that it has proven last is that of the account, or it has a
+    /// token that came after it.
+    pub fn lets_in(&self, device: DeviceId) -> bool {
+        let Some(device) = self.device(device) else { return false };
+        let Some(access) = device.access.as_deref() else { return true }; // by a password, too, before that was noted
+        let mut tokens = [&access.current, &access.next].into_iter().flatten();
+        access.password == Some(self.passwords) || tokens.any(|token| token.passwords == self.passwords)
+    }
+
     /// Replaces it. Returns what makes that durable, if it changes anything.
     pub(crate) fn set_access(&mut self, device: DeviceId, access: Access) -> Option<Write> {
         let known = self.devices.iter_mut().find(|known| known.id == device)?;

@@ -26,6 +26,7 @@ pub use crate::following::{Follow, Following, Prepare};
 pub use crate::keeping::{AccountState, KeyedState};
 pub use crate::presence::{Restate, Sight, Vouch, Voucher};
 pub use crate::request::{Answer, IqHandler, Locked, NonzaReply, NonzaRequest, Reply, Request, StreamState};
+pub use crate::upkeep::{Begin, EachSecond};
 
 /// One extension.
 pub trait Extension: Sync {
@@ -196,6 +197,8 @@ pub struct Registry {
     pub(crate) interested: Vec<Interested>,
     pub(crate) server_states: Vec<(TypeId, MakeState)>,
     pub(crate) device_ended: Vec<DeviceEnded>,
+    pub(crate) begin: Vec<Begin>,
+    pub(crate) each_second: Vec<EachSecond>,
     pub(crate) last_seen: Option<LastSeen>,
     pub(crate) ack_writer: Option<fn(&mut Vec<u8>, u32)>,
     pub(crate) request_writer: Option<fn(&mut Vec<u8>)>,

@@ -14,7 +14,7 @@ use crate::ids::{SessionId, Ticket};
 use crate::presence::Who;
 use crate::session::{Link, Session};
 use crate::snapshot;
-use crate::storage::{AccountState, SessionRecord, StoreError, Write};
+use crate::storage::{Access, AccountState, SessionRecord, StoreError, Write};
 use crate::subscription;
 
 impl Hub {
@@ -22,6 +22,8 @@ impl Hub {
     pub fn sweep(self: &Arc<Self>) {
         self.expire_sessions();
         self.expire_questions();
+        self.expire_questions_afar();
+        self.work_on();
         self.evict_idle();
     }
 
@@ -154,7 +156,17 @@ impl Hub {
 
     /// The user of a session changed the password: as [`Self::password_changed`], but this session goes on.
     pub fn password_changed_by(&self, acting: &SessionRef, passwords: i64) {
-        acting.cell.lock().passwords = passwords;
+        {
+            let mut account = acting.cell.lock();
+            account.passwords = passwords;
+            // Who changed it has it.
+            let device = account.session(acting.id).map(Session::device);
+            let known = device.map(|device| (device, account.access(device)));
+            let write = known.and_then(|(device, access)| {
+                account.set_access(device, Access { password: Some(passwords), ..access })
+            });
+            self.commit(&mut account, write.into_iter().collect());
+        }
         self.bar_logins(&acting.cell);
         self.end_others(acting);
     }

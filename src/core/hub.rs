@@ -11,6 +11,7 @@ use unisono_xml::Element;
 
 use crate::account::{Account, Cell};
 use crate::asking::Questions;
+use crate::asking_afar::QuestionsAfar;
 use crate::clock::{Clock, Random};
 use crate::delays::Delays;
 use crate::error::StreamCondition;
@@ -210,6 +211,8 @@ pub struct Hub {
     pub(crate) moved: Mutex<Vec<Arc<Cell>>>,
     /// What the server asked devices.
     pub(crate) questions: Questions,
+    /// What it asked other domains.
+    pub(crate) questions_afar: QuestionsAfar,
     /// What devices are interested in.
     pub(crate) interests: Lists,
     /// What extensions keep for the whole server.
@@ -269,6 +272,7 @@ impl Hub {
             detached: Mutex::default(),
             moved: Mutex::default(),
             questions: Questions::default(),
+            questions_afar: QuestionsAfar::default(),
             interests: Lists::default(),
             reasons: Mutex::default(),
             farewells: Mutex::default(),

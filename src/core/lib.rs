@@ -31,6 +31,7 @@ pub mod writing;
 
 // Sessions and what they see.
 pub mod asking;
+pub mod asking_afar;
 pub mod bind2;
 pub mod binding;
 mod bounced;
@@ -57,4 +58,5 @@ mod keeping;
 pub mod reports;
 mod slots;
 pub mod storage;
+mod upkeep;
 pub mod workers;

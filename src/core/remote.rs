@@ -207,7 +207,10 @@ impl Hub {
     async fn answer_afar(self: &Arc<Self>, iq: &Iq, account: Option<Arc<Cell>>) {
         let stanza = Stanza::Iq(iq.clone());
         let asks = matches!(iq.kind, IqType::Get | IqType::Set);
-        let (Some(payload), true) = (iq.payload.elements().first().cloned(), asks) else { return };
+        if !asks {
+            return self.take_answer_from_afar(iq);
+        }
+        let Some(payload) = iq.payload.elements().first().cloned() else { return };
         if let Some(cell) = &account
             && let Err(refusal) = self.admits(&stanza, &cell.lock(), Side::Recipient)
         {

@@ -191,6 +191,11 @@ impl Session {
         self.priority
     }
 
+    /// Whom it sent its presence to though no subscription says so: the rooms that it is in, too, each with its name there.
+    pub fn directed_to(&self) -> impl Iterator<Item = &Jid> {
+        self.directed.iter()
+    }
+
     pub fn is_connected(&self) -> bool {
         matches!(self.link, Link::Connected { .. })
     }

@@ -443,6 +443,13 @@ pub trait Documents: Send + Sync {
         account: AccountId,
         kind: &'a str,
     ) -> BoxFuture<'a, Result<Vec<Document>, StoreError>>;
+    /// Accounts that have a document of this kind, in the order of their JIDs, after `after`, at most `limit`.
+    fn holders<'a>(
+        &'a self,
+        kind: &'a str,
+        after: Option<&'a BareJid>,
+        limit: usize,
+    ) -> BoxFuture<'a, Result<Vec<BareJid>, StoreError>>;
 }
 
 /// [`Write::Item`] forgets no item, and does not look for one to forget.

@@ -195,13 +195,15 @@ fn listen_for_clients(config: &Config, c2s: &Arc<C2s>) -> Result<Vec<String>, Fa
     Ok(listening)
 }
 
-/// Takes up the sessions that the last stop saved, so that what is sent to them waits there.
+/// Takes up the sessions that the last stop saved, so that what is sent to them waits there, and then what else the last
+/// run left undone.
 async fn take_up(hub: Arc<Hub>) {
     match hub.restore().await {
         Ok(0) => {}
         Ok(accounts) => tracing::info!(accounts, "took up the sessions of the last run"),
         Err(error) => tracing::error!(%error, "cannot take up all sessions of the last run"),
     }
+    hub.begin().await;
 }
 
 /// Sessions are saved; a store that does not take them is not waited for for ever. What could not be done is returned.

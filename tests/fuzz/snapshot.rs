@@ -14,13 +14,14 @@ use unisono_core::writing::Drained;
 use crate::inside::{Device, World, jid};
 
 /// The kinds of documents that an account is loaded with, or that are read with it.
-const KINDS: [&str; 8] = [
+const KINDS: [&str; 9] = [
     "archive-preferences",
     "blocklist",
     "catch-up",
     "last-seen",
     "private",
     "private-sizes",
+    "push",
     "roster-floor",
     "vcard",
 ];

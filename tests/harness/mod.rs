@@ -1,6 +1,7 @@
 //! What the stories stand on: the real server as a process of its own, and clients that share no code with it.
 
 mod archive;
+mod component;
 mod database;
 mod device;
 mod disk;
@@ -13,6 +14,7 @@ mod server;
 mod wire;
 
 pub(crate) use self::archive::query;
+pub(crate) use self::component::{NS_ACCEPT, Program};
 pub(crate) use self::database::Database;
 pub(crate) use self::device::{Device, Lost, Resumption};
 pub(crate) use self::disk::Disk;

@@ -18,6 +18,7 @@ mod omemo;
 mod presence;
 mod private_xml;
 mod promises;
+mod push;
 mod requests;
 mod roster;
 mod subscriptions;
@@ -109,6 +110,7 @@ impl World {
         caps::write_down(&mut registry);
         let hub = Hub::open(store.clone(), registry, clock.clone(), random.clone(), settings).await.unwrap();
         hub.restore().await.unwrap();
+        hub.begin().await;
         Self { hub, store, clock, random }
     }
 

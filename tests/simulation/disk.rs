@@ -398,6 +398,15 @@ impl Documents for Disk {
     ) -> BoxFuture<'a, Result<Vec<Document>, StoreError>> {
         self.read(move || self.inner.documents(account, kind))
     }
+
+    fn holders<'a>(
+        &'a self,
+        kind: &'a str,
+        after: Option<&'a BareJid>,
+        limit: usize,
+    ) -> BoxFuture<'a, Result<Vec<BareJid>, StoreError>> {
+        self.inner.holders(kind, after, limit)
+    }
 }
 
 impl Nodes for Disk {

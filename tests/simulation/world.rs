@@ -259,7 +259,13 @@ impl Simulated {
         upkeep.push(tokio::spawn(housekeeping(hub.clone())).abort_handle());
         // What it cannot take up now is taken up when somebody asks for it.
         let restored = hub.clone();
-        upkeep.push(tokio::spawn(async move { drop(restored.restore().await) }).abort_handle());
+        upkeep.push(
+            tokio::spawn(async move {
+                drop(restored.restore().await);
+                restored.begin().await;
+            })
+            .abort_handle(),
+        );
         let (me, crashed) = (self.me.clone(), disk.crashed.clone());
         upkeep.push(tokio::spawn(watch(me, crashed)).abort_handle());
         self.server().life = Some(Life { hub, c2s, disk, upkeep, plugs: Vec::new() });

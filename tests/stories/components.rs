@@ -1,13 +1,6 @@
 //! Programs that serve a domain of their own (XEP-0114), by a client that shares no code with the server but SHA-1.
 
-use aws_lc_rs::digest::{SHA1_FOR_LEGACY_USE_ONLY, digest};
-use minidom::Element;
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::TcpStream;
-
-use crate::harness::{Database, Server, Start, chat};
-
-const NS: &str = "jabber:component:accept";
+use crate::harness::{Database, NS_ACCEPT as NS, Program, Server, Start, chat};
 
 async fn server() -> Server {
     let set = vec![
@@ -17,71 +10,10 @@ async fn server() -> Server {
     Server::start(Start { database: Database::Sqlite, set }).await
 }
 
-/// A connection of a component; what was read is looked at by its text.
-struct Program {
-    tcp: TcpStream,
-    read: String,
-}
-
-impl Program {
-    async fn open(server: &Server, name: &str) -> Self {
-        let tcp = TcpStream::connect(server.address("component")).await.unwrap();
-        let mut program = Self { tcp, read: String::new() };
-        program
-            .send(&format!(
-                "<stream:stream xmlns='{NS}' xmlns:stream='http://etherx.jabber.org/streams' to='{name}'>"
-            ))
-            .await;
-        program
-    }
-
-    /// Connected, with the handshake done.
-    async fn connected(server: &Server) -> Self {
-        let mut program = Self::open(server, "echo.example.org").await;
-        program.shake_hands("hush").await;
-        program.until("<handshake/>").await;
-        program
-    }
-
-    async fn shake_hands(&mut self, secret: &str) {
-        let header = self.until("'>").await;
-        let id = header.split(" id='").nth(1).unwrap().split('\'').next().unwrap();
-        let hash = digest(&SHA1_FOR_LEGACY_USE_ONLY, format!("{id}{secret}").as_bytes());
-        let digits = hash.as_ref().iter().fold(String::new(), |digits, byte| digits + &format!("{byte:02x}"));
-        self.send(&format!("<handshake>{digits}</handshake>")).await;
-    }
-
-    async fn send(&mut self, text: &str) {
-        self.tcp.write_all(text.as_bytes()).await.unwrap();
-    }
-
-    /// Reads up to a text, with it. What comes after it is kept.
-    async fn until(&mut self, end: &str) -> String {
-        loop {
-            if let Some(at) = self.read.find(end) {
-                let rest = self.read.split_off(at + end.len());
-                return std::mem::replace(&mut self.read, rest);
-            }
-            let mut bytes = [0; 4096];
-            let count = self.tcp.read(&mut bytes).await.unwrap();
-            assert!(count > 0, "the stream ends after {:?}, before {end}", self.read);
-            self.read.push_str(std::str::from_utf8(&bytes[..count]).unwrap());
-        }
-    }
-
-    /// The next stanza of this kind.
-    async fn next(&mut self, name: &str) -> Element {
-        let text = self.until(&format!("</{name}>")).await;
-        let start = text.find(&format!("<{name}")).unwrap();
-        let stanza = text[start..].replacen(&format!("<{name}"), &format!("<{name} xmlns='{NS}'"), 1);
-        stanza.parse().unwrap()
-    }
-}
-
 #[tokio::test]
 async fn people_and_a_component_write_to_each_other() {
     let server = server().await;
-    let mut echo = Program::connected(&server).await;
+    let mut echo = Program::connected(&server, "echo.example.org").await;
     let [mut phone, mut laptop] = server.devices("alice").await;
     phone.send(&chat("bot@echo.example.org", "hello")).await;
     let heard = echo.next("message").await;
@@ -110,7 +42,7 @@ async fn people_and_a_component_write_to_each_other() {
 #[tokio::test]
 async fn requests_go_both_ways_and_answers_only_where_they_were_asked_for() {
     let server = server().await;
-    let mut echo = Program::connected(&server).await;
+    let mut echo = Program::connected(&server, "echo.example.org").await;
     let mut alice = server.device("alice").await;
     let jid = alice.jid.clone();
     alice.send("<iq type='get' id='v1' to='echo.example.org'><query xmlns='jabber:iq:version'/></iq>").await;
@@ -151,7 +83,7 @@ async fn requests_go_both_ways_and_answers_only_where_they_were_asked_for() {
 #[tokio::test]
 async fn a_component_can_be_subscribed_to() {
     let server = server().await;
-    let mut echo = Program::connected(&server).await;
+    let mut echo = Program::connected(&server, "echo.example.org").await;
     let mut alice = server.device("alice").await;
     alice.get("<query xmlns='jabber:iq:roster'/>").await;
     alice.send("<presence to='bot@echo.example.org' type='subscribe'/>").await;
@@ -186,13 +118,13 @@ async fn who_does_not_know_the_secret_is_no_component() {
     let mut early = Program::open(&server, "echo.example.org").await;
     early.send("<message from='echo.example.org' to='alice@example.org'/>").await;
     early.until("<not-authorized ").await;
-    let mut first = Program::connected(&server).await;
+    let mut first = Program::connected(&server, "echo.example.org").await;
     let mut second = Program::open(&server, "echo.example.org").await;
     second.shake_hands("hush").await;
     second.until("<conflict ").await;
     first.send("<message from='alice@example.org' to='bob@example.org'/>").await;
     first.until("<invalid-from ").await;
-    let mut third = Program::connected(&server).await;
+    let mut third = Program::connected(&server, "echo.example.org").await;
     third.send("<message from='echo.example.org'/>").await;
     third.until("<improper-addressing ").await;
     // Nobody is there any more.

@@ -27,6 +27,7 @@ mod logs;
 mod network;
 mod numbers;
 mod order;
+mod push;
 mod restart;
 mod revocation;
 mod roster;

@@ -29,6 +29,7 @@ contract! {
     a_removed_device_takes_its_sessions_along,
     the_access_of_a_device_is_its_own,
     saved_sessions_are_found,
+    who_has_documents_of_a_kind_is_found,
     recent_fingerprints_are_the_last_ones_sent,
     recent_fingerprints_name_the_sessions_that_are_left,
 }
@@ -334,6 +335,27 @@ async fn documents_are_replaced_and_removed(subject: Subject) {
     assert_eq!(found, [("k", "a", "2"), ("k", "d", "y")]);
     assert_eq!(store.document(account, "l", "a").await.unwrap().as_deref(), Some("1"));
     assert_eq!(store.document(account, "k", "b").await.unwrap(), None);
+}
+
+async fn who_has_documents_of_a_kind_is_found(subject: Subject) {
+    let put = |account, kind: &str, value: Option<&str>| Write::Document {
+        account,
+        kind: kind.into(),
+        key: "a".into(),
+        value: value.map(Into::into),
+    };
+    for name in ["dora", "alice", "carol", "bob", "eve"] {
+        let account = subject.account(name).await;
+        let kind = if name == "carol" { "other" } else { "k" };
+        subject.write([put(account, kind, Some("1"))]).await;
+        if name == "bob" {
+            subject.write([put(account, kind, None)]).await;
+        }
+    }
+    let store = subject.store();
+    assert_eq!(store.holders("k", None, 2).await.unwrap(), [jid("alice"), jid("dora")]);
+    assert_eq!(store.holders("k", Some(&jid("dora")), 2).await.unwrap(), [jid("eve")]);
+    assert!(store.holders("none", None, 2).await.unwrap().is_empty());
 }
 
 /// The number travels with the message, so it is there when the message is, also after a crash.

@@ -133,6 +133,27 @@ impl Documents for MemoryStore {
             Ok(content.holdings.get(&account).map(|s| s.documents_of(&[kind])).unwrap_or_default())
         })
     }
+
+    fn holders<'a>(
+        &'a self,
+        kind: &'a str,
+        after: Option<&'a BareJid>,
+        limit: usize,
+    ) -> BoxFuture<'a, Result<Vec<BareJid>, StoreError>> {
+        self.read(|content| {
+            let has_one = |holdings: &Holdings| holdings.documents.keys().any(|(of, _)| of.as_str() == kind);
+            let mut holders: Vec<_> = content
+                .accounts
+                .iter()
+                .filter(|(jid, _)| after.is_none_or(|after| jid.as_str() > after.as_str()))
+                .filter(|(_, a)| content.holdings.get(&a.id).is_some_and(has_one))
+                .map(|(jid, _)| jid.clone())
+                .collect();
+            holders.sort_by(|one, other| one.as_str().cmp(other.as_str()));
+            holders.truncate(limit);
+            Ok(holders)
+        })
+    }
 }
 
 impl Sessions for MemoryStore {

@@ -8,6 +8,7 @@ use unisono_core::storage::{BoxFuture, Document, Documents, StoreError};
 use unisono_core::subscription::{Subscription, SubscriptionState};
 
 use super::SqlStore;
+use super::accounts::jid;
 use super::error::read_error;
 use crate::pack::{Packer, Unpacker};
 
@@ -43,6 +44,26 @@ impl Documents for SqlStore {
             let document =
                 |(key, value): (String, String)| Document { kind: kind.into(), key: key.into(), value };
             Ok(rows.into_iter().map(document).collect())
+        })
+    }
+
+    fn holders<'a>(
+        &'a self,
+        kind: &'a str,
+        after: Option<&'a BareJid>,
+        limit: usize,
+    ) -> BoxFuture<'a, Result<Vec<BareJid>, StoreError>> {
+        const HOLDERS: &str = "SELECT jid FROM account WHERE jid > $1 AND EXISTS \
+            (SELECT 1 FROM document WHERE document.account = account.id AND document.kind = $2) \
+            ORDER BY jid LIMIT $3";
+        Box::pin(async move {
+            let query = sqlx::query_scalar::<_, String>(HOLDERS)
+                .bind(after.map_or("", BareJid::as_str))
+                .bind(kind)
+                .bind(i64::try_from(limit).unwrap_or(i64::MAX));
+            let rows =
+                async |connection: &mut AnyConnection| query.fetch_all(connection).await.map_err(read_error);
+            self.shared.database.read(rows).await?.iter().map(|text| jid(text)).collect()
         })
     }
 }
