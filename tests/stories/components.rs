@@ -132,3 +132,23 @@ async fn who_does_not_know_the_secret_is_no_component() {
     let absent = alice.ask("get", Some("echo.example.org"), "<ping xmlns='urn:xmpp:ping'/>").await;
     assert_eq!(crate::harness::condition(&absent), "remote-server-not-found");
 }
+
+/// More than may wait of what can be refused.
+const AT_ONCE: usize = 1_500;
+
+#[tokio::test]
+async fn whatever_a_component_asks_at_once_is_answered() {
+    let server = server().await;
+    let mut echo = Program::connected(&server, "echo.example.org").await;
+    let asked = (0..AT_ONCE).map(|number| {
+        format!(
+            "<iq type='get' id='q{number}' from='echo.example.org' to='example.org'><ping xmlns='urn:xmpp:ping'/></iq>"
+        )
+    });
+    echo.send(&asked.collect::<String>()).await;
+    for number in 0..AT_ONCE {
+        let answer = echo.until("/>").await;
+        let is_it = answer.contains("type='result'") && answer.contains(&format!("id='q{number}'"));
+        assert!(is_it, "{number}: {answer}");
+    }
+}
