@@ -15,6 +15,7 @@ mod scan;
 mod scenario;
 mod server;
 mod session;
+mod token;
 mod tracker;
 mod traffic;
 

@@ -153,20 +153,25 @@ pub(super) fn contains(element: &[u8], needle: &str) -> bool {
     memmem::find(element, needle.as_bytes()).is_some()
 }
 
-/// The text of the first child of this name, however deep, as it stands there.
-pub(super) fn text<'a>(element: &'a [u8], name: &str) -> Option<&'a str> {
+/// The first child of this name, however deep, with what comes after it; or the element itself.
+pub(super) fn child<'a>(element: &'a [u8], name: &str) -> Option<&'a [u8]> {
     let mut at = 0_usize;
     loop {
         at = at.saturating_add(memmem::find(element.get(at..)?, name.as_bytes())?);
         let is_tag = at.checked_sub(1).and_then(|before| element.get(before)) == Some(&b'<');
         let after = at.saturating_add(name.len());
-        if is_tag && matches!(element.get(after)?, b'>' | b' ') {
-            let tag = element.get(at.checked_sub(1)?..)?;
-            let inner = tag.get(tag_length(tag)?..)?;
-            return std::str::from_utf8(inner.get(..memchr(b'<', inner)?)?).ok();
+        if is_tag && matches!(element.get(after)?, b'>' | b' ' | b'/') {
+            return element.get(at.checked_sub(1)?..);
         }
         at = after;
     }
+}
+
+/// Its text, as it stands there, up to a child.
+pub(super) fn text<'a>(element: &'a [u8], name: &str) -> Option<&'a str> {
+    let child = child(element, name)?;
+    let inner = child.get(tag_length(child)?..)?;
+    std::str::from_utf8(inner.get(..memchr(b'<', inner)?)?).ok()
 }
 
 #[cfg(test)]

@@ -76,7 +76,7 @@ impl Account {
         }
     }
 
-    fn salted(&self, challenge: &str) -> Result<&[u8]> {
+    pub(super) fn salted(&self, challenge: &str) -> Result<&[u8]> {
         if let Some(salted) = self.salted.get() {
             return Ok(salted);
         }
@@ -131,10 +131,16 @@ impl Session {
         })
     }
 
-    /// TLS, SCRAM, and the features behind it.
-    pub(super) async fn authenticate(door: &Door, source: u8, account: &Account) -> Result<Self> {
+    /// A stream before its login.
+    pub(super) async fn open(door: &Door, source: u8) -> Result<Self> {
         let mut session = Self::connect(door, source, Scanner::default()).await?;
         session.open_stream(&door.domain).await?;
+        Ok(session)
+    }
+
+    /// TLS, SCRAM, and the features behind it.
+    pub(super) async fn authenticate(door: &Door, source: u8, account: &Account) -> Result<Self> {
+        let mut session = Self::open(door, source).await?;
         session.scram(account).await?;
         session.scanner.restart();
         session.open_stream(&door.domain).await?;
@@ -265,13 +271,34 @@ impl Session {
         self.stream.get_ref().0.set_zero_linger().context("cannot cut the connection")
     }
 
-    async fn open_stream(&mut self, domain: &str) -> Result<()> {
+    pub(super) fn queue_header(&mut self, domain: &str) {
         let header = format!(
             "<?xml version='1.0'?><stream:stream to='{}' version='1.0' xmlns='{NS_CLIENT}' \
              xmlns:stream='{NS_STREAM}'>",
             escape(domain)
         );
         self.queue(header.as_bytes());
+    }
+
+    /// Whether the stream's features say so.
+    pub(super) fn offers(&self, text: &str) -> bool {
+        scan::contains(&self.features, text)
+    }
+
+    /// Keying material of the connection (RFC 9266 §4.2).
+    pub(super) fn exported(&self, label: &[u8]) -> Result<[u8; 32]> {
+        let tls = self.stream.get_ref().1;
+        Ok(tls.export_keying_material([0; 32], label, None)?)
+    }
+
+    /// Stream management that began, or went on, within the login.
+    pub(super) fn goes_on(&mut self, resume_id: &str, received: u32) {
+        self.resume_id = Some(resume_id.to_owned());
+        self.received = Some(received);
+    }
+
+    async fn open_stream(&mut self, domain: &str) -> Result<()> {
+        self.queue_header(domain);
         self.flush().await?;
         self.features = within("features", self.next_element()).await?;
         ensure!(scan::name(&self.features) == b"stream:features", "no features: {}", show(&self.features));
@@ -280,7 +307,7 @@ impl Session {
 
     async fn scram(&mut self, account: &Account) -> Result<()> {
         ensure!(
-            scan::contains(&self.features, &format!(">{}<", ScramSha1::NAME)),
+            self.offers(&format!(">{}<", ScramSha1::NAME)),
             "{} is not offered in {}",
             ScramSha1::NAME,
             show(&self.features)
@@ -394,7 +421,7 @@ impl Session {
         self.received = self.received.map(|count| count.wrapping_add(1));
     }
 
-    async fn next_element(&mut self) -> Result<Vec<u8>> {
+    pub(super) async fn next_element(&mut self) -> Result<Vec<u8>> {
         loop {
             if let Some(range) = self.next()? {
                 let element = self.bytes(range).to_vec();
@@ -413,11 +440,11 @@ fn answer(element: &[u8]) -> Option<String> {
     Some(format!("<iq type='result' id='{id}'{to}/>"))
 }
 
-fn show(element: &[u8]) -> String {
+pub(super) fn show(element: &[u8]) -> String {
     String::from_utf8_lossy(element).into_owned()
 }
 
-async fn within<T>(what: &str, step: impl Future<Output = Result<T>>) -> Result<T> {
+pub(super) async fn within<T>(what: &str, step: impl Future<Output = Result<T>>) -> Result<T> {
     let step = tokio::time::timeout(STEP_TIMEOUT, step).await;
     step.with_context(|| format!("{what} took more than {STEP_TIMEOUT:?}"))?
         .with_context(|| format!("during {what}"))

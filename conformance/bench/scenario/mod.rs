@@ -13,6 +13,7 @@ use anyhow::Result;
 
 use super::sample::Sample;
 use super::server::{Server, Target};
+use restart::Way;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
 pub(super) enum Scenario {
@@ -36,6 +37,9 @@ pub(super) enum Scenario {
     Resume,
     /// A restart of the server, and the return of all
     Restart,
+    /// The same with phones: SASL2 by a token with the stream resumed in it (XEP-0484); not one of `all`, since few servers
+    /// have it
+    Reconnect,
 }
 
 /// How much is measured.
@@ -80,7 +84,7 @@ impl Scenario {
     /// Those that are measured where none is named.
     pub(super) fn usual() -> Vec<Self> {
         let all = <Self as clap::ValueEnum>::value_variants().iter().copied();
-        all.filter(|scenario| *scenario != Self::LongPaging).collect()
+        all.filter(|scenario| !matches!(scenario, Self::LongPaging | Self::Reconnect)).collect()
     }
 
     pub(super) fn name(self) -> String {
@@ -102,12 +106,12 @@ impl Scenario {
     /// Whether one server is done before the next begins: all connections of several at a time would be more than a
     /// process may have.
     pub(super) fn is_measured_alone(self) -> bool {
-        matches!(self, Self::Restart)
+        matches!(self, Self::Restart | Self::Reconnect)
     }
 
     /// How often it is worth to be measured: what takes long and hardly varies only once.
     pub(super) fn rounds(self, wanted: usize) -> usize {
-        if matches!(self, Self::Idle | Self::Restart) { 1 } else { wanted }
+        if matches!(self, Self::Idle | Self::Restart | Self::Reconnect) { 1 } else { wanted }
     }
 
     pub(super) async fn prepare(self, server: Server, is_floor: bool, extent: &Extent) -> Result<Prepared> {
@@ -119,7 +123,12 @@ impl Scenario {
                 Prepared::Paging(paging::Paging::prepare(server, &[extent.long_archive]).await?)
             }
             Self::Resume => Prepared::Resume(resume::Resume::prepare(server, extent).await?),
-            Self::Restart => Prepared::Restart(restart::Restart::prepare(server, extent).await?),
+            Self::Restart => {
+                Prepared::Restart(restart::Restart::prepare(server, Way::Password, extent).await?)
+            }
+            Self::Reconnect => {
+                Prepared::Restart(restart::Restart::prepare(server, Way::Token, extent).await?)
+            }
             Self::Routed | Self::Recorded | Self::ThreeDevices | Self::FourDevices => {
                 Prepared::Chat(chat::Chat::prepare(server, self, is_floor, extent).await?)
             }

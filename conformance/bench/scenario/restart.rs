@@ -1,5 +1,6 @@
 //! What a restart means for those who are connected: how long, at what cost, and with the same session?
 
+use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
@@ -13,6 +14,7 @@ use crate::bench::parallel::in_parallel;
 use crate::bench::sample::Sample;
 use crate::bench::server::Server;
 use crate::bench::session::{Account, Door, Former, Session, Wants};
+use crate::bench::token::Device;
 
 /// Devices of an account.
 const DEVICES: usize = 4;
@@ -20,34 +22,57 @@ const DEVICES: usize = 4;
 /// Sessions from one address: fewer than it has ports.
 const PER_SOURCE: usize = 5000;
 
+/// How devices log in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Way {
+    /// SASL, then `<resume/>`.
+    Password,
+    /// All in one: SASL2 by a token.
+    Token,
+}
+
 const WANTS: Wants = Wants { roster: true, carbons: true, stream_management: true };
 
 pub(in crate::bench) struct Restart {
     pub(super) server: Server,
     accounts: Arc<Vec<Arc<Account>>>,
+    way: Way,
+    tokens: Arc<Tokens>,
     /// What they were, once the server has ended them.
     sessions: Arc<Mutex<Sessions>>,
 }
 
 type Sessions = JoinSet<(usize, Former)>;
+/// By their numbers; of [`Way::Token`] alone.
+type Tokens = Mutex<HashMap<usize, Device>>;
 
 impl Restart {
-    pub(super) async fn prepare(server: Server, extent: &Extent) -> Result<Self> {
+    pub(super) async fn prepare(server: Server, way: Way, extent: &Extent) -> Result<Self> {
         let count = extent.restart_sessions;
         let accounts = Arc::new(server.accounts("restart", count.div_ceil(DEVICES)).await?);
         let sessions: Arc<Mutex<Sessions>> = Arc::default();
+        let tokens: Arc<Tokens> = Arc::default();
         let (door, owners, opened) = (server.door.clone(), Arc::clone(&accounts), Arc::clone(&sessions));
+        let given = Arc::clone(&tokens);
         in_parallel(count, extent.concurrency, move |number| {
             let (door, owners, opened) = (door.clone(), Arc::clone(&owners), Arc::clone(&opened));
+            let given = Arc::clone(&given);
             async move {
                 let (account, resource, source) = place(&owners, number)?;
-                let session = Session::log_in(&door, source, &account, &resource, WANTS).await?;
+                let session = match way {
+                    Way::Password => Session::log_in(&door, source, &account, &resource, WANTS).await?,
+                    Way::Token => {
+                        let (device, session) = Device::log_in(&door, source, &account, number).await?;
+                        lock(&given).insert(number, device);
+                        session
+                    }
+                };
                 lock(&opened).spawn(async move { (number, session.wait_for_the_end().await) });
                 Ok(())
             }
         })
         .await?;
-        Ok(Self { server, accounts, sessions })
+        Ok(Self { server, accounts, way, tokens, sessions })
     }
 
     pub(super) async fn round(&mut self, extent: &Extent) -> Result<Vec<Sample>> {
@@ -69,14 +94,23 @@ impl Restart {
         let start = Instant::now();
         let (door, owners, formers) =
             (self.server.door.clone(), Arc::clone(&self.accounts), Arc::new(formers));
-        let opened = Arc::clone(&self.sessions);
+        let (opened, tokens, way) = (Arc::clone(&self.sessions), Arc::clone(&self.tokens), self.way);
         let returns = in_parallel(count, extent.concurrency, move |number| {
             let (door, owners, formers) = (door.clone(), Arc::clone(&owners), Arc::clone(&formers));
-            let opened = Arc::clone(&opened);
+            let (opened, tokens) = (Arc::clone(&opened), Arc::clone(&tokens));
             async move {
                 let former = formers.get(number).cloned().context("no such device")?;
                 let start = Instant::now();
-                let (session, is_resumed) = come_back(&door, &owners, number, &former).await?;
+                let (session, is_resumed) = match way {
+                    Way::Password => come_back(&door, &owners, number, &former).await?,
+                    Way::Token => {
+                        let (account, _, source) = place(&owners, number)?;
+                        let mut device = lock(&tokens).remove(&number).context("no token")?;
+                        let session = device.come_back(&door, source, &account, &former).await?;
+                        lock(&tokens).insert(number, device);
+                        (session, true)
+                    }
+                };
                 let latency = nanos(start.elapsed());
                 lock(&opened).spawn(async move { (number, session.wait_for_the_end().await) });
                 Ok((is_resumed, latency))
@@ -87,7 +121,8 @@ impl Restart {
         tokio::time::sleep(extent.settle).await;
         let usage = meter.stop()?;
 
-        let mut sample = Sample::new(&format!("restart with {count}"));
+        let what = if way == Way::Token { "reconnect" } else { "restart" };
+        let mut sample = Sample::new(&format!("{what} with {count}"));
         sample.set_usage(size(count), usage);
         sample.set("per_second", float(size(count)) / back.as_secs_f64());
         sample.set("stop_seconds", stopped.as_secs_f64());
@@ -101,8 +136,8 @@ impl Restart {
     }
 }
 
-fn lock(sessions: &Mutex<Sessions>) -> MutexGuard<'_, Sessions> {
-    sessions.lock().unwrap_or_else(PoisonError::into_inner)
+fn lock<T>(shared: &Mutex<T>) -> MutexGuard<'_, T> {
+    shared.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// Whose device this is, its name, and from where it connects.

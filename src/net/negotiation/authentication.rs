@@ -8,7 +8,7 @@ use unisono_core::jid::BareJid;
 use unisono_xml::Element;
 
 use super::exchange::{self, Profile};
-use super::{Action, Negotiation, Stage, State, Unreadable};
+use super::{Action, Negotiation, Stage, State, Unreadable, features, pipelining};
 use crate::error::{Said, StreamError};
 use crate::sasl::{Authenticated, Authenticator, Credentials, Refusal, SaslFailure, ServerNonce, Step};
 
@@ -32,6 +32,10 @@ impl Negotiation {
             Ok(exchange::Message::Respond(data)) => sasl.respond(&data),
             Ok(exchange::Message::Begin { mechanism, data }) => {
                 if profile == Profile::Extensible {
+                    if self.counts_on_another_offer(element, &sasl) {
+                        self.state = State::Authenticating(sasl);
+                        return Ok(());
+                    }
                     match self.note_request(element)? {
                         Ok(mut request) => {
                             request.fast_mut().keep_offered(sasl.offer());
@@ -50,6 +54,19 @@ impl Negotiation {
             }
         };
         self.step(now, sasl, step)
+    }
+
+    /// XEP-0509 §2.2: told once, without prejudice.
+    fn counts_on_another_offer(&mut self, element: &Element, sasl: &Authenticator<BareJid>) -> bool {
+        let offered = || features::authenticating(sasl.offer(), &self.terms);
+        let is_told =
+            !self.was_outdated && self.request.is_none() && pipelining::is_outdated(element, offered);
+        if is_told {
+            self.was_outdated = true;
+            let (failure, reason) = (SaslFailure::Aborted, Some(pipelining::mismatch()));
+            exchange::write_failure(&mut self.out, Profile::Extensible, failure, reason);
+        }
+        is_told
     }
 
     pub(super) fn verify(
@@ -113,7 +130,8 @@ impl Negotiation {
         if let Some(claimed) = self.from.as_ref().filter(|claimed| *claimed != peer.account()) {
             if is_extensible {
                 // XEP-0388 §2.3
-                exchange::write_failure(&mut self.out, Profile::Extensible, SaslFailure::InvalidAuthzid);
+                let failure = SaslFailure::InvalidAuthzid;
+                exchange::write_failure(&mut self.out, Profile::Extensible, failure, None);
             }
             return Err(StreamError::WrongFrom(Said::new(claimed.as_str())));
         }
@@ -158,7 +176,7 @@ impl Negotiation {
         failure: SaslFailure,
     ) -> Result<(), StreamError> {
         let profile = self.profile();
-        exchange::write_failure(&mut self.out, profile, failure);
+        exchange::write_failure(&mut self.out, profile, failure, None);
         if self.failures >= self.terms.limits.sasl_attempts_max {
             return Err(StreamError::TooManyAttempts("authenticate")); // RFC 6120 §6.4.5
         }

@@ -118,10 +118,15 @@ pub(super) fn write_extensible_success(
     write(out, success.children(results));
 }
 
-/// `<failure/>` (§6.4.5, XEP-0388 §2.6.2).
-pub(super) fn write_failure(out: &mut Vec<u8>, profile: Profile, failure: SaslFailure) {
+/// `<failure/>` (§6.4.5, XEP-0388 §2.6.2), with what is specific to an application.
+pub(super) fn write_failure(
+    out: &mut Vec<u8>,
+    profile: Profile,
+    failure: SaslFailure,
+    reason: Option<Element>,
+) {
     let condition = Element::new(failure.as_str(), NS_SASL);
-    write(out, Element::builder("failure", profile.ns()).child(condition));
+    write(out, Element::builder("failure", profile.ns()).child(condition).child_opt(reason));
 }
 
 fn write(out: &mut Vec<u8>, element: ElementBuilder) {

@@ -5,7 +5,7 @@ use unisono_core::binding::{NS_BIND, NS_SESSION};
 use unisono_core::stanza::{CLIENT_SCOPE, NS_STREAMS};
 use unisono_xml::{Element, ElementBuilder};
 
-use super::{NS_SASL, NS_SASL2, NS_TLS, Terms, fast};
+use super::{NS_SASL, NS_SASL2, NS_TLS, Terms, fast, pipelining};
 use crate::limits::Limits;
 use crate::sasl::Offer;
 
@@ -21,8 +21,14 @@ pub(super) fn write_securing(out: &mut Vec<u8>) {
     write(out, features().child(starttls));
 }
 
-/// Inside of TLS: authentication in either profile, to what it can be bound, and what may come together with it.
 pub(super) fn write_authenticating(out: &mut Vec<u8>, offer: &Offer, terms: &Terms) {
+    let features = authenticating(offer, terms);
+    let version = pipelining::feature(&features);
+    write(out, features.to_builder().child(version));
+}
+
+/// Inside of TLS: authentication in either profile, to what it can be bound, and what may come together with it.
+pub(super) fn authenticating(offer: &Offer, terms: &Terms) -> Element {
     let mechanisms = |list, ns: &'static str| {
         let names = offer.mechanisms().iter().map(|mechanism| mechanism.as_str());
         let mechanisms = names.map(move |name| Element::builder("mechanism", ns).text(name).build());
@@ -45,7 +51,7 @@ pub(super) fn write_authenticating(out: &mut Vec<u8>, offer: &Offer, terms: &Ter
         .then(|| Element::builder("sasl-channel-binding", NS_CHANNEL_BINDING).children(types).build());
     let mechanisms = mechanisms("mechanisms", NS_SASL).build();
     let features = features().child(mechanisms).child_opt(extensible).child_opt(bindings);
-    write(out, features.children(terms.early_features.iter().cloned()));
+    features.children(terms.early_features.iter().cloned()).build()
 }
 
 /// After authentication: binding, and what the extensions offer. Limits are announced here and not before, so that no

@@ -24,6 +24,7 @@ mod fast;
 mod features;
 mod header;
 mod inline;
+mod pipelining;
 #[cfg(test)]
 mod tests;
 
@@ -199,6 +200,8 @@ pub(crate) struct Negotiation {
     /// How the client came in, once it is known who it is.
     login: Option<Box<Login>>,
     failures: u32,
+    /// It has learned that it counted on another offer (XEP-0509).
+    was_outdated: bool,
     /// The client has proven who it is, whatever came of that.
     has_proven: bool,
     /// Why the last attempt to authenticate failed, for the log.
@@ -283,6 +286,7 @@ impl Negotiation {
             request: None,
             login: None,
             failures: 0,
+            was_outdated: false,
             has_proven: false,
             refusal: None,
             bindings: 0,
@@ -478,7 +482,7 @@ impl Negotiation {
         }
         match (state, Profile::of(element.ns())) {
             (State::Securing, Some(profile)) => {
-                exchange::write_failure(&mut self.out, profile, SaslFailure::EncryptionRequired);
+                exchange::write_failure(&mut self.out, profile, SaslFailure::EncryptionRequired, None);
                 Err(StreamError::SaslOutsideTls)
             }
             (State::Authenticating(sasl), Some(profile)) => self.exchange(now, sasl, profile, element),

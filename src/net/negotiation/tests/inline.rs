@@ -38,6 +38,38 @@ fn answer(name: &str, resumed: bool) -> Answer {
 }
 
 #[test]
+fn who_counts_on_another_offer_learns_it_once_and_without_prejudice() {
+    let mut talk = secured();
+    talk.send(&header(ORDINARY)).unwrap();
+    let said = talk.said();
+    let version =
+        said.split("<config-version xmlns='urn:xmpp:iap:0' scheme='opaque' value='").nth(1).unwrap();
+    let version = version.split('\'').next().unwrap().to_owned();
+    let counts_on = |value: &str| {
+        authenticate(
+            "\0alice\0wrong",
+            &format!("<config-version xmlns='urn:xmpp:iap:0' scheme='opaque' value='{value}'/>"),
+        )
+    };
+    assert!(talk.send(&counts_on("other")).unwrap().is_none());
+    assert_eq!(
+        talk.said(),
+        format!(
+            "<failure {SASL2}><aborted xmlns='urn:ietf:params:xml:ns:xmpp-sasl'/>\
+             <config-version-mismatch xmlns='urn:xmpp:iap:0'/></failure>"
+        )
+    );
+    assert_eq!(talk.negotiation.failures, 0);
+    // The right one goes on, and so does whatever comes after the mismatch: the client has seen the features.
+    for value in [version.as_str(), "other"] {
+        let asked = talk.send(&counts_on(value)).unwrap();
+        assert!(matches!(asked, Some(Action::Ask { .. })), "{asked:?}");
+        talk.tell(Input::Credentials(Ok(Some(credentials())))).unwrap();
+        talk.said();
+    }
+}
+
+#[test]
 fn both_profiles_are_offered_inside_of_tls_with_the_same_mechanisms() {
     let mut clear = opening();
     clear.send(&header(ORDINARY)).unwrap();
