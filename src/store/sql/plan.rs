@@ -102,12 +102,16 @@ impl<'a> Plan<'a> {
                 let (peer_hash, stanza) = (hasher.hash(peer.as_str()), hasher.hash(id));
                 let account = *account;
                 let delivered = self.delivered.get(&account).copied().unwrap_or(LogPosition::START);
-                let retraction =
-                    Retraction { account, peer, from, id, payload, peer_hash, stanza, delivered };
-                for message in self.messages.iter_mut().filter(|m| retraction.concerns(m.record)) {
-                    message.payload.get_or_insert(payload);
-                }
-                self.retractions.push(retraction);
+                self.add_retraction(Retraction {
+                    account,
+                    peer,
+                    from,
+                    id,
+                    payload,
+                    peer_hash,
+                    stanza,
+                    delivered,
+                });
             }
             Write::Delivered { account, upto } => {
                 let known = self.delivered.entry(*account).or_insert(*upto);
@@ -156,6 +160,13 @@ impl<'a> Plan<'a> {
                 self.sessions_ended.insert(*session);
             }
         }
+    }
+
+    fn add_retraction(&mut self, retraction: Retraction<'a>) {
+        for message in self.messages.iter_mut().filter(|message| retraction.concerns(message.record)) {
+            message.payload.get_or_insert(retraction.payload);
+        }
+        self.retractions.push(retraction);
     }
 
     fn add_message(&mut self, record: &'a MessageRecord, hasher: Hasher, next: i64) {
