@@ -174,3 +174,43 @@ async fn settings_for_notifications_follow_the_bookmark() {
     owner(&phone, &format!("<delete node='{NS}'/>")).await;
     assert_eq!(wanted(&phone), None);
 }
+
+/// The node of the rooms, made to hold so many.
+async fn with_room_for(device: &Device, count: usize, more: &[(&str, &str)]) {
+    let count = count.to_string();
+    let form = [("access_model", "whitelist"), ("max_items", count.as_str())];
+    let form: Vec<_> = form.iter().chain(more).copied().collect();
+    let options = options(&form).replace("publish-options>", "configure>");
+    let options = options.replace("pubsub#publish-options", "pubsub#node_config");
+    device
+        .send(&format!(
+            "<iq type='set' id='c'><pubsub xmlns='{PUBSUB}'><create node='{NS}'/>{options}</pubsub></iq>"
+        ))
+        .await;
+    assert_eq!(device.take().await.iter().find_map(presence::condition), None);
+}
+
+fn list_of(rooms: &[&str]) -> String {
+    let rooms = rooms.iter().map(|room| format!("<conference jid='{room}@c.example' name=''/>"));
+    format!("<storage xmlns='{OLD}'>{}</storage>", rooms.collect::<String>())
+}
+
+fn all_of(rooms: &[&str]) -> [Vec<String>; 3] {
+    let rooms: Vec<_> = rooms.iter().map(|room| format!("{room}@c.example ")).collect();
+    [rooms.clone(), rooms.clone(), rooms]
+}
+
+async fn add(device: &Device, room: &str) -> Option<String> {
+    publish(device, NS, &format!("{room}@c.example"), &format!("<conference xmlns='{NS}' name=''/>")).await
+}
+
+#[tokio::test]
+async fn what_leaves_a_full_node_makes_room_for_what_comes() {
+    let world = World::with(&["alice"]).await;
+    let phone = world.online("alice", "phone").await;
+    with_room_for(&phone, 3, &[]).await;
+    assert_eq!(publish(&phone, OLD, "current", &list_of(&["a", "b", "c"])).await, None);
+    assert_eq!(rooms(&phone).await, all_of(&["a", "b", "c"]));
+    assert_eq!(publish(&phone, OLD, "current", &list_of(&["a", "d"])).await, None);
+    assert_eq!(rooms(&phone).await, all_of(&["a", "d"]));
+}

@@ -1,6 +1,8 @@
 //! Changes of items. What follows from a change for other nodes is made with it: all in one commit, or nothing.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
+use std::collections::btree_map::Entry as Slot;
 use std::sync::Arc;
 
 use compact_str::CompactString;
@@ -273,42 +275,50 @@ fn attempt(
     Ok(ticket)
 }
 
-/// What the server changes by itself, judged. A deleted item that is not there is no step.
-pub(super) fn steps(account: &Account, now: i64, changes: Vec<Change>) -> Result<Vec<Step>, Undecided> {
+/// What the server changes by itself, judged. Deletions come first, so that what is published takes their room and displaces
+/// nothing that stays. A deleted item that is not there is no step.
+pub(super) fn steps(account: &Account, now: i64, mut changes: Vec<Change>) -> Result<Vec<Step>, Undecided> {
+    changes.sort_by_key(|change| matches!(change.action, Action::Publish { .. }));
+    let are_several = changes.len() > 1;
+    // The items of each node, as the steps before leave them.
+    let mut known: BTreeMap<&'static str, Cow<'_, [Entry]>> = BTreeMap::new();
     let mut steps: Vec<Step> = Vec::with_capacity(changes.len());
     for Change { node: name, action, options } in changes {
-        let is_new = account.keyed::<Node>(name).is_none();
-        let is_made = steps.iter().any(|step| step.node == name && step.new.is_some());
-        let known = account
-            .keyed::<Node>(name)
-            .map(|node| node.items.as_deref().map(|known| (node.meta.config.clone(), known)).ok_or(name));
-        let known = known.transpose().map_err(|name| Undecided::Unknown(name.into()))?;
-        let step = match (action, known) {
-            (Action::Publish { id, payload }, Some((config, known))) => {
-                let expires = publish::expires(&config, now);
-                let gone = publish::displaced(known, &config, &id, expires)?;
-                Step {
-                    node: name.into(),
-                    new: None,
-                    what: What::Published { id, payload: Some(payload), gone },
-                }
+        let node = account.keyed::<Node>(name);
+        let entries = match (known.entry(name), node) {
+            (Slot::Occupied(slot), _) => slot.into_mut(),
+            (Slot::Vacant(slot), None) => slot.insert(Cow::Borrowed(&[])),
+            (Slot::Vacant(slot), Some(node)) => {
+                let items = node.items.as_deref().ok_or_else(|| Undecided::Unknown(name.into()))?;
+                slot.insert(Cow::Borrowed(items))
             }
-            (Action::Publish { id, payload }, None) => {
-                let what = What::Published { id, payload: Some(payload), gone: Vec::new() };
+        };
+        let step = match (action, node) {
+            (Action::Publish { id, payload }, node) => {
+                let is_made = steps.iter().any(|step| step.node == name && step.new.is_some());
                 let config = Config::default().with_given(options);
-                let new = (is_new && !is_made)
-                    .then(|| manage::new_node(account, account.jid().clone(), now, config))
+                let new = (node.is_none() && !is_made)
+                    .then(|| manage::new_node(account, account.jid().clone(), now, config.clone()))
                     .transpose()?;
+                let config = node.map_or(&config, |node| &node.meta.config);
+                let gone = publish::displaced(entries, config, &id, publish::expires(config, now))?;
+                if are_several && config.persist_items {
+                    let entries = entries.to_mut();
+                    entries.retain(|entry| entry.id != id && !gone.contains(&entry.id));
+                    let position = LogPosition(now);
+                    entries.push(Entry { id: id.clone(), position, publisher: None });
+                }
+                let what = What::Published { id, payload: Some(payload), gone };
                 Step { node: name.into(), new, what }
             }
-            (Action::Retract { id }, Some((config, known))) => {
-                if !known.iter().any(|entry| entry.id == id) {
-                    continue;
+            (Action::Retract { id }, Some(node)) if entries.iter().any(|entry| entry.id == id) => {
+                if are_several {
+                    entries.to_mut().retain(|entry| entry.id != id);
                 }
-                let is_told = config.notify_retract;
+                let is_told = node.meta.config.notify_retract;
                 Step { node: name.into(), new: None, what: What::Retracted { id, is_told } }
             }
-            (Action::Retract { .. }, None) => continue,
+            (Action::Retract { .. }, _) => continue,
         };
         steps.push(step);
     }
