@@ -266,3 +266,38 @@ async fn what_devices_say_of_pictures() {
     phone.send("<presence type='unavailable'/>").await;
     assert_eq!(hears(&bob).await, ["alice/phone"], "who leaves shows nothing");
 }
+
+#[tokio::test]
+async fn nodes_with_very_much_in_them_are_changed_together() {
+    use unisono_core::ids::LogPosition;
+    use unisono_core::storage::{Commit, Journal, NodeItem, Write};
+
+    let world = World::with(&["alice"]).await;
+    let phone = world.online("alice", "phone").await;
+    let account = phone.session.cell.id;
+    for node in [DATA, METADATA, "urn:xmpp:vcard4"] {
+        let form = super::nodes::options(&[("access_model", "open"), ("max_items", "max")]);
+        let form = form.replace("publish-options>", "configure>");
+        let form = form.replace("pubsub#publish-options", "pubsub#node_config");
+        let create = format!("<pubsub xmlns='{NS}'><create node='{node}'/>{form}</pubsub>");
+        let (answer, _) = ask(&phone, &format!("<iq type='set' id='c'>{create}</iq>")).await;
+        assert_eq!(condition(&answer), None);
+        let item = |n: i64| NodeItem {
+            id: n.to_string().into(),
+            position: LogPosition(n),
+            publisher: None,
+            payload: "<x xmlns='urn:x'/>".to_owned(),
+        };
+        let writes = (1..=9_990).map(|n| Write::Item {
+            account,
+            node: node.into(),
+            item: Arc::new(item(n)),
+            keep: u32::MAX,
+        });
+        world.store.submit(Commit { writes: writes.collect(), wake: Vec::new() });
+    }
+    let world = world.crash().await;
+    let phone = world.online("alice", "phone").await;
+    assert_eq!(set_vcard(&phone, &format!("<FN>Alice</FN>{}", photo(HELLO))).await, None);
+    assert_eq!(vcard(&phone, "alice").await, Ok(format!("<FN>Alice</FN>{}", photo(HELLO))));
+}

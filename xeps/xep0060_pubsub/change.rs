@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use compact_str::CompactString;
 use unisono_core::account::{Account, Cell};
-use unisono_core::error::StanzaError;
+use unisono_core::error::{ErrorType, StanzaError};
 use unisono_core::hub::{Hub, SessionRef};
 use unisono_core::ids::{AccountId, LogPosition, Ticket};
 use unisono_core::jid::{BareJid, Jid};
@@ -25,6 +25,8 @@ use super::{Ask, NS_EVENT, items, manage, publish, rules};
 const SEEN_BYTES_MAX: usize = 4 * 1024 * 1024;
 /// and items that are read at once.
 const READ_MAX: usize = 500;
+/// How often something is decided again because others changed the nodes meanwhile.
+const ROUNDS_MAX: usize = 100;
 
 /// A change of one item, made by the server for the owner of the account.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -160,14 +162,22 @@ pub(super) async fn make(
     decide: impl Fn(&Account, &Seen) -> Result<Decision, Undecided> + Send + Sync,
 ) -> Result<Ticket, StanzaError> {
     let mut seen = Seen::default();
-    loop {
+    // What one decision asks for stays known until it is made, however much that is.
+    let mut asked: Vec<CompactString> = Vec::new();
+    for _ in 0..ROUNDS_MAX {
         match attempt(hub, cell, publisher, &seen, &decide) {
             Ok(ticket) => return Ok(ticket),
             Err(Undecided::Refused(error)) => return Err(error),
-            Err(Undecided::Unknown(node)) => items::know(hub, cell, &node).await?,
+            Err(Undecided::Unknown(node)) => {
+                if !asked.contains(&node) {
+                    asked.push(node.clone());
+                }
+                items::know_beside(hub, cell, &node, &asked).await?;
+            }
             Err(Undecided::Unseen(nodes)) => seen = Seen::read(hub, cell, nodes).await?,
         }
     }
+    Err(too_much("the nodes change all the time").with_type(ErrorType::Wait))
 }
 
 /// Makes changes for the owner of an account, which the server decides on by itself, and stores more with them.

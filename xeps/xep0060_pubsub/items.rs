@@ -183,6 +183,16 @@ pub(super) fn item_element(
 
 /// Makes known which items a node has, so that they can be changed.
 pub(crate) async fn know(hub: &Hub, cell: &Cell, name: &str) -> Result<(), StoreError> {
+    know_beside(hub, cell, name, &[]).await
+}
+
+/// The same, for who needs to know some other nodes at the same time.
+pub(super) async fn know_beside(
+    hub: &Hub,
+    cell: &Cell,
+    name: &str,
+    beside: &[CompactString],
+) -> Result<(), StoreError> {
     let (ticket, changed) = {
         let account = cell.lock();
         match account.keyed::<Node>(name) {
@@ -207,7 +217,7 @@ pub(crate) async fn know(hub: &Hub, cell: &Cell, name: &str) -> Result<(), Store
         }
     }
     let mut account = cell.lock();
-    forget_others(&mut account, name, entries.len());
+    forget_others(&mut account, |other| other != name && !beside.contains(other), entries.len());
     // Else others came first, or the node has changed, and this is done again.
     if let Some(node) = account.keyed_mut::<Node>(name)
         && node.items.is_none()
@@ -219,13 +229,13 @@ pub(crate) async fn know(hub: &Hub, cell: &Cell, name: &str) -> Result<(), Store
 }
 
 /// Makes room for what is known of a node.
-fn forget_others(account: &mut Account, name: &str, more: usize) {
+fn forget_others(account: &mut Account, may_go: impl Fn(&CompactString) -> bool, more: usize) {
     let known = account.all_keyed::<Node>().filter_map(|(_, node)| node.items.as_ref().map(Vec::len));
     if known.fold(more, usize::saturating_add) <= KNOWN_MAX {
         return;
     }
     let others: Vec<_> = account.all_keyed::<Node>().map(|(other, _)| other.clone()).collect();
-    for other in others.iter().filter(|other| *other != name) {
+    for other in others.iter().filter(|other| may_go(other)) {
         if let Some(node) = account.keyed_mut::<Node>(other) {
             node.items = None;
         }
