@@ -73,21 +73,17 @@ impl Rule for OfStorage {
     }
 
     fn follow(&self, action: &mut Action, scene: &Scene<'_>) -> Result<Vec<Change>, StanzaError> {
-        let Action::Publish { payload, .. } = action else { return Ok(self.emptied(scene)) };
+        // Who stops using the list does not mean to lose the rooms.
+        let Action::Publish { payload, .. } = action else { return Ok(Vec::new()) };
         if !payload.is("storage", NS) {
             return Err(invalid_payload());
         }
         if !is_private(scene.account, rooms::NS) {
             return Ok(Vec::new());
         }
-        let (changes, result) = rooms::update(&rooms::conferences(scene.seen), &read(payload));
+        let (changes, result) = rooms::update(&rooms::conferences(scene.seen, |_| true), &read(payload));
         *payload = write(&result, Some(payload));
         Ok(changes)
-    }
-
-    fn emptied(&self, _: &Scene<'_>) -> Vec<Change> {
-        // Who stops using the list does not mean to lose the rooms.
-        Vec::new()
     }
 }
 
@@ -99,7 +95,7 @@ impl Rule for OfStorage {
 pub(crate) async fn store(request: &Request, storage: &Element) -> Result<Ticket, StanzaError> {
     let Some(cell) = &request.account else { return Ok(Ticket::NONE) };
     make_for_owner(&request.hub, cell, request.from(), &[rooms::NS, NS], |_, seen| {
-        let (mut changes, result) = rooms::update(&rooms::conferences(seen), &read(storage));
+        let (mut changes, result) = rooms::update(&rooms::conferences(seen, |_| true), &read(storage));
         let list = write(&result, Some(storage));
         if current(seen).as_ref() != Some(&list) {
             changes.push(publish(list));
@@ -122,6 +118,6 @@ pub(crate) fn is_one(account: &Account) -> bool {
 pub(crate) async fn stored(request: &Request) -> Result<Option<Element>, StanzaError> {
     let Some(cell) = &request.account else { return Ok(None) };
     let seen = Seen::read(&request.hub, cell, &[rooms::NS, NS]).await?;
-    let list = write(&rooms::conferences(&seen), current(&seen).as_ref());
+    let list = write(&rooms::conferences(&seen, |_| true), current(&seen).as_ref());
     Ok(Some(list).filter(|list| list.first_child().is_some()))
 }

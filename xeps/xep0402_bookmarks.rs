@@ -18,7 +18,7 @@ use unisono_core::storage::Write;
 use unisono_xml::Element;
 
 use crate::xep0048_bookmarks as list;
-use crate::xep0060_pubsub::{Action, Change, Rule, Scene, Seen, invalid_payload};
+use crate::xep0060_pubsub::{Action, Change, Made, Rule, Scene, Seen, invalid_payload};
 use crate::xep0492_notification_settings as notifications;
 
 pub const NS: &str = "urn:xmpp:bookmarks:1";
@@ -107,9 +107,9 @@ impl Conference {
     }
 }
 
-/// The rooms that the items tell of.
-pub(crate) fn conferences(seen: &Seen) -> Conferences {
-    let rooms = seen.items(NS).filter(|(_, payload)| payload.is("conference", NS));
+/// The rooms that the items tell of which stay.
+pub(crate) fn conferences(seen: &Seen, stays: impl Fn(&str) -> bool) -> Conferences {
+    let rooms = seen.items(NS).filter(|(id, payload)| stays(id) && payload.is("conference", NS));
     rooms.filter_map(|(id, payload)| Some((id.parse().ok()?, Conference::read(&payload)))).collect()
 }
 
@@ -147,38 +147,33 @@ impl Rule for OfConferences {
     }
 
     fn follow(&self, action: &mut Action, scene: &Scene<'_>) -> Result<Vec<Change>, StanzaError> {
-        let mut rooms = conferences(scene.seen);
-        match action {
-            Action::Publish { id, payload } => {
-                // §2: "MUST contain only one conference room", "as item id, the Room JID".
-                if !payload.is("conference", NS) {
-                    return Err(invalid_payload());
-                }
-                let jid = id.parse().map_err(|_| {
-                    StanzaError::new(Condition::BadRequest).with_text("the id is no address of a room")
-                })?;
-                rooms.insert(jid, Conference::read(payload));
+        let mut rooms = conferences(scene.seen, |id| !scene.is_gone(id) && id != action.id().as_str());
+        if let Action::Publish { id, payload } = action {
+            // §2: "MUST contain only one conference room", "as item id, the Room JID".
+            if !payload.is("conference", NS) {
+                return Err(invalid_payload());
             }
-            Action::Retract { id } => {
-                if let Ok(jid) = id.parse() {
-                    rooms.remove::<BareJid>(&jid);
-                }
-            }
+            let jid = id.parse().map_err(|_| {
+                StanzaError::new(Condition::BadRequest).with_text("the id is no address of a room")
+            })?;
+            rooms.insert(jid, Conference::read(payload));
         }
         Ok(list::of_rooms(scene, &rooms).into_iter().collect())
     }
 
-    fn emptied(&self, scene: &Scene<'_>) -> Vec<Change> {
-        list::of_rooms(scene, &Conferences::new()).into_iter().collect()
+    fn lost(&self, scene: &Scene<'_>) -> Vec<Change> {
+        let rooms = conferences(scene.seen, |id| !scene.is_gone(id));
+        list::of_rooms(scene, &rooms).into_iter().collect()
     }
 
-    fn keep(&self, made: Option<&Action>, _: &Seen, account: &mut Account, writes: &mut Vec<Write>) -> bool {
+    fn keep(&self, made: &Made<'_>, _: &Seen, account: &mut Account, writes: &mut Vec<Write>) -> bool {
         match made {
-            Some(Action::Publish { id, payload }) => {
+            Made::Changed(Action::Publish { id, payload }) => {
                 notifications::changed(account, id, payload.child("extensions", NS), writes);
             }
-            Some(Action::Retract { id }) => notifications::changed(account, id, None, writes),
-            None => notifications::emptied(account, writes),
+            Made::Changed(Action::Retract { id }) => notifications::changed(account, id, None, writes),
+            Made::Displaced(id) => notifications::changed(account, id, None, writes),
+            Made::Emptied => notifications::emptied(account, writes),
         }
         false
     }

@@ -32,9 +32,14 @@ async fn owner(device: &Device, action: &str) {
 
 /// The rooms in each of the three forms, as `room name`.
 async fn rooms(device: &Device) -> [Vec<String>; 3] {
+    rooms_of(device, true).await
+}
+
+/// The same, be it that the first has no items.
+async fn rooms_of(device: &Device, is_kept: bool) -> [Vec<String>; 3] {
     let named = |jid: &str, room: &Element| format!("{jid} {}", room.attr("name").unwrap_or_default());
     let mut all: [Vec<String>; 3] = Default::default();
-    for (form, node) in all.iter_mut().zip([NS, OLD]) {
+    for (form, node) in all.iter_mut().zip([NS, OLD]).skip(usize::from(!is_kept)) {
         device
             .send(&format!(
                 "<iq type='get' id='g'><pubsub xmlns='{PUBSUB}'><items node='{node}'/></pubsub></iq>"
@@ -213,4 +218,76 @@ async fn what_leaves_a_full_node_makes_room_for_what_comes() {
     assert_eq!(rooms(&phone).await, all_of(&["a", "b", "c"]));
     assert_eq!(publish(&phone, OLD, "current", &list_of(&["a", "d"])).await, None);
     assert_eq!(rooms(&phone).await, all_of(&["a", "d"]));
+}
+
+/// What happens to items, as a device that wants to know is told it.
+async fn events(device: &Device) -> Vec<String> {
+    let ns = format!("{PUBSUB}#event");
+    let mut all = Vec::new();
+    for message in device.take().await {
+        let Some(items) = message.child("event", &ns).and_then(Element::first_child) else { continue };
+        let told = items.children().map(|item| format!("{} {}", item.name(), item.attr("id").unwrap_or("")));
+        all.extend(told);
+    }
+    all
+}
+
+#[tokio::test]
+async fn what_makes_room_is_in_no_form_any_more() {
+    let world = World::with(&["alice"]).await;
+    let phone = world.online("alice", "phone").await;
+    with_room_for(&phone, 1, &[]).await;
+    let never = "<extensions><notify xmlns='urn:xmpp:notification-settings:1'><never/></notify></extensions>";
+    let room = format!("<conference xmlns='{NS}' name=''>{never}</conference>");
+    assert_eq!(publish(&phone, NS, ROOM, &room).await, Some("conflict".to_owned()), "another max_items");
+    for (id, want) in [(ROOM, "r"), ("s@c.example", "s")] {
+        phone
+            .send(&format!(
+                "<iq type='set' id='p'><pubsub xmlns='{PUBSUB}'><publish node='{NS}'><item id='{id}'>{room}</item>\
+                 </publish></pubsub></iq>"
+            ))
+            .await;
+        phone.take().await;
+        assert_eq!(rooms(&phone).await, all_of(&[want]));
+        assert_eq!(wanted(&phone), (id == ROOM).then_some(Setting::Never));
+    }
+}
+
+#[tokio::test]
+async fn a_node_that_is_made_to_hold_less_says_what_goes() {
+    for (field, value, left) in [("max_items", "1", &["c"][..]), ("persist_items", "false", &[])] {
+        let world = World::with(&["alice"]).await;
+        let (phone, laptop) = (world.online("alice", "phone").await, world.online("alice", "laptop").await);
+        interest(&laptop, &[NS]);
+        for room in ["a", "b", "c"] {
+            assert_eq!(add(&phone, room).await, None);
+        }
+        laptop.take().await;
+        let form = format!(
+            "<configure node='{NS}'><x xmlns='jabber:x:data' type='submit'><field var='FORM_TYPE'>\
+             <value>{PUBSUB}#node_config</value></field><field var='pubsub#{field}'><value>{value}</value></field></x>\
+             </configure>"
+        );
+        owner(&phone, &form).await;
+        let gone: Vec<_> = ["a", "b", "c"].iter().filter(|room| !left.contains(room)).collect();
+        let gone: Vec<_> = gone.iter().map(|room| format!("retract {room}@c.example")).collect();
+        assert_eq!(events(&laptop).await, gone);
+        let [_, old, private] = rooms_of(&phone, value == "1").await;
+        assert_eq!((&old, &private), (&all_of(left)[0], &all_of(left)[0]), "{field}");
+    }
+}
+
+#[tokio::test]
+async fn at_no_moment_is_a_node_gone_and_the_list_still_there() {
+    for action in ["purge", "delete"] {
+        let world = World::with(&["alice"]).await;
+        let phone = world.online("alice", "phone").await;
+        assert_eq!(add(&phone, "a").await, None);
+        let ticket = phone.session.cell.lock().last_ticket();
+        owner(&phone, &format!("<{action} node='{NS}'/>")).await;
+        // One commit and no other.
+        let now = phone.session.cell.lock().last_ticket();
+        assert_eq!(now.0 - ticket.0, 1, "{action}");
+        assert_eq!(rooms(&phone).await, all_of(&[]));
+    }
 }

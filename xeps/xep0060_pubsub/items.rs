@@ -242,9 +242,12 @@ fn forget_others(account: &mut Account, may_go: impl Fn(&CompactString) -> bool,
     }
 }
 
-/// `pubsub#purge_offline`: the last device of the account has left.
+/// `pubsub#purge_offline`: the last device of the account has left. What has another form in another node stays: here
+/// nothing can be read, and one without the other would be worse.
 pub(super) fn purge_offline(account: &mut Account, _: &Element, now: i64, writes: &mut Vec<Write>) {
-    let nodes = account.all_keyed::<Node>().filter(|(_, node)| node.meta.config.purge_offline);
+    let nodes = account.all_keyed::<Node>().filter(|(name, node)| {
+        node.meta.config.purge_offline && !change::has_another_form(account.jid(), name)
+    });
     let names: Vec<_> = nodes.map(|(name, _)| name.clone()).collect();
     for name in names {
         writes.push(Write::NodePurged { account: account.id(), node: name.clone() });

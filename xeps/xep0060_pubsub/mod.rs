@@ -26,6 +26,8 @@ mod notify;
 mod options;
 mod publish;
 mod rules;
+mod seen;
+mod step;
 mod subscribe;
 mod told;
 mod within;
@@ -40,13 +42,14 @@ use unisono_core::stanza::IqType;
 use unisono_xml::Element;
 
 pub(crate) use access::is_readable;
-pub(crate) use change::{Action, Change, Seen, changed, is_private, item_named, keeps_items, make_for_owner};
+pub(crate) use change::{Action, Change, changed, is_private, item_named, keeps_items, make_for_owner};
 pub use config::{ITEMS_MAX, NS_CONFIG, PAYLOAD_BYTES_MAX};
 pub(crate) use disco::{node_info, node_items, nodes};
 pub use errors::NS_ERRORS;
 pub(crate) use errors::invalid_payload;
 pub(crate) use items::{know, send_last_items};
-pub(crate) use rules::{Publication, Rule, Scene};
+pub(crate) use rules::{Made, Publication, Rule, Scene};
+pub(crate) use seen::Seen;
 pub(crate) use told::has_seen;
 pub(crate) use within::{has_node, knows_items, publish_within};
 
@@ -199,8 +202,8 @@ async fn act(ask: Ask) -> Answer {
         (true, IqType::Get, "configure") => manage::configuration(&ask),             // §8.2.1
         (true, IqType::Set, "configure") => manage::configure(&ask).await,           // §8.2.4
         (true, IqType::Get, "default") => manage::default(&ask),                     // §8.3
-        (true, IqType::Set, "delete") => emptied(&ask, manage::delete(&ask)).await,  // §8.4
-        (true, IqType::Set, "purge") => emptied(&ask, manage::purge(&ask)).await,    // §8.5
+        (true, IqType::Set, "delete") => manage::delete(&ask).await,                 // §8.4
+        (true, IqType::Set, "purge") => manage::purge(&ask).await,                   // §8.5
         (true, IqType::Get, "subscriptions") => subscribe::all(&ask),                // §8.8.1
         (true, IqType::Set, "subscriptions") => subscribe::modify(&ask),             // §8.8.2
         (true, IqType::Get, "affiliations") => affiliations::all(&ask),              // §8.9.1
@@ -212,11 +215,4 @@ async fn act(ask: Ask) -> Answer {
 /// Only a service says what happened to a node, never a client: what reads it believes the account.
 fn refuse_forged(child: &Element, _: &unisono_core::hub::Settings) -> Child {
     if child.is("event", NS_EVENT) { Child::Remove } else { Child::Keep }
-}
-
-/// All items of a node are gone, if the answer says so.
-async fn emptied(ask: &Ask, answer: Answer) -> Answer {
-    let reply = answer?;
-    let ticket = change::follow_emptied(ask, ask.node()?).await?;
-    Ok(reply.after(ticket))
 }
