@@ -5,7 +5,8 @@
 //! - Stage: none; a rule of the node. The list of [XEP-0048](crate::xep0048_bookmarks), in PEP and in private storage, is
 //!   made of the items in the commit that changes them, and they of it (§5.3): at no moment do they differ.
 //! - Ours: what a client does not know of a bookmark stays (§3.4 asks that of clients): a list without the extensions of
-//!   a room does not remove them. What an older client adds to a room becomes an extension.
+//!   a room does not remove them. What an older client adds to a room becomes an extension. There are as many rooms as one
+//!   list holds, which is one item. An id is the address of its room as addresses are compared.
 
 use std::collections::BTreeMap;
 
@@ -107,8 +108,13 @@ impl Conference {
     }
 }
 
-/// The rooms that the items tell of which stay.
+/// The rooms that the items tell of which stay. Where they are too many to be seen, the list tells of them.
 pub(crate) fn conferences(seen: &Seen, stays: impl Fn(&str) -> bool) -> Conferences {
+    if !seen.is_whole() {
+        let mut rooms = list::rooms(seen);
+        rooms.retain(|jid, _| stays(jid.as_str()));
+        return rooms;
+    }
     let rooms = seen.items(NS).filter(|(id, payload)| stays(id) && payload.is("conference", NS));
     rooms.filter_map(|(id, payload)| Some((id.parse().ok()?, Conference::read(&payload)))).collect()
 }
@@ -143,7 +149,7 @@ pub(crate) struct OfConferences;
 
 impl Rule for OfConferences {
     fn reads(&self) -> &'static [&'static str] {
-        &[NS, list::NS]
+        list::READS
     }
 
     fn follow(&self, action: &mut Action, scene: &Scene<'_>) -> Result<Vec<Change>, StanzaError> {
@@ -153,10 +159,13 @@ impl Rule for OfConferences {
             if !payload.is("conference", NS) {
                 return Err(invalid_payload());
             }
-            let jid = id.parse().map_err(|_| {
+            // As it is compared: else two bookmarks could name one room.
+            let jid = id.parse().ok().filter(|jid: &BareJid| jid.as_str() == id.as_str());
+            let jid = jid.ok_or_else(|| {
                 StanzaError::new(Condition::BadRequest).with_text("the id is no address of a room")
             })?;
             rooms.insert(jid, Conference::read(payload));
+            list::has_room_for(scene.seen, &rooms)?;
         }
         Ok(list::of_rooms(scene, &rooms).into_iter().collect())
     }

@@ -339,7 +339,7 @@ async fn who_is_let_see_a_picture_that_nobody_saw_is_shown_it() {
     let data = format!("<data xmlns='{DATA}'>{}</data>", HELLO.0);
     assert_eq!(publish(&phone, DATA, HELLO.1, &data, &closed).await, None);
     assert_eq!(publish_metadata(&phone, HELLO.1).await, None);
-    assert_eq!(hears(&bob).await, [""; 0]);
+    assert_eq!(hears(&bob).await, ["alice/phone="]);
     for (is, want) in [("member", HELLO.1), ("none", "")] {
         let affiliation = format!("<affiliation jid='bob@example.org' affiliation='{is}'/>");
         let modify = format!("<affiliations node='{DATA}'>{affiliation}</affiliations>");

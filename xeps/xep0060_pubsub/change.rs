@@ -13,7 +13,7 @@ use unisono_core::jid::{BareJid, Jid};
 use unisono_core::storage::Write;
 use unisono_xml::Element;
 
-use super::config::{AccessModel, Config};
+use super::config::{AccessModel, Config, ITEMS_MAX};
 use super::errors::too_much;
 use super::node::{Entry, Node};
 use super::notify::{Telling, tell};
@@ -113,6 +113,9 @@ pub(crate) async fn make_for_owner(
         if !seen.is_current(account, reads) {
             return Err(Undecided::Unseen(reads));
         }
+        if !seen.is_whole() {
+            return Err(too_much("the nodes hold too much").into());
+        }
         let (changes, writes) = decide(account, seen)?;
         Ok(Decision { steps: steps(account, now, changes)?, writes })
     })
@@ -135,6 +138,11 @@ pub(crate) fn changed(account: &Account, node: &str) -> Option<LogPosition> {
 /// Whether what is published to a node is there afterwards. One that is not there yet is made as it is wanted.
 pub(crate) fn keeps_items(account: &Account, node: &str) -> bool {
     account.keyed::<Node>(node).is_none_or(|node| node.meta.config.persist_items)
+}
+
+/// Items that a node keeps; of one that is not there yet, as many as it can be made to keep.
+pub(crate) fn room_of(account: &Account, node: &str) -> usize {
+    account.keyed::<Node>(node).map_or(ITEMS_MAX, |node| node.meta.config.max_items) as usize
 }
 
 /// The id of an item of a node, however its letters are written; none if it is not known which items there are.
@@ -278,6 +286,10 @@ pub(super) fn follow(
     }
     if !seen.is_current(account, rule.reads()) {
         return Err(Undecided::Unseen(rule.reads()));
+    }
+    // What is too much may become less.
+    if !seen.is_whole() && matches!(action, Some(Action::Publish { .. })) {
+        return Err(too_much("the nodes hold too much").into());
     }
     let is_unknown =
         |name: &&&str| account.keyed::<Node>(name).is_some_and(|node: &Node| node.items.is_none());

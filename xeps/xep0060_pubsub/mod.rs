@@ -41,8 +41,10 @@ use unisono_core::jid::BareJid;
 use unisono_core::stanza::IqType;
 use unisono_xml::Element;
 
+use crate::{xep0048_bookmarks, xep0049_private_xml, xep0402_bookmarks};
+
 pub(crate) use access::is_readable;
-pub(crate) use change::{Action, Change, changed, is_private, item_named, keeps_items, make_for_owner};
+pub(crate) use change::{Action, Change, changed, is_private, item_named, keeps_items, make_for_owner, room_of};
 pub use config::{ITEMS_MAX, NS_CONFIG, PAYLOAD_BYTES_MAX};
 pub(crate) use disco::{node_info, node_items, nodes};
 pub use errors::NS_ERRORS;
@@ -171,7 +173,20 @@ async fn serve(request: Request) -> Answer {
         return hide(&cell, &who, Err(errors::malformed("nothing is asked")));
     };
     let ask = Ask { request, cell: cell.clone(), who: who.clone(), action };
-    hide(&cell, &who, act(ask).await)
+    let (hub, from) = (ask.request.hub.clone(), ask.request.from().clone());
+    let are_apart = ask.action.ns() == NS_OWNER && are_bookmarks_apart(&ask);
+    let answer = act(ask).await;
+    if are_apart && answer.is_ok() {
+        // Where that fails, nothing is lost: they come together with the next who asks for them.
+        _ = xep0049_private_xml::reunite(&hub, &cell, &from).await;
+    }
+    hide(&cell, &who, answer)
+}
+
+/// Whether it is about a node of bookmarks, while one that others may read keeps the forms of them apart (XEP-0411 §5).
+fn are_bookmarks_apart(ask: &Ask) -> bool {
+    let is_of = |node: &str| [xep0402_bookmarks::NS, xep0048_bookmarks::NS].contains(&node);
+    ask.action.attr("node").is_some_and(is_of) && !xep0048_bookmarks::is_one(&ask.cell.lock())
 }
 
 fn hide(cell: &Cell, who: &BareJid, answer: Answer) -> Answer {

@@ -5,14 +5,12 @@ use std::sync::Arc;
 
 use compact_str::CompactString;
 use unisono_core::account::{Account, Cell};
-use unisono_core::error::StanzaError;
 use unisono_core::hub::Hub;
 use unisono_core::ids::LogPosition;
 use unisono_core::stanza::{CLIENT_SCOPE, OUR_LIMITS};
-use unisono_core::storage::{ItemQuery, NodeItem};
+use unisono_core::storage::{ItemQuery, NodeItem, StoreError};
 use unisono_xml::Element;
 
-use super::errors::too_much;
 use super::node::Node;
 
 /// Bytes of payloads that one decision may have to see,
@@ -25,6 +23,8 @@ const READ_MAX: usize = 500;
 pub(crate) struct Seen {
     /// By node, when it had changed; none if there was no such node.
     nodes: BTreeMap<&'static str, (Option<LogPosition>, Vec<Arc<NodeItem>>)>,
+    /// There was more than one decision may have to see.
+    is_cut: bool,
 }
 
 impl Seen {
@@ -41,6 +41,12 @@ impl Seen {
         self.items(node).rfind(|(id, _)| *id != gone).map(|(_, payload)| payload)
     }
 
+    /// Whether that is all that the nodes hold. Where it is not, only so much is certain of the one that was read last:
+    /// that it holds too much.
+    pub(crate) fn is_whole(&self) -> bool {
+        !self.is_cut
+    }
+
     /// Whether the nodes are as they were seen.
     pub(super) fn is_current(&self, account: &Account, nodes: &[&'static str]) -> bool {
         nodes.iter().all(|name| {
@@ -49,12 +55,12 @@ impl Seen {
         })
     }
 
-    /// Reads the items of nodes.
+    /// Reads the items of nodes, one node after the other, up to the limit of what may be seen at once.
     ///
     /// # Errors
     ///
-    /// `resource-constraint` if they are too many to be seen at once, or the store cannot be read.
-    pub(crate) async fn read(hub: &Hub, cell: &Cell, names: &[&'static str]) -> Result<Self, StanzaError> {
+    /// The store cannot be read.
+    pub(crate) async fn read(hub: &Hub, cell: &Cell, names: &[&'static str]) -> Result<Self, StoreError> {
         let mut seen = Self::default();
         let mut bytes = 0_usize;
         for name in names {
@@ -71,10 +77,8 @@ impl Seen {
                 let is_last = page.complete || page.items.is_empty();
                 bytes = page.items.iter().map(|item| item.payload.len()).fold(bytes, usize::saturating_add);
                 read.extend(page.items);
-                if bytes > SEEN_BYTES_MAX {
-                    return Err(too_much("the node holds too much"));
-                }
-                if is_last {
+                seen.is_cut |= bytes > SEEN_BYTES_MAX;
+                if is_last || seen.is_cut {
                     break;
                 }
             }
