@@ -2,12 +2,19 @@
 
 use std::collections::HashSet;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use compact_str::CompactString;
 
 use crate::hub::{Hub, SessionRef};
 use crate::session::Session;
 use crate::storage::StoreError;
+
+/// A device is told what there is so many times at once,
+const TELL_BURST: u32 = 8;
+/// and once more each time that this has passed: who comes and goes all the time makes the server read all contacts each
+/// time.
+const TELL_EVERY: Duration = Duration::from_secs(30);
 
 /// Lists of nodes, each held once, however many devices have it. Sessions of one client software have the same.
 #[derive(Default)]
@@ -55,11 +62,13 @@ impl Hub {
         let newly = {
             let mut account = origin.cell.lock();
             let Some(session) = account.session_mut(origin.id) else { return Ok(()) };
+            let now = self.clock.elapsed();
+            if session.tells_in(now) != Some(Duration::ZERO) {
+                return Ok(());
+            }
+            session.told_until = session.told_until.max(now).saturating_add(TELL_EVERY);
             std::mem::take(&mut session.newly_interested)
         };
-        if newly.is_empty() {
-            return Ok(());
-        }
         for handler in &self.registry.interested {
             if let Err(error) = handler(self.clone(), origin.clone(), newly.clone()).await {
                 let mut account = origin.cell.lock();
@@ -96,6 +105,15 @@ impl Session {
     /// The device was not available before: of everything that interests it, it is told what there is.
     pub(crate) fn begins_interests(&mut self) {
         self.becomes_interested(self.interests.to_vec());
+    }
+
+    /// In which time the device is to be told what there is of nodes; none if there is nothing to tell.
+    pub(crate) fn tells_in(&self, now: Duration) -> Option<Duration> {
+        if self.newly_interested.is_empty() {
+            return None;
+        }
+        let spent = self.told_until.saturating_sub(now).saturating_add(TELL_EVERY);
+        Some(spent.saturating_sub(TELL_EVERY.saturating_mul(TELL_BURST)))
     }
 
     /// A device that is not available is told nothing.

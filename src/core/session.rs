@@ -103,6 +103,8 @@ pub struct Session {
     pub(crate) interests: Arc<[CompactString]>,
     /// Of these it is to be told what there is.
     pub(crate) newly_interested: Vec<CompactString>,
+    /// When it may be told as often at once as one that was told nothing yet.
+    pub(crate) told_until: Duration,
     /// What the server asked the device.
     pub(crate) asked: Vec<Asked>,
     /// What extensions keep.
@@ -143,6 +145,7 @@ impl Session {
             knows_nodes: LogPosition::START,
             interests: Arc::default(),
             newly_interested: Vec::new(),
+            told_until: Duration::ZERO,
             asked: Vec::new(),
             states: Vec::new(),
             outbox: Outbox::default(),
