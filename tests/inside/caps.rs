@@ -12,9 +12,9 @@ pub(super) struct Told(Mutex<Vec<String>>);
 /// Writes down who became interested in what.
 pub(super) fn write_down(on: &mut Registry) {
     on.server_state::<Told>();
-    on.interested(|hub, session, nodes| {
+    on.interested(|hub, session, interest| {
         Box::pin(async move {
-            let nodes = nodes.join(" ");
+            let nodes = interest.nodes.join(" ");
             let told = hub.server_state::<Told>().unwrap();
             told.0.lock().unwrap().push(format!("{}: {nodes}", session.jid.resource()));
             Ok(())

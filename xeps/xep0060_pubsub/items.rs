@@ -5,7 +5,7 @@ use std::sync::Arc;
 use compact_str::CompactString;
 use unisono_core::account::{Account, Cell};
 use unisono_core::error::{Condition, StanzaError};
-use unisono_core::extension::{Answer, Reply};
+use unisono_core::extension::{Answer, Interest, Reply};
 use unisono_core::hub::{Hub, SessionRef};
 use unisono_core::ids::{LogPosition, Ticket};
 use unisono_core::jid::BareJid;
@@ -268,24 +268,44 @@ struct Due {
 }
 
 /// A device became interested in nodes: it is sent the last item of each, of its own account and of the contacts whose
-/// presence it sees. Of its own nodes, all that came while it was away, as far as that is known.
+/// presence it sees. Of its own nodes, all that came while it was away, as far as that is known. Of contacts that came into
+/// its sight, theirs.
 pub(crate) async fn send_last_items(
     hub: Arc<Hub>,
     session: SessionRef,
-    nodes: Vec<CompactString>,
+    Interest { nodes, of }: Interest,
 ) -> Result<(), StoreError> {
-    send_from(&hub, &session, &session.cell, &nodes).await?;
+    if of.is_none() {
+        send_from(&hub, &session, &session.cell, &nodes).await?;
+    }
     let contacts: Vec<_> = {
         let account = session.cell.lock();
+        let is_meant = |contact: &BareJid| of.as_ref().is_none_or(|of| of.contains(contact));
         let seen = account.contacts().filter(|contact| contact.state.subscription.has_to());
-        seen.map(|contact| contact.jid.clone()).collect()
+        seen.map(|contact| contact.jid.clone()).filter(is_meant).collect()
     };
     for contact in contacts {
-        if let Some(cell) = hub.account(&contact).await? {
-            send_from(&hub, &session, &cell, &nodes).await?;
+        if let Err(error) = send_of(&hub, &session, &contact, &nodes).await {
+            // What is unreadable of one account is no reason to tell nothing of others.
+            if !matches!(error, StoreError::Corrupt(_)) {
+                return Err(error);
+            }
+            tracing::error!(%contact, %error, "cannot read what a contact publishes");
         }
     }
     Ok(())
+}
+
+async fn send_of(
+    hub: &Arc<Hub>,
+    session: &SessionRef,
+    contact: &BareJid,
+    nodes: &[CompactString],
+) -> Result<(), StoreError> {
+    match hub.account(contact).await? {
+        Some(cell) => send_from(hub, session, &cell, nodes).await,
+        None => Ok(()),
+    }
 }
 
 /// The last items of these nodes of one account, where they are sent on presence.

@@ -114,8 +114,12 @@ impl Hub {
         for contact in &sight.subscribers {
             let Some(cell) = self.resident(contact) else { continue };
             self.reveal_to(user, &cell, |_, viewer| gains(viewer));
+            cell.lock().comes_to_see(&user.jid, &gains);
         }
         for contact in &sight.subscriptions {
+            if gains(&contact.clone().into()) {
+                user.lock().comes_to_see(contact, |_| true);
+            }
             let Some(cell) = self.resident(contact) else { continue };
             self.reveal_to(&cell, user, |seen, _| gains(seen));
         }
