@@ -5,15 +5,19 @@
 //! - State: one document for each name and namespace, and how much each takes.
 //! - Ours: an element without content or attributes is not kept, since it is the answer anyway. To somebody else's storage
 //!   the answer is the same whether there is such an account or not (§2.3 allows it).
-//! - The list of bookmarks is that of [XEP-0048](crate::xep0048_bookmarks), which keeps it in PEP (XEP-0411).
+//! - The list of bookmarks is that of [XEP-0048](crate::xep0048_bookmarks), which keeps it in PEP (XEP-0411). While others
+//!   may read a node of it, what is stored is kept here; it goes into the nodes when nobody else reads them any more.
 
 use std::collections::BTreeMap;
 
+use unisono_core::account::{Account, Cell};
 use unisono_core::error::{Condition, StanzaError};
 use unisono_core::extension::{AccountState, Answer, Entity, Extension, Registry, Reply, Request, Spec};
+use unisono_core::hub::Hub;
 use unisono_core::ids::Ticket;
+use unisono_core::jid::Jid;
 use unisono_core::stanza::{CLIENT_SCOPE, IqType, NS_CLIENT, OUR_LIMITS};
-use unisono_core::storage::Write;
+use unisono_core::storage::{StoreError, Write};
 use unisono_xml::{Element, Node};
 
 use crate::xep0048_bookmarks;
@@ -21,6 +25,8 @@ use crate::xep0048_bookmarks;
 pub const NS: &str = "jabber:iq:private";
 /// Documents of this kind, under the name and namespace of their element.
 const KIND: &str = "private";
+/// The name of the list of bookmarks.
+const BOOKMARKS: &str = "{storage:bookmarks}storage";
 /// Bytes of what is stored under one name.
 const BYTES_MAX: usize = 128 * 1024;
 /// Names of one account; the limits of a stream bound each.
@@ -108,16 +114,77 @@ async fn set(request: Request) -> Answer {
     let mut lists = request.payload.children().filter(|child| child.is("storage", xep0048_bookmarks::NS));
     let mut ticket = Ticket::NONE;
     if let (Some(list), None) = (lists.next(), lists.next())
-        && xep0048_bookmarks::is_one(&*request.account()?)
+        && let Some(cell) = &request.account
     {
-        stored.remove(&name(list));
-        ticket = xep0048_bookmarks::store(&request, list).await?;
+        let (is_one, has_own) = bookmarks(&cell.lock());
+        if !is_one {
+            // That there are none is worth remembering: else the nodes answer.
+            stored
+                .entry(name(list))
+                .and_modify(|text| _ = text.get_or_insert_with(|| list.to_string_in(&CLIENT_SCOPE)));
+        } else if has_own {
+            // Who says this has not seen what is in the nodes.
+            stored.remove(&name(list));
+            ticket = unite(&request.hub, cell, request.from(), Some(list)).await?;
+        } else {
+            stored.remove(&name(list));
+            ticket = xep0048_bookmarks::store(&request, list).await?;
+        }
     }
-    Ok(Reply::empty().after(ticket.max(store(&request, stored)?)))
+    let stored = store(&request.hub, &mut *request.account()?, stored)?;
+    Ok(Reply::empty().after(ticket.max(stored)))
 }
 
-fn store(request: &Request, stored: BTreeMap<String, Option<String>>) -> Result<Ticket, StanzaError> {
-    let mut account = request.account()?;
+/// Whether the list is that of the nodes, and whether there is one here.
+fn bookmarks(account: &Account) -> (bool, bool) {
+    let has_own = account.state::<Sizes>().is_some_and(|sizes| sizes.0.contains_key(BOOKMARKS));
+    (xep0048_bookmarks::is_one(account), has_own)
+}
+
+/// The nodes of the bookmarks may have become private: then they take what was kept here while they were not.
+///
+/// # Errors
+///
+/// There is no room for it in the nodes: then it stays here.
+pub(crate) async fn reunite(hub: &Hub, cell: &Cell, publisher: &Jid) -> Result<Ticket, StanzaError> {
+    let (is_one, _) = bookmarks(&cell.lock());
+    if is_one { unite(hub, cell, publisher, None).await } else { Ok(Ticket::NONE) }
+}
+
+/// Brings together what the nodes have, what is kept here, and a newer list if there is one.
+async fn unite(
+    hub: &Hub,
+    cell: &Cell,
+    publisher: &Jid,
+    newer: Option<&Element>,
+) -> Result<Ticket, StanzaError> {
+    let lists: Vec<_> = newer.cloned().into_iter().chain(read(hub, cell, BOOKMARKS).await?).collect();
+    let ticket = xep0048_bookmarks::join(hub, cell, publisher, &lists).await?;
+    if !bookmarks(&cell.lock()).1 {
+        return Ok(ticket);
+    }
+    let nothing = BTreeMap::from([(BOOKMARKS.to_owned(), None)]);
+    Ok(ticket.max(store(hub, &mut cell.lock(), nothing)?))
+}
+
+/// What is stored under a name.
+async fn read(hub: &Hub, cell: &Cell, name: &str) -> Result<Vec<Element>, StoreError> {
+    let ticket = cell.lock().last_ticket();
+    hub.store.wait(ticket).await;
+    let stored = hub.store.document(cell.id, KIND, name).await?;
+    let stored = stored.and_then(|text| Element::parse_fragment(&text, &CLIENT_SCOPE, &OUR_LIMITS).ok());
+    let elements = stored.unwrap_or_default().into_iter().filter_map(|node| match node {
+        Node::Element(element) => Some(element),
+        Node::Text(_) => None,
+    });
+    Ok(elements.collect())
+}
+
+fn store(
+    hub: &Hub,
+    account: &mut Account,
+    stored: BTreeMap<String, Option<String>>,
+) -> Result<Ticket, StanzaError> {
     let old = account.state::<Sizes>().cloned().unwrap_or_default();
     let mut sizes = old.clone();
     let mut writes = Vec::new();
@@ -135,7 +202,7 @@ fn store(request: &Request, stored: BTreeMap<String, Option<String>>) -> Result<
     if sizes != old {
         account.set_state(sizes, &mut writes);
     }
-    Ok(request.hub.commit(&mut account, writes))
+    Ok(hub.commit(account, writes))
 }
 
 /// §2.2: what was stored, or the empty element that was asked for.
@@ -145,20 +212,18 @@ async fn get(request: Request) -> Answer {
     let (Some(wanted), None) = (children.next(), children.next()) else {
         return Err(StanzaError::new(Condition::BadRequest));
     };
-    if wanted.is("storage", xep0048_bookmarks::NS) && xep0048_bookmarks::is_one(&*request.account()?) {
+    let cell = request.account.as_ref().ok_or(StanzaError::new(Condition::ItemNotFound))?;
+    let (is_one, has_own) = bookmarks(&cell.lock());
+    if name(wanted) == BOOKMARKS && (is_one || !has_own) {
+        if is_one && has_own {
+            // Where there is no room in the nodes, it waits here.
+            _ = unite(&request.hub, cell, request.from(), None).await;
+        }
         let list = xep0048_bookmarks::stored(&request).await?;
         let list = list.unwrap_or_else(|| Element::new(wanted.name(), wanted.ns()));
         return Ok(Reply::with(Element::builder("query", NS).child(list).build()));
     }
-    let ticket = request.account()?.last_ticket();
-    request.hub.store.wait(ticket).await;
-    let stored = request.hub.store.document(request.account_id()?, KIND, &name(wanted)).await?;
-    let stored = stored.and_then(|text| Element::parse_fragment(&text, &CLIENT_SCOPE, &OUR_LIMITS).ok());
-    let stored = stored.unwrap_or_default().into_iter().filter_map(|node| match node {
-        Node::Element(element) => Some(element),
-        Node::Text(_) => None,
-    });
-    let mut elements: Vec<_> = stored.collect();
+    let mut elements = read(&request.hub, cell, &name(wanted)).await?;
     if elements.is_empty() {
         elements.push(Element::new(wanted.name(), wanted.ns()));
     }

@@ -40,6 +40,6 @@ impl Extension for PersonalEventing {
             on.account_feature(feature);
         }
         // §4.3.3, rule 2
-        on.interested(|hub, session, nodes| Box::pin(send_last_items(hub, session, nodes)));
+        on.interested(|hub, session, interest| Box::pin(send_last_items(hub, session, interest)));
     }
 }

@@ -33,8 +33,4 @@ impl Rule for OfNickname {
             Action::Publish { .. } | Action::Retract { .. } => Ok(Vec::new()),
         }
     }
-
-    fn emptied(&self, _: &Scene<'_>) -> Vec<Change> {
-        Vec::new()
-    }
 }

@@ -5,7 +5,8 @@
 //! - Stage: none; a rule of the node. The list of [XEP-0048](crate::xep0048_bookmarks), in PEP and in private storage, is
 //!   made of the items in the commit that changes them, and they of it (§5.3): at no moment do they differ.
 //! - Ours: what a client does not know of a bookmark stays (§3.4 asks that of clients): a list without the extensions of
-//!   a room does not remove them. What an older client adds to a room becomes an extension.
+//!   a room does not remove them. What an older client adds to a room becomes an extension. There are as many rooms as one
+//!   list holds, which is one item. An id is the address of its room as addresses are compared.
 
 use std::collections::BTreeMap;
 
@@ -18,7 +19,7 @@ use unisono_core::storage::Write;
 use unisono_xml::Element;
 
 use crate::xep0048_bookmarks as list;
-use crate::xep0060_pubsub::{Action, Change, Rule, Scene, Seen, invalid_payload};
+use crate::xep0060_pubsub::{Action, Change, Made, Rule, Scene, Seen, invalid_payload};
 use crate::xep0492_notification_settings as notifications;
 
 pub const NS: &str = "urn:xmpp:bookmarks:1";
@@ -107,9 +108,14 @@ impl Conference {
     }
 }
 
-/// The rooms that the items tell of.
-pub(crate) fn conferences(seen: &Seen) -> Conferences {
-    let rooms = seen.items(NS).filter(|(_, payload)| payload.is("conference", NS));
+/// The rooms that the items tell of which stay. Where they are too many to be seen, the list tells of them.
+pub(crate) fn conferences(seen: &Seen, stays: impl Fn(&str) -> bool) -> Conferences {
+    if !seen.is_whole() {
+        let mut rooms = list::rooms(seen);
+        rooms.retain(|jid, _| stays(jid.as_str()));
+        return rooms;
+    }
+    let rooms = seen.items(NS).filter(|(id, payload)| stays(id) && payload.is("conference", NS));
     rooms.filter_map(|(id, payload)| Some((id.parse().ok()?, Conference::read(&payload)))).collect()
 }
 
@@ -143,42 +149,40 @@ pub(crate) struct OfConferences;
 
 impl Rule for OfConferences {
     fn reads(&self) -> &'static [&'static str] {
-        &[NS, list::NS]
+        list::READS
     }
 
     fn follow(&self, action: &mut Action, scene: &Scene<'_>) -> Result<Vec<Change>, StanzaError> {
-        let mut rooms = conferences(scene.seen);
-        match action {
-            Action::Publish { id, payload } => {
-                // §2: "MUST contain only one conference room", "as item id, the Room JID".
-                if !payload.is("conference", NS) {
-                    return Err(invalid_payload());
-                }
-                let jid = id.parse().map_err(|_| {
-                    StanzaError::new(Condition::BadRequest).with_text("the id is no address of a room")
-                })?;
-                rooms.insert(jid, Conference::read(payload));
+        let mut rooms = conferences(scene.seen, |id| !scene.is_gone(id) && id != action.id().as_str());
+        if let Action::Publish { id, payload } = action {
+            // §2: "MUST contain only one conference room", "as item id, the Room JID".
+            if !payload.is("conference", NS) {
+                return Err(invalid_payload());
             }
-            Action::Retract { id } => {
-                if let Ok(jid) = id.parse() {
-                    rooms.remove::<BareJid>(&jid);
-                }
-            }
+            // As it is compared: else two bookmarks could name one room.
+            let jid = id.parse().ok().filter(|jid: &BareJid| jid.as_str() == id.as_str());
+            let jid = jid.ok_or_else(|| {
+                StanzaError::new(Condition::BadRequest).with_text("the id is no address of a room")
+            })?;
+            rooms.insert(jid, Conference::read(payload));
+            list::has_room_for(scene.seen, &rooms)?;
         }
         Ok(list::of_rooms(scene, &rooms).into_iter().collect())
     }
 
-    fn emptied(&self, scene: &Scene<'_>) -> Vec<Change> {
-        list::of_rooms(scene, &Conferences::new()).into_iter().collect()
+    fn lost(&self, scene: &Scene<'_>) -> Vec<Change> {
+        let rooms = conferences(scene.seen, |id| !scene.is_gone(id));
+        list::of_rooms(scene, &rooms).into_iter().collect()
     }
 
-    fn keep(&self, made: Option<&Action>, _: &Seen, account: &mut Account, writes: &mut Vec<Write>) -> bool {
+    fn keep(&self, made: &Made<'_>, _: &Seen, account: &mut Account, writes: &mut Vec<Write>) -> bool {
         match made {
-            Some(Action::Publish { id, payload }) => {
+            Made::Changed(Action::Publish { id, payload }) => {
                 notifications::changed(account, id, payload.child("extensions", NS), writes);
             }
-            Some(Action::Retract { id }) => notifications::changed(account, id, None, writes),
-            None => notifications::emptied(account, writes),
+            Made::Changed(Action::Retract { id }) => notifications::changed(account, id, None, writes),
+            Made::Displaced(id) => notifications::changed(account, id, None, writes),
+            Made::Emptied => notifications::emptied(account, writes),
         }
         false
     }

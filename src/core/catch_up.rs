@@ -155,15 +155,18 @@ impl Hub {
         session.wake();
     }
 
-    /// Reads the next stretch of what a device missed, as far as it is durable, and queues it; before that, what there is
-    /// of nodes that it became interested in.
+    /// Reads the next stretch of what a device missed, as far as it is durable, and queues it. When it has all of that, it
+    /// is told what there is of nodes that it became interested in.
     ///
     /// # Errors
     ///
     /// The store cannot be read. The session stays where it is, so that it can go on later.
     pub async fn read_on(self: &Arc<Self>, origin: &SessionRef) -> Result<(), StoreError> {
-        self.tell_interests(origin).await?;
         let durable = self.store.durable();
+        let wants_log = origin.cell.lock().session(origin.id).is_some_and(|found| found.wants_log(durable));
+        if !wants_log {
+            return self.tell_interests(origin).await;
+        }
         let (query, head) = {
             let account = origin.cell.lock();
             let Some(session) = account.session(origin.id) else { return Ok(()) };

@@ -121,6 +121,15 @@ pub enum Holding {
     Drop,
 }
 
+/// What a device is to be told of.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Interest {
+    /// Sorted.
+    pub nodes: Vec<CompactString>,
+    /// Of these contacts, which came into its sight; none stands for the account itself and all contacts.
+    pub of: Option<Vec<BareJid>>,
+}
+
 /// One copy of a recorded message, about to be written.
 #[derive(Clone, Copy, Debug)]
 pub struct Copy<'a> {
@@ -153,9 +162,8 @@ pub type DeviceEnded = fn(&mut Account, &DeviceRecord, &mut Vec<Write>);
 pub type LastSeen = fn(&Account) -> Option<i64>;
 /// What becomes of an available presence that a device sent to everybody, beside that it is shown.
 pub type Present = fn(&Arc<Hub>, &SessionRef, &Presence);
-/// A device became interested in these nodes.
-pub type Interested =
-    fn(Arc<Hub>, SessionRef, Vec<CompactString>) -> BoxFuture<'static, Result<(), StoreError>>;
+/// A device is to be told what there is of nodes.
+pub type Interested = fn(Arc<Hub>, SessionRef, Interest) -> BoxFuture<'static, Result<(), StoreError>>;
 pub type Nonza = fn(NonzaRequest) -> BoxFuture<'static, NonzaReply>;
 
 /// A feature of the stream, offered once a client is authenticated.
@@ -388,7 +396,7 @@ impl Registry {
     }
 
     /// A device became interested in nodes that it was not interested in before ([`Session::set_interests`]), or became
-    /// available with what interests it: it is to be told what there is of them. The connection of the device waits for
+    /// available with what interests it, or came to see a contact: it is to be told what there is of them. The connection of the device waits for
     /// the handler before it goes on, so it may read the store. What several changes bring together comes at once, sorted,
     /// each node once; the device may have lost interest, or left, meanwhile. After an error the connection ends, and what
     /// comes next to the session tells again; so the same node may come twice.

@@ -2,12 +2,25 @@
 
 use std::collections::HashSet;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use compact_str::CompactString;
 
+use crate::account::Account;
+use crate::extension::Interest;
 use crate::hub::{Hub, SessionRef};
+use crate::jid::{BareJid, Jid};
 use crate::session::Session;
 use crate::storage::StoreError;
+
+/// A device is told what there is so many times at once,
+const TELL_BURST: u32 = 8;
+/// and once more each time that this has passed: who comes and goes all the time makes the server read all contacts each
+/// time.
+const TELL_EVERY: Duration = Duration::from_secs(30);
+
+/// Contacts that came into sight and are told of one by one. With more, all are.
+const SEEN_MAX: usize = 100;
 
 /// Lists of nodes, each held once, however many devices have it. Sessions of one client software have the same.
 #[derive(Default)]
@@ -52,24 +65,41 @@ impl Hub {
 
     /// Lets the extensions tell a device what there is of the nodes that it became interested in.
     pub(crate) async fn tell_interests(self: &Arc<Self>, origin: &SessionRef) -> Result<(), StoreError> {
-        let newly = {
+        let told = {
             let mut account = origin.cell.lock();
             let Some(session) = account.session_mut(origin.id) else { return Ok(()) };
-            std::mem::take(&mut session.newly_interested)
+            let now = self.clock.elapsed();
+            if session.tells_in(now) != Some(Duration::ZERO) {
+                return Ok(());
+            }
+            session.told_until = session.told_until.max(now).saturating_add(TELL_EVERY);
+            session.take_interests()
         };
-        if newly.is_empty() {
-            return Ok(());
-        }
-        for handler in &self.registry.interested {
-            if let Err(error) = handler(self.clone(), origin.clone(), newly.clone()).await {
-                let mut account = origin.cell.lock();
-                if let Some(session) = account.session_mut(origin.id) {
-                    session.becomes_interested(newly);
+        for interest in &told {
+            for handler in &self.registry.interested {
+                if let Err(error) = handler(self.clone(), origin.clone(), interest.clone()).await {
+                    let mut account = origin.cell.lock();
+                    if let Some(session) = account.session_mut(origin.id) {
+                        told.into_iter().for_each(|interest| session.gains(interest));
+                    }
+                    return Err(error);
                 }
-                return Err(error);
             }
         }
         Ok(())
+    }
+}
+
+impl Account {
+    /// The account sees a contact now that it did not see before: those of its devices that this is said of are told what
+    /// there is of the contact's nodes (XEP-0060 §12.2).
+    pub(crate) fn comes_to_see(&mut self, contact: &BareJid, concerns: impl Fn(&Jid) -> bool) {
+        for session in self.sessions.iter_mut().filter(|session| session.is_available()) {
+            if concerns(&session.jid().clone().into()) {
+                let nodes = session.interests.to_vec();
+                session.gains(Interest { nodes, of: Some(vec![contact.clone()]) });
+            }
+        }
     }
 }
 
@@ -98,10 +128,48 @@ impl Session {
         self.becomes_interested(self.interests.to_vec());
     }
 
+    /// In which time the device is to be told what there is of nodes; none if there is nothing to tell.
+    pub(crate) fn tells_in(&self, now: Duration) -> Option<Duration> {
+        if self.newly_interested.is_empty() && self.newly_seen.is_empty() {
+            return None;
+        }
+        let spent = self.told_until.saturating_sub(now).saturating_add(TELL_EVERY);
+        Some(spent.saturating_sub(TELL_EVERY.saturating_mul(TELL_BURST)))
+    }
+
     /// A device that is not available is told nothing.
     pub(crate) fn forget_interests(&mut self) {
         self.interests = Arc::default();
         self.newly_interested = Vec::new();
+        self.newly_seen = Vec::new();
+    }
+
+    /// What the device is to be told of. Who came into sight is told of with the rest where that is all.
+    fn take_interests(&mut self) -> Vec<Interest> {
+        let (nodes, seen) =
+            (std::mem::take(&mut self.newly_interested), std::mem::take(&mut self.newly_seen));
+        let of_seen: Vec<_> = self.interests.iter().filter(|node| !nodes.contains(node)).cloned().collect();
+        let of_seen = Interest { nodes: of_seen, of: Some(seen) };
+        let all = [Interest { nodes, of: None }, of_seen];
+        let is_something = |interest: &Interest| {
+            !interest.nodes.is_empty() && interest.of.as_ref().is_none_or(|seen| !seen.is_empty())
+        };
+        all.into_iter().filter(is_something).collect()
+    }
+
+    fn gains(&mut self, Interest { nodes, of }: Interest) {
+        let Some(seen) = of else { return self.becomes_interested(nodes) };
+        if nodes.is_empty() {
+            return;
+        }
+        self.newly_seen.extend(seen);
+        self.newly_seen.sort_unstable();
+        self.newly_seen.dedup();
+        if self.newly_seen.len() > SEEN_MAX {
+            self.newly_seen = Vec::new();
+            return self.becomes_interested(self.interests.to_vec());
+        }
+        self.wake();
     }
 
     fn becomes_interested(&mut self, gained: Vec<CompactString>) {

@@ -13,7 +13,7 @@ use crate::delays::Moment;
 use crate::error::StreamCondition;
 use crate::extension::{Filter, Holding};
 use crate::ids::{DeviceId, LogPosition, SessionId, Ticket};
-use crate::jid::{FullJid, Jid};
+use crate::jid::{BareJid, FullJid, Jid};
 use crate::outbox::{Entry, Item, Outbox};
 use crate::stanza::Presence;
 use crate::storage::Wake;
@@ -103,6 +103,10 @@ pub struct Session {
     pub(crate) interests: Arc<[CompactString]>,
     /// Of these it is to be told what there is.
     pub(crate) newly_interested: Vec<CompactString>,
+    /// Contacts of whose nodes it is to be told what there is, because it sees them only now.
+    pub(crate) newly_seen: Vec<BareJid>,
+    /// When it may be told as often at once as one that was told nothing yet.
+    pub(crate) told_until: Duration,
     /// What the server asked the device.
     pub(crate) asked: Vec<Asked>,
     /// What extensions keep.
@@ -143,6 +147,8 @@ impl Session {
             knows_nodes: LogPosition::START,
             interests: Arc::default(),
             newly_interested: Vec::new(),
+            newly_seen: Vec::new(),
+            told_until: Duration::ZERO,
             asked: Vec::new(),
             states: Vec::new(),
             outbox: Outbox::default(),

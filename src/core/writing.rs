@@ -52,11 +52,12 @@ impl Hub {
         let (drained, covers, count) = write_entries(found, &renderer, durable, out, bytes_max);
         self.counters.written.fetch_add(count, Ordering::Relaxed);
         let ask_in = self.ask_when_due(found, out);
+        let tells_in = found.tells_in(self.clock.elapsed());
         let drained = match drained {
-            Drained::Idle(_) if found.wants_log(durable) || !found.newly_interested.is_empty() => {
+            Drained::Idle(_) if found.wants_log(durable) || tells_in == Some(Duration::ZERO) => {
                 Drained::CatchUp
             }
-            Drained::Idle(_) => Drained::Idle(ask_in),
+            Drained::Idle(_) => Drained::Idle(ask_in.into_iter().chain(tells_in).min()),
             drained => drained,
         };
         self.cursor_moved(&session.cell, &mut account, device, covers);

@@ -266,3 +266,87 @@ async fn what_devices_say_of_pictures() {
     phone.send("<presence type='unavailable'/>").await;
     assert_eq!(hears(&bob).await, ["alice/phone"], "who leaves shows nothing");
 }
+
+#[tokio::test]
+async fn nodes_with_very_much_in_them_are_changed_together() {
+    use unisono_core::ids::LogPosition;
+    use unisono_core::storage::{Commit, Journal, NodeItem, Write};
+
+    let world = World::with(&["alice"]).await;
+    let phone = world.online("alice", "phone").await;
+    let account = phone.session.cell.id;
+    for node in [DATA, METADATA, "urn:xmpp:vcard4"] {
+        let form = super::nodes::options(&[("access_model", "open"), ("max_items", "max")]);
+        let form = form.replace("publish-options>", "configure>");
+        let form = form.replace("pubsub#publish-options", "pubsub#node_config");
+        let create = format!("<pubsub xmlns='{NS}'><create node='{node}'/>{form}</pubsub>");
+        let (answer, _) = ask(&phone, &format!("<iq type='set' id='c'>{create}</iq>")).await;
+        assert_eq!(condition(&answer), None);
+        let item = |n: i64| NodeItem {
+            id: n.to_string().into(),
+            position: LogPosition(n),
+            publisher: None,
+            payload: "<x xmlns='urn:x'/>".to_owned(),
+        };
+        let writes = (1..=6_800).map(|n| Write::Item {
+            account,
+            node: node.into(),
+            item: Arc::new(item(n)),
+            keep: u32::MAX,
+        });
+        world.store.submit(Commit { writes: writes.collect(), wake: Vec::new() });
+    }
+    let world = world.crash().await;
+    let phone = world.online("alice", "phone").await;
+    assert_eq!(set_vcard(&phone, &format!("<FN>Alice</FN>{}", photo(HELLO))).await, None);
+    assert_eq!(vcard(&phone, "alice").await, Ok(format!("<FN>Alice</FN>{}", photo(HELLO))));
+}
+
+#[tokio::test]
+async fn a_picture_for_which_there_is_no_room_any_more_is_shown_nowhere() {
+    let world = World::with(&["alice", "bob"]).await;
+    let (phone, bob) = (world.online("alice", "phone").await, world.online("bob", "desk").await);
+    befriend(&phone, &bob).await;
+    let configure = |node: &str, field: &str, value: &str| {
+        let form = super::nodes::options(&[(field, value)]).replace("publish-options>", "configure>");
+        let form = form.replace("pubsub#publish-options", "pubsub#node_config");
+        let form = form.replace("<configure>", &format!("<configure node='{node}'>"));
+        format!("<iq type='set' id='c'><pubsub xmlns='{NS}#owner'>{form}</pubsub></iq>")
+    };
+    for (node, field, value, back) in [
+        (DATA, "max_items", "1", "2"),
+        (DATA, "persist_items", "0", "1"),
+        (METADATA, "persist_items", "0", "1"),
+    ] {
+        assert_eq!(publish_data(&phone, OTHER).await, None);
+        ask(&phone, &configure(DATA, "max_items", "2")).await;
+        assert_eq!(publish_data(&phone, HELLO).await, None);
+        assert_eq!(publish_data(&phone, OTHER).await, None);
+        assert_eq!(publish_metadata(&phone, HELLO.1).await, None);
+        assert_eq!(hears(&bob).await, [format!("alice/phone={}", HELLO.1)]);
+        let (answer, _) = ask(&phone, &configure(node, field, value)).await;
+        assert_eq!(condition(&answer), None);
+        assert_eq!(hears(&bob).await, ["alice/phone="], "{node} {field}");
+        assert!(vcard(&bob, "alice").await.is_err(), "there is no vCard");
+        ask(&phone, &configure(node, field, back)).await;
+    }
+}
+
+#[tokio::test]
+async fn who_is_let_see_a_picture_that_nobody_saw_is_shown_it() {
+    let world = World::with(&["alice", "bob"]).await;
+    let (phone, bob) = (world.online("alice", "phone").await, world.online("bob", "desk").await);
+    befriend(&phone, &bob).await;
+    let closed = super::nodes::options(&[("access_model", "whitelist")]);
+    let data = format!("<data xmlns='{DATA}'>{}</data>", HELLO.0);
+    assert_eq!(publish(&phone, DATA, HELLO.1, &data, &closed).await, None);
+    assert_eq!(publish_metadata(&phone, HELLO.1).await, None);
+    assert_eq!(hears(&bob).await, ["alice/phone="]);
+    for (is, want) in [("member", HELLO.1), ("none", "")] {
+        let affiliation = format!("<affiliation jid='bob@example.org' affiliation='{is}'/>");
+        let modify = format!("<affiliations node='{DATA}'>{affiliation}</affiliations>");
+        ask(&phone, &format!("<iq type='set' id='a'><pubsub xmlns='{NS}#owner'>{modify}</pubsub></iq>"))
+            .await;
+        assert_eq!(hears(&bob).await, [format!("alice/phone={want}")], "{is}");
+    }
+}

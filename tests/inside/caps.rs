@@ -12,9 +12,9 @@ pub(super) struct Told(Mutex<Vec<String>>);
 /// Writes down who became interested in what.
 pub(super) fn write_down(on: &mut Registry) {
     on.server_state::<Told>();
-    on.interested(|hub, session, nodes| {
+    on.interested(|hub, session, interest| {
         Box::pin(async move {
-            let nodes = nodes.join(" ");
+            let nodes = interest.nodes.join(" ");
             let told = hub.server_state::<Told>().unwrap();
             told.0.lock().unwrap().push(format!("{}: {nodes}", session.jid.resource()));
             Ok(())
@@ -350,4 +350,48 @@ async fn a_device_is_asked_so_often_and_no_more() {
     let questions = phone.questions().await;
     phone.tell(&questions[0].0, &AB).await;
     assert_eq!(phone.interests(), AB);
+}
+
+#[tokio::test]
+async fn who_comes_and_goes_all_the_time_is_told_when_there_is_time() {
+    let world = World::with(&["alice", "bob"]).await;
+    let phone = world.online("alice", "phone").await;
+    super::nodes::interest(&phone, &["urn:a"]);
+    phone.take().await;
+    world.told();
+    world.pass(Duration::from_secs(3_600));
+    for _ in 0..20 {
+        phone.send("<presence type='unavailable'/>").await;
+        phone.send("<presence/>").await;
+        super::nodes::interest(&phone, &["urn:a"]);
+        phone.take().await;
+    }
+    assert_eq!(world.told().len(), 8);
+    // Messages do not wait for that.
+    let bob = world.online("bob", "desk").await;
+    bob.say("alice@example.org", "hello").await;
+    assert_eq!(phone.bodies().await, ["hello"]);
+    assert_eq!(world.told(), [""; 0]);
+    world.pass(Duration::from_secs(30));
+    phone.take().await;
+    assert_eq!(world.told(), ["phone: urn:a"]);
+}
+
+#[tokio::test]
+async fn messages_come_before_what_there_is_of_nodes() {
+    let world = World::with(&["alice", "bob"]).await;
+    let (alice, bob) = (world.online("alice", "phone").await, world.online("bob", "desk").await);
+    super::nodes::interest(&alice, &["urn:x"]);
+    let publish = "<publish node='urn:x'><item id='1'><p xmlns='urn:x'/></item></publish>";
+    let publish = format!("<pubsub xmlns='http://jabber.org/protocol/pubsub'>{publish}</pubsub>");
+    alice.send(&format!("<iq type='set' id='p'>{publish}</iq>")).await;
+    alice.take().await;
+    alice.send("<presence type='unavailable'/>").await;
+    bob.say("alice@example.org", "hello").await;
+    alice.send("<presence/>").await;
+    super::nodes::interest(&alice, &["urn:x"]);
+    let taken = alice.take().await;
+    let messages = taken.iter().filter(|element| element.name() == "message");
+    let is_event = |message: &Element| message.has_child("event", "http://jabber.org/protocol/pubsub#event");
+    assert_eq!(messages.map(is_event).collect::<Vec<_>>(), [false, true]);
 }

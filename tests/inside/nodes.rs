@@ -360,3 +360,90 @@ async fn devices_that_publish_at_once_leave_one_result_that_all_see() {
     }
     assert_eq!(items(&devices[0], "", "urn:x").await.unwrap(), left);
 }
+
+#[tokio::test]
+async fn who_comes_to_see_a_contact_is_told_what_there_is() {
+    let world = World::with(&["alice", "bob"]).await;
+    let (alice, bob) = (world.online("alice", "phone").await, world.online("bob", "desk").await);
+    let tablet = world.online("bob", "tablet").await;
+    publish(&alice, "urn:x", "1", "a", "").await;
+    for device in [&bob, &tablet] {
+        interest(device, &["urn:x"]);
+        assert_eq!(events(device).await, [""; 0]);
+    }
+    bob.send("<presence type='subscribe' to='alice@example.org'/>").await;
+    assert_eq!(events(&bob).await, [""; 0], "she has not agreed");
+    alice.send("<presence type='subscribed' to='bob@example.org'/>").await;
+    assert_eq!(events(&bob).await, ["urn:x: 1=a"]);
+    assert_eq!(events(&tablet).await, ["urn:x: 1=a"]);
+    assert_eq!(events(&alice).await, [""; 0]);
+    // What comes while one blocks the other is told when that ends, whoever it is.
+    for (who, whom, text) in [(&alice, "bob", "b"), (&bob, "alice", "c")] {
+        let change = |name: &str| {
+            let item = format!("<item jid='{whom}@example.org'/>");
+            format!("<iq type='set' id='b'><{name} xmlns='urn:xmpp:blocking'>{item}</{name}></iq>")
+        };
+        who.send(&change("block")).await;
+        publish(&alice, "urn:x", "1", text, "").await;
+        assert_eq!(events(&bob).await, [""; 0]);
+        who.send(&change("unblock")).await;
+        assert_eq!(events(&bob).await, [format!("urn:x: 1={text}")]);
+        assert_eq!(events(&tablet).await, [format!("urn:x: 1={text}")]);
+    }
+    // Be it that the contact is not there.
+    bob.send(
+        "<iq type='set' id='b'><block xmlns='urn:xmpp:blocking'><item jid='alice@example.org'/></block></iq>",
+    )
+    .await;
+    publish(&alice, "urn:x", "1", "d", "").await;
+    alice.send("<presence type='unavailable'/>").await;
+    world.hub.end(&alice.session.cell, alice.session.id);
+    world.pass(Duration::from_secs(86_400));
+    bob.send("<iq type='set' id='b'><unblock xmlns='urn:xmpp:blocking'/></iq>").await;
+    assert_eq!(events(&bob).await, ["urn:x: 1=d"]);
+}
+
+#[tokio::test]
+async fn what_changes_while_it_is_read_is_read_again() {
+    let world = World::with(&["alice", "bob"]).await;
+    let (alice, bob) = (world.online("alice", "phone").await, world.online("bob", "desk").await);
+    befriend(&alice, &bob).await;
+    let all = options(&[("max_items", "3")]);
+    for n in 1..=2 {
+        assert_eq!(publish(&alice, "urn:x", &n.to_string(), "a", &all).await, None);
+    }
+    let configure = |title: &str| {
+        format!(
+            "<iq type='set' id='c'><pubsub xmlns='{NS}#owner'><configure node='urn:x'><x xmlns='jabber:x:data' \
+             type='submit'><field var='FORM_TYPE'><value>{NS}#node_config</value></field><field var='pubsub#title'>\
+             <value>{title}</value></field></x></configure></pubsub></iq>"
+        )
+    };
+    let retract = "<retract node='urn:x'><item id='1'/></retract>";
+    let retract = format!("<iq type='set' id='r'><pubsub xmlns='{NS}'>{retract}</pubsub></iq>");
+    for (turn, meanwhile) in [configure("b"), retract].iter().enumerate() {
+        world.store.hold();
+        alice.send(&configure(&format!("t{turn}"))).await;
+        interest(&bob, &[]);
+        interest(&bob, &["urn:x"]);
+        let change = async {
+            alice.send(meanwhile).await;
+            world.store.release();
+        };
+        let (told, ()) = tokio::join!(events(&bob), change);
+        let told: Vec<_> = told.into_iter().filter(|told| !told.contains('-')).collect();
+        assert_eq!(told, ["urn:x: 2=a"], "turn {turn}");
+    }
+    // What is new is told once.
+    world.store.hold();
+    alice.send(&configure("again")).await;
+    interest(&bob, &[]);
+    interest(&bob, &["urn:x"]);
+    let change = async {
+        publish(&alice, "urn:x", "3", "a", &all).await;
+        world.store.release();
+    };
+    let (mut told, ()) = tokio::join!(events(&bob), change);
+    told.extend(events(&bob).await);
+    assert_eq!(told, ["urn:x: 3=a"]);
+}

@@ -9,7 +9,7 @@ use unisono_xml::Element;
 
 use super::errors::{malformed, not_acceptable, not_found};
 use super::node::{Affiliation, Meta, Node};
-use super::{Ask, NS, NS_OWNER, access, manage};
+use super::{Ask, NS, NS_OWNER, access, change, manage};
 
 /// §5.7: what who asks is to all nodes, or to one.
 pub(super) fn own(ask: &Ask) -> Answer {
@@ -79,8 +79,14 @@ pub(super) fn modify(ask: &Ask) -> Answer {
         }
     }
     let mut writes = Vec::new();
+    let was_private = change::is_private(&account, name);
     manage::replace(&mut account, name, meta, &mut writes)?;
     let ticket = hub.commit(&mut account, writes);
+    let is_shown = change::is_shown(&account, name) && was_private != change::is_private(&account, name);
+    drop(account);
+    if is_shown {
+        hub.show_again(&ask.cell, ticket);
+    }
     Ok(Reply::empty().after(ticket))
 }
 

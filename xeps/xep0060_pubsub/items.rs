@@ -5,7 +5,7 @@ use std::sync::Arc;
 use compact_str::CompactString;
 use unisono_core::account::{Account, Cell};
 use unisono_core::error::{Condition, StanzaError};
-use unisono_core::extension::{Answer, Reply};
+use unisono_core::extension::{Answer, Interest, Reply};
 use unisono_core::hub::{Hub, SessionRef};
 use unisono_core::ids::{LogPosition, Ticket};
 use unisono_core::jid::BareJid;
@@ -28,6 +28,8 @@ const READ_MAX: usize = 200;
 const ANSWER_BYTES_MAX: usize = 1024 * 1024;
 /// Items of a node that a device is sent that was away: the newest.
 const MISSED_MAX: usize = 50;
+/// How often nodes are read for a device that change meanwhile.
+const AGAIN_MAX: usize = 5;
 /// Items that all nodes of an account have in memory, about.
 const KNOWN_MAX: usize = 20_000;
 
@@ -183,6 +185,16 @@ pub(super) fn item_element(
 
 /// Makes known which items a node has, so that they can be changed.
 pub(crate) async fn know(hub: &Hub, cell: &Cell, name: &str) -> Result<(), StoreError> {
+    know_beside(hub, cell, name, &[]).await
+}
+
+/// The same, for who needs to know some other nodes at the same time.
+pub(super) async fn know_beside(
+    hub: &Hub,
+    cell: &Cell,
+    name: &str,
+    beside: &[CompactString],
+) -> Result<(), StoreError> {
     let (ticket, changed) = {
         let account = cell.lock();
         match account.keyed::<Node>(name) {
@@ -207,7 +219,7 @@ pub(crate) async fn know(hub: &Hub, cell: &Cell, name: &str) -> Result<(), Store
         }
     }
     let mut account = cell.lock();
-    forget_others(&mut account, name, entries.len());
+    forget_others(&mut account, |other| other != name && !beside.contains(other), entries.len());
     // Else others came first, or the node has changed, and this is done again.
     if let Some(node) = account.keyed_mut::<Node>(name)
         && node.items.is_none()
@@ -219,22 +231,25 @@ pub(crate) async fn know(hub: &Hub, cell: &Cell, name: &str) -> Result<(), Store
 }
 
 /// Makes room for what is known of a node.
-fn forget_others(account: &mut Account, name: &str, more: usize) {
+fn forget_others(account: &mut Account, may_go: impl Fn(&CompactString) -> bool, more: usize) {
     let known = account.all_keyed::<Node>().filter_map(|(_, node)| node.items.as_ref().map(Vec::len));
     if known.fold(more, usize::saturating_add) <= KNOWN_MAX {
         return;
     }
     let others: Vec<_> = account.all_keyed::<Node>().map(|(other, _)| other.clone()).collect();
-    for other in others.iter().filter(|other| *other != name) {
+    for other in others.iter().filter(|other| may_go(other)) {
         if let Some(node) = account.keyed_mut::<Node>(other) {
             node.items = None;
         }
     }
 }
 
-/// `pubsub#purge_offline`: the last device of the account has left.
+/// `pubsub#purge_offline`: the last device of the account has left. What has another form in another node stays: here
+/// nothing can be read, and one without the other would be worse.
 pub(super) fn purge_offline(account: &mut Account, _: &Element, now: i64, writes: &mut Vec<Write>) {
-    let nodes = account.all_keyed::<Node>().filter(|(_, node)| node.meta.config.purge_offline);
+    let nodes = account.all_keyed::<Node>().filter(|(name, node)| {
+        node.meta.config.purge_offline && !change::has_another_form(account.jid(), name)
+    });
     let names: Vec<_> = nodes.map(|(name, _)| name.clone()).collect();
     for name in names {
         writes.push(Write::NodePurged { account: account.id(), node: name.clone() });
@@ -255,24 +270,44 @@ struct Due {
 }
 
 /// A device became interested in nodes: it is sent the last item of each, of its own account and of the contacts whose
-/// presence it sees. Of its own nodes, all that came while it was away, as far as that is known.
+/// presence it sees. Of its own nodes, all that came while it was away, as far as that is known. Of contacts that came into
+/// its sight, theirs.
 pub(crate) async fn send_last_items(
     hub: Arc<Hub>,
     session: SessionRef,
-    nodes: Vec<CompactString>,
+    Interest { nodes, of }: Interest,
 ) -> Result<(), StoreError> {
-    send_from(&hub, &session, &session.cell, &nodes).await?;
+    if of.is_none() {
+        send_from(&hub, &session, &session.cell, &nodes).await?;
+    }
     let contacts: Vec<_> = {
         let account = session.cell.lock();
+        let is_meant = |contact: &BareJid| of.as_ref().is_none_or(|of| of.contains(contact));
         let seen = account.contacts().filter(|contact| contact.state.subscription.has_to());
-        seen.map(|contact| contact.jid.clone()).collect()
+        seen.map(|contact| contact.jid.clone()).filter(is_meant).collect()
     };
     for contact in contacts {
-        if let Some(cell) = hub.account(&contact).await? {
-            send_from(&hub, &session, &cell, &nodes).await?;
+        if let Err(error) = send_of(&hub, &session, &contact, &nodes).await {
+            // What is unreadable of one account is no reason to tell nothing of others.
+            if !matches!(error, StoreError::Corrupt(_)) {
+                return Err(error);
+            }
+            tracing::error!(%contact, %error, "cannot read what a contact publishes");
         }
     }
     Ok(())
+}
+
+async fn send_of(
+    hub: &Arc<Hub>,
+    session: &SessionRef,
+    contact: &BareJid,
+    nodes: &[CompactString],
+) -> Result<(), StoreError> {
+    match hub.account(contact).await? {
+        Some(cell) => send_from(hub, session, &cell, nodes).await,
+        None => Ok(()),
+    }
 }
 
 /// The last items of these nodes of one account, where they are sent on presence.
@@ -282,24 +317,14 @@ async fn send_from(
     owner: &Arc<Cell>,
     nodes: &[CompactString],
 ) -> Result<(), StoreError> {
-    let (due, ticket) = {
-        let account = owner.lock();
-        let due = nodes.iter().filter_map(|name| {
-            let node = account.keyed::<Node>(name)?;
-            let config = &node.meta.config;
-            let is_sent = config.send_last_published_item == SendLast::OnSubAndPresence
-                && config.persist_items
-                && config.deliver_notifications;
-            let may = access::may_read(&account, &node.meta, &session.jid.bare()).is_ok();
-            (is_sent && may).then(|| Due {
-                name: name.clone(),
-                meta: node.meta.clone(),
-                changed: node.changed,
-            })
-        });
-        (due.collect::<Vec<_>>(), account.last_ticket())
+    let is_sent = |account: &Account, meta: &Meta| {
+        let config = &meta.config;
+        config.send_last_published_item == SendLast::OnSubAndPresence
+            && config.persist_items
+            && config.deliver_notifications
+            && access::may_read(account, meta, &session.jid.bare()).is_ok()
     };
-    send_due(hub, session, owner, due, ticket, |owner, meta, node, session| {
+    send_last(hub, (session, owner), nodes.to_vec(), is_sent, |owner, meta, node, session| {
         owner.jid() == &session.jid().bare() || notify::is_due(owner, meta, node, session)
     })
     .await
@@ -312,45 +337,69 @@ pub(super) async fn send_on_sub(
     owner: &Arc<Cell>,
     name: &str,
 ) -> Result<(), StoreError> {
-    let (due, ticket) = {
-        let account = owner.lock();
-        let node = account.keyed::<Node>(name).filter(|node| {
-            let config = &node.meta.config;
-            config.send_last_published_item != SendLast::Never
-                && config.persist_items
-                && config.deliver_notifications
-        });
-        let Some(node) = node else { return Ok(()) };
-        (Due { name: name.into(), meta: node.meta.clone(), changed: node.changed }, account.last_ticket())
+    let is_sent = |_: &Account, meta: &Meta| {
+        let config = &meta.config;
+        config.send_last_published_item != SendLast::Never
+            && config.persist_items
+            && config.deliver_notifications
     };
-    send_due(hub, session, owner, vec![due], ticket, |owner, meta, _, session| {
+    send_last(hub, (session, owner), vec![name.into()], is_sent, |owner, meta, _, session| {
         access::may_read(owner, meta, &session.jid().bare()).is_ok()
     })
     .await
 }
 
-async fn send_due(
+/// The last items of those nodes of which they are sent. Where a node changes meanwhile, they are read again.
+async fn send_last(
     hub: &Arc<Hub>,
-    session: &SessionRef,
-    owner: &Arc<Cell>,
-    due: Vec<Due>,
-    ticket: Ticket,
+    (session, owner): (&SessionRef, &Arc<Cell>),
+    mut names: Vec<CompactString>,
+    is_sent: impl Fn(&Account, &Meta) -> bool,
     wanted: fn(&Account, &Meta, &str, &Session) -> bool,
 ) -> Result<(), StoreError> {
-    if due.is_empty() {
-        return Ok(());
+    let mut before = None;
+    for _ in 0..AGAIN_MAX {
+        let (due, ticket) = {
+            let mut account = owner.lock();
+            let due = names.iter().filter_map(|name| {
+                let node = account.keyed::<Node>(name).filter(|node| is_sent(&account, &node.meta))?;
+                Some(Due { name: name.clone(), meta: node.meta.clone(), changed: node.changed })
+            });
+            let due: Vec<_> = due.collect();
+            if due.is_empty() {
+                return Ok(());
+            }
+            before.get_or_insert_with(|| account.next_position(hub.clock.now_micros()));
+            (due, account.last_ticket())
+        };
+        let before = before.unwrap_or(LogPosition::START);
+        hub.store.wait(ticket).await;
+        names = send_due(hub, (session, owner), &due, before, wanted).await?;
     }
-    hub.store.wait(ticket).await;
+    Ok(())
+}
+
+/// Sends what there was before this position: of what came later, the device was told. Returns the nodes that changed
+/// while they were read.
+async fn send_due(
+    hub: &Arc<Hub>,
+    (session, owner): (&SessionRef, &Arc<Cell>),
+    due: &[Due],
+    before: LogPosition,
+    wanted: fn(&Account, &Meta, &str, &Session) -> bool,
+) -> Result<Vec<CompactString>, StoreError> {
     let names: Vec<_> = due.iter().map(|due| due.name.as_str()).collect();
     let last = hub.store.last_items(owner.id, &names).await?;
     let knows = if owner.id == session.cell.id { knows_nodes(session) } else { None };
+    let mut again = Vec::new();
     for (due, last) in due.iter().zip(last) {
         let Some(last) = last else { continue };
         let expires = expired(hub, &due.meta.config);
         if expires.is_some_and(|expires| last.position < expires) {
             continue;
         }
-        let items = match knows.filter(|knows| !due.meta.config.is_singleton() && *knows < last.position) {
+        let mut items = match knows.filter(|knows| !due.meta.config.is_singleton() && *knows < last.position)
+        {
             Some(knows) => {
                 let since = Some(knows).max(expires);
                 let query = ItemQuery { since, limit: MISSED_MAX, from_end: true, ..ItemQuery::default() };
@@ -358,9 +407,12 @@ async fn send_due(
             }
             None => vec![last],
         };
-        queue_items(hub, session, owner, due, &items, wanted);
+        items.retain(|item| item.position < before);
+        if !queue_items(hub, session, owner, due, &items, wanted) {
+            again.push(due.name.clone());
+        }
     }
-    Ok(())
+    Ok(again)
 }
 
 /// Up to where a device was told of nodes in earlier sessions.
@@ -370,7 +422,7 @@ fn knows_nodes(session: &SessionRef) -> Option<LogPosition> {
     Some(found.knows_nodes()).filter(|knows| *knows > LogPosition::START)
 }
 
-/// Queues items that were read, unless the node has changed since: then the device was told, and these are old.
+/// Queues items that were read, unless the node has changed since: then these may be old. Returns whether it has not.
 fn queue_items(
     hub: &Hub,
     session: &SessionRef,
@@ -378,12 +430,17 @@ fn queue_items(
     due: &Due,
     items: &[Arc<NodeItem>],
     wanted: fn(&Account, &Meta, &str, &Session) -> bool,
-) {
+) -> bool {
     let _order = owner.publishing();
     let is_as_read =
         |account: &Account| account.keyed::<Node>(&due.name).is_some_and(|node| node.changed == due.changed);
+    // Only what the account itself publishes with a message comes in between from now on.
+    let mut is_same = is_as_read(&owner.lock());
     let config = &due.meta.config;
     for item in items {
+        if !is_same {
+            break;
+        }
         let element = item_element(item, NS_EVENT, config, &owner.jid, config.deliver_payloads);
         let Some(element) = element else { continue };
         let event = Event::published(&due.name, config, &item.id, element).at(item.position);
@@ -391,7 +448,8 @@ fn queue_items(
         if owner.id == session.cell.id {
             // What is published with a message keeps no other order than that of this lock.
             let mut account = owner.lock();
-            if is_as_read(&account) {
+            is_same = is_as_read(&account);
+            if is_same {
                 told::noting(&mut account, &due.name, |account| {
                     sharing.with_own(account, |found| found.id() == session.id);
                 });
@@ -403,4 +461,5 @@ fn queue_items(
         }
         sharing.finish();
     }
+    is_same
 }

@@ -2,7 +2,6 @@
 
 use std::sync::Arc;
 
-use compact_str::CompactString;
 use unisono_core::account::Account;
 use unisono_core::error::{Condition, StanzaError};
 use unisono_core::extension::{Answer, Reply};
@@ -10,11 +9,13 @@ use unisono_core::jid::BareJid;
 use unisono_core::storage::Write;
 use unisono_xml::Element;
 
+use super::change::{Decision, Undecided};
 use super::config::{Config, NS_CONFIG};
 use super::errors::{forbidden, malformed, not_found, too_much, unsupported};
 use super::node::{ALL_BYTES_MAX, Affiliation, Meta, NODE_BYTES_MAX, NODES_MAX, Node};
-use super::notify::{Event, tell};
-use super::{Ask, NS, NS_EVENT, NS_OWNER, access, change, items, named};
+use super::seen::Seen;
+use super::step::{Step, What};
+use super::{Ask, NS, NS_EVENT, NS_OWNER, access, change, named};
 use crate::xep0004_forms::{self as forms, Submitted};
 
 /// Who may create nodes: the owner of the account.
@@ -134,69 +135,39 @@ pub(super) async fn configure(ask: &Ask) -> Answer {
     let form = ask.action.child("x", forms::NS).ok_or_else(|| malformed("there is no form"))?;
     let is_cancelled = form.attr("type") == Some("cancel");
     let form = Submitted::parse(form, NS_CONFIG);
-    loop {
-        match configure_now(ask, name, form.as_ref(), is_cancelled)? {
-            Some(reply) => return Ok(reply),
-            None => items::know(&ask.request.hub, &ask.cell, name).await?,
+    let ticket = change::make(&ask.request.hub, &ask.cell, ask.request.from(), |account, seen| {
+        let node = owned(ask, account, name)?;
+        if is_cancelled {
+            return Ok(Decision::default());
         }
-    }
+        let old = &node.meta;
+        let config = old.config.with(form.as_ref().ok_or_else(|| malformed("that is no configuration"))?)?;
+        if config == old.config {
+            return Ok(Decision::default());
+        }
+        let keep = if config.persist_items { config.max_items as usize } else { 0 };
+        let may_go = keep < old.config.max_items as usize && old.config.persist_items;
+        let gone = match &node.items {
+            Some(known) => {
+                let over = known.len().saturating_sub(keep);
+                known.iter().take(over).map(|entry| entry.id.clone()).collect()
+            }
+            None if may_go => return Err(Undecided::Unknown(name.into())),
+            None => Vec::new(),
+        };
+        let meta = Meta { config, ..Meta::clone(old) };
+        has_room(account, Some(old), &meta)?;
+        decide(ask, (account, seen), Step::of(name, What::Configured { meta, gone }))
+    });
+    // Where nothing changes, it is as somebody has just made it.
+    let ticket = ticket.await?;
+    Ok(Reply::empty().after(ticket).after(ask.cell.lock().last_ticket()))
 }
 
-/// `None` if it is not known which items the node has, and some may have to go.
-fn configure_now(
-    ask: &Ask,
-    name: &str,
-    form: Option<&Submitted>,
-    is_cancelled: bool,
-) -> Result<Option<Reply>, StanzaError> {
-    let hub = &ask.request.hub;
-    let _order = ask.cell.publishing();
-    let mut account = ask.cell.lock();
-    let node = owned(ask, &account, name)?;
-    if is_cancelled {
-        return Ok(Some(Reply::empty()));
-    }
-    let old = node.meta.clone();
-    let config = old.config.with(form.ok_or_else(|| malformed("that is no configuration"))?)?;
-    if config == old.config {
-        return Ok(Some(Reply::empty().after(account.last_ticket())));
-    }
-    let keep = if config.persist_items { config.max_items as usize } else { 0 };
-    let may_go = keep < old.config.max_items as usize && old.config.persist_items;
-    let gone: Vec<CompactString> = match &node.items {
-        Some(known) => {
-            let over = known.len().saturating_sub(keep);
-            known.iter().take(over).map(|entry| entry.id.clone()).collect()
-        }
-        None if may_go => return Ok(None),
-        None => Vec::new(),
-    };
-    let mut writes = Vec::new();
-    let meta = replace(&mut account, name, Meta { config, ..(*old).clone() }, &mut writes)?;
-    let changed = account.next_position(hub.clock.now_micros());
-    let id = account.id();
-    if let Some(node) = account.keyed_mut::<Node>(name) {
-        node.changed = changed;
-        node.items.iter_mut().for_each(|known| _ = known.drain(..gone.len().min(known.len())));
-    }
-    writes.extend(gone.into_iter().map(|item| Write::ItemRetracted {
-        account: id,
-        node: name.into(),
-        id: item,
-    }));
-    let ticket = hub.commit(&mut account, writes);
-    let form = meta.config.deliver_payloads.then(|| meta.config.form("result"));
-    let change = Element::builder("configuration", NS_EVENT).attr("node", name).child_opt(form).build();
-    // §8.2.5.3
-    let events = meta.config.notify_config.then(|| Event::other(change)).into_iter().collect();
-    let is_shown = meta.config.access_model != old.config.access_model && change::is_shown(&account, name);
-    let telling = tell(hub, &ask.cell, &mut account, name, &meta, (events, ticket));
-    drop(account);
-    telling.go_on();
-    if is_shown {
-        hub.show_again(&ask.cell, ticket);
-    }
-    Ok(Some(Reply::empty().after(ticket)))
+/// What somebody does to a node, and all that follows from it.
+fn decide(ask: &Ask, (account, seen): (&Account, &Seen), step: Step) -> Result<Decision, Undecided> {
+    let steps = change::follow(&ask.request.hub, account, seen, ask.request.session.as_ref(), step)?;
+    Ok(Decision { steps, writes: Vec::new() })
 }
 
 /// §8.3: how a node is that nobody says more of.
@@ -209,53 +180,26 @@ pub(super) fn default(ask: &Ask) -> Answer {
 }
 
 /// §8.4
-pub(super) fn delete(ask: &Ask) -> Answer {
+pub(super) async fn delete(ask: &Ask) -> Answer {
     let name = ask.node()?;
     let redirect = ask.action.child("redirect", NS_OWNER).and_then(|redirect| redirect.attr("uri"));
     let redirect = redirect.map(|uri| Element::builder("redirect", NS_EVENT).attr("uri", uri).build());
-    let hub = &ask.request.hub;
-    let _order = ask.cell.publishing();
-    let mut account = ask.cell.lock();
-    let meta = owned(ask, &account, name)?.meta.clone();
-    let mut writes = vec![Write::NodePurged { account: account.id(), node: name.into() }];
-    let is_shown = change::keep_emptied(&mut account, name, &mut writes);
-    account.set_keyed::<Node>(name, None, &mut writes);
-    let ticket = hub.commit(&mut account, writes);
-    let deleted = Element::builder("delete", NS_EVENT).attr("node", name).child_opt(redirect).build();
-    let events = meta.config.notify_delete.then(|| Event::other(deleted)).into_iter().collect();
-    let telling = tell(hub, &ask.cell, &mut account, name, &meta, (events, ticket));
-    drop(account);
-    telling.go_on();
-    if is_shown {
-        hub.show_again(&ask.cell, ticket);
-    }
-    Ok(Reply::empty().after(ticket))
+    let ticket = change::make(&ask.request.hub, &ask.cell, ask.request.from(), |account, seen| {
+        owned(ask, account, name)?;
+        let what = What::Deleted { redirect: redirect.clone() };
+        decide(ask, (account, seen), Step::of(name, what))
+    });
+    Ok(Reply::empty().after(ticket.await?))
 }
 
 /// §8.5
-pub(super) fn purge(ask: &Ask) -> Answer {
+pub(super) async fn purge(ask: &Ask) -> Answer {
     let name = ask.node()?;
-    let hub = &ask.request.hub;
-    let _order = ask.cell.publishing();
-    let mut account = ask.cell.lock();
-    let meta = owned(ask, &account, name)?.meta.clone();
-    if !meta.config.persist_items {
-        return Err(unsupported("persistent-items")); // §8.5.3.3
-    }
-    let mut writes = vec![Write::NodePurged { account: account.id(), node: name.into() }];
-    let changed = account.next_position(hub.clock.now_micros());
-    if let Some(node) = account.keyed_mut::<Node>(name) {
-        (node.items, node.changed) = (Some(Vec::new()), changed);
-    }
-    let is_shown = change::keep_emptied(&mut account, name, &mut writes);
-    let ticket = hub.commit(&mut account, writes);
-    let purged = Element::builder("purge", NS_EVENT).attr("node", name).build();
-    let events = meta.config.notify_retract.then(|| Event::other(purged)).into_iter().collect();
-    let telling = tell(hub, &ask.cell, &mut account, name, &meta, (events, ticket));
-    drop(account);
-    telling.go_on();
-    if is_shown {
-        hub.show_again(&ask.cell, ticket);
-    }
-    Ok(Reply::empty().after(ticket))
+    let ticket = change::make(&ask.request.hub, &ask.cell, ask.request.from(), |account, seen| {
+        if !owned(ask, account, name)?.meta.config.persist_items {
+            return Err(unsupported("persistent-items").into()); // §8.5.3.3
+        }
+        decide(ask, (account, seen), Step::of(name, What::Purged))
+    });
+    Ok(Reply::empty().after(ticket.await?))
 }

@@ -26,6 +26,8 @@ mod notify;
 mod options;
 mod publish;
 mod rules;
+mod seen;
+mod step;
 mod subscribe;
 mod told;
 mod within;
@@ -39,14 +41,19 @@ use unisono_core::jid::BareJid;
 use unisono_core::stanza::IqType;
 use unisono_xml::Element;
 
+use crate::{xep0048_bookmarks, xep0049_private_xml, xep0402_bookmarks};
+
 pub(crate) use access::is_readable;
-pub(crate) use change::{Action, Change, Seen, changed, is_private, item_named, keeps_items, make_for_owner};
+pub(crate) use change::{
+    Action, Change, changed, is_private, item_named, keeps_items, make_for_owner, room_of,
+};
 pub use config::{ITEMS_MAX, NS_CONFIG, PAYLOAD_BYTES_MAX};
 pub(crate) use disco::{node_info, node_items, nodes};
 pub use errors::NS_ERRORS;
 pub(crate) use errors::invalid_payload;
 pub(crate) use items::{know, send_last_items};
-pub(crate) use rules::{Publication, Rule, Scene};
+pub(crate) use rules::{Made, Publication, Rule, Scene};
+pub(crate) use seen::Seen;
 pub(crate) use told::has_seen;
 pub(crate) use within::{has_node, knows_items, publish_within};
 
@@ -168,7 +175,20 @@ async fn serve(request: Request) -> Answer {
         return hide(&cell, &who, Err(errors::malformed("nothing is asked")));
     };
     let ask = Ask { request, cell: cell.clone(), who: who.clone(), action };
-    hide(&cell, &who, act(ask).await)
+    let (hub, from) = (ask.request.hub.clone(), ask.request.from().clone());
+    let are_apart = ask.action.ns() == NS_OWNER && are_bookmarks_apart(&ask);
+    let answer = act(ask).await;
+    if are_apart && answer.is_ok() {
+        // Where that fails, nothing is lost: they come together with the next who asks for them.
+        _ = xep0049_private_xml::reunite(&hub, &cell, &from).await;
+    }
+    hide(&cell, &who, answer)
+}
+
+/// Whether it is about a node of bookmarks, while one that others may read keeps the forms of them apart (XEP-0411 §5).
+fn are_bookmarks_apart(ask: &Ask) -> bool {
+    let is_of = |node: &str| [xep0402_bookmarks::NS, xep0048_bookmarks::NS].contains(&node);
+    ask.action.attr("node").is_some_and(is_of) && !xep0048_bookmarks::is_one(&ask.cell.lock())
 }
 
 fn hide(cell: &Cell, who: &BareJid, answer: Answer) -> Answer {
@@ -199,8 +219,8 @@ async fn act(ask: Ask) -> Answer {
         (true, IqType::Get, "configure") => manage::configuration(&ask),             // §8.2.1
         (true, IqType::Set, "configure") => manage::configure(&ask).await,           // §8.2.4
         (true, IqType::Get, "default") => manage::default(&ask),                     // §8.3
-        (true, IqType::Set, "delete") => emptied(&ask, manage::delete(&ask)).await,  // §8.4
-        (true, IqType::Set, "purge") => emptied(&ask, manage::purge(&ask)).await,    // §8.5
+        (true, IqType::Set, "delete") => manage::delete(&ask).await,                 // §8.4
+        (true, IqType::Set, "purge") => manage::purge(&ask).await,                   // §8.5
         (true, IqType::Get, "subscriptions") => subscribe::all(&ask),                // §8.8.1
         (true, IqType::Set, "subscriptions") => subscribe::modify(&ask),             // §8.8.2
         (true, IqType::Get, "affiliations") => affiliations::all(&ask),              // §8.9.1
@@ -212,11 +232,4 @@ async fn act(ask: Ask) -> Answer {
 /// Only a service says what happened to a node, never a client: what reads it believes the account.
 fn refuse_forged(child: &Element, _: &unisono_core::hub::Settings) -> Child {
     if child.is("event", NS_EVENT) { Child::Remove } else { Child::Keep }
-}
-
-/// All items of a node are gone, if the answer says so.
-async fn emptied(ask: &Ask, answer: Answer) -> Answer {
-    let reply = answer?;
-    let ticket = change::follow_emptied(ask, ask.node()?).await?;
-    Ok(reply.after(ticket))
 }

@@ -8,10 +8,11 @@ use unisono_core::ids::LogPosition;
 use unisono_core::stanza::CLIENT_SCOPE;
 use unisono_xml::Element;
 
-use super::change::{self, Decision, Step, Undecided, What};
+use super::change::{self, Decision, Undecided};
 use super::config::{Config, NodeFull, PAYLOAD_BYTES_MAX};
 use super::errors::{bad, error, forbidden, malformed, not_found, unsupported};
 use super::node::{Affiliation, Entry, Node};
+use super::step::{Step, What};
 use super::{Ask, NS, access, manage, named};
 use crate::xep0004_forms::{self as forms, Submitted};
 

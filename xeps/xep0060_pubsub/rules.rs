@@ -10,7 +10,9 @@ use unisono_core::session::Session;
 use unisono_core::storage::Write;
 use unisono_xml::Element;
 
-use super::change::{Action, Change, Seen};
+use super::change::{Action, Change};
+use super::seen::Seen;
+use super::step::Gone;
 use crate::{
     xep0048_bookmarks, xep0084_avatar, xep0172_nick, xep0292_vcard4, xep0384_omemo, xep0402_bookmarks,
     xep0490_displayed,
@@ -49,8 +51,9 @@ pub(crate) trait Rule: Sync {
     /// Whatever is wrong with the item. Then nothing changes.
     fn follow(&self, action: &mut Action, scene: &Scene<'_>) -> Result<Vec<Change>, StanzaError>;
 
-    /// What follows when all items are gone.
-    fn emptied(&self, _: &Scene<'_>) -> Vec<Change> {
+    /// What follows for other nodes when items go ([`Scene::is_gone`]) and none comes: the node is purged, deleted, or made
+    /// to hold less.
+    fn lost(&self, _: &Scene<'_>) -> Vec<Change> {
         Vec::new()
     }
 
@@ -62,10 +65,10 @@ pub(crate) trait Rule: Sync {
         false
     }
 
-    /// Brings what is kept with the account in step with a change of an item that was just made, whoever made it, or with
-    /// the loss of all items; it is the same commit. `seen` is what [`Self::reads`] asks for, as it was before, where
+    /// Brings what is kept with the account in step with what was just made of the items, whoever made it, or with the loss
+    /// of all of them that is about to be made; it is the same commit. `seen` is what [`Self::reads`] asks for, as it was before, where
     /// somebody asked for the change. Returns whether the devices of the account are to be shown anew.
-    fn keep(&self, _: Option<&Action>, _: &Seen, _: &mut Account, _: &mut Vec<Write>) -> bool {
+    fn keep(&self, _: &Made<'_>, _: &Seen, _: &mut Account, _: &mut Vec<Write>) -> bool {
         false
     }
 
@@ -73,6 +76,16 @@ pub(crate) trait Rule: Sync {
     fn is_shown(&self) -> bool {
         false
     }
+}
+
+/// What became of the items of a node.
+pub(crate) enum Made<'a> {
+    /// One was published or deleted, or there is no room for it any more.
+    Changed(&'a Action),
+    /// This one made room for one that is published with it.
+    Displaced(&'a CompactString),
+    /// All are gone.
+    Emptied,
 }
 
 /// An item that is published.
@@ -90,6 +103,15 @@ pub(crate) struct Scene<'a> {
     pub(crate) seen: &'a Seen,
     /// The session that wants the change, if it is one of the account.
     pub(crate) by: Option<&'a Session>,
+    /// The items of the node that go with the change, beside one that is deleted.
+    pub(super) gone: Gone,
+}
+
+impl Scene<'_> {
+    /// Whether an item goes with the change, beside one that is deleted.
+    pub(crate) fn is_gone(&self, id: &str) -> bool {
+        self.gone.has(id)
+    }
 }
 
 /// The rule of a node, if it has one.

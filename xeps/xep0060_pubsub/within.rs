@@ -9,9 +9,10 @@ use unisono_core::ids::Ticket;
 use unisono_core::jid::Jid;
 use unisono_core::storage::Write;
 
-use super::change::{self, Action, Change, Step, Undecided, What};
+use super::change::{self, Action, Change, Undecided};
 use super::node::{Meta, Node};
 use super::notify::{Event, share_with_own};
+use super::step::{Step, What};
 
 /// Whether the account has this node.
 pub(crate) fn has_node(account: &Account, node: &str) -> bool {

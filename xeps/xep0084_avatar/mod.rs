@@ -23,7 +23,9 @@ use unisono_core::extension::{AccountState, Extension, Registry, Spec};
 use unisono_core::storage::Write;
 use unisono_xml::Element;
 
-use crate::xep0060_pubsub::{Action, Change, Rule, Scene, Seen, invalid_payload, is_private, item_named};
+use crate::xep0060_pubsub::{
+    Action, Change, Made, Rule, Scene, Seen, invalid_payload, is_private, item_named,
+};
 
 pub(crate) use image::recognise;
 
@@ -167,28 +169,18 @@ impl Rule for OfData {
         Ok(Vec::new())
     }
 
-    fn emptied(&self, _: &Scene<'_>) -> Vec<Change> {
-        Vec::new()
-    }
-
     fn is_shown(&self) -> bool {
         true
     }
 
-    fn keep(
-        &self,
-        action: Option<&Action>,
-        _: &Seen,
-        account: &mut Account,
-        writes: &mut Vec<Write>,
-    ) -> bool {
+    fn keep(&self, made: &Made<'_>, _: &Seen, account: &mut Account, writes: &mut Vec<Write>) -> bool {
         let Some(avatar) = account.state::<Avatar>() else { return false };
-        // Another image that takes the place of this one is half of a change: its metadata come next (§3).
-        let concerns = action.is_none_or(|action| avatar.is(action.id()));
-        let item = action.and_then(|_| item_named(account, NS_DATA, &avatar.id));
-        if !concerns {
-            return false;
-        }
+        let item = match made {
+            Made::Emptied => None,
+            Made::Changed(action) if avatar.is(action.id()) => item_named(account, NS_DATA, &avatar.id),
+            // Another image that takes the place of this one is half of a change: its metadata come next (§3).
+            Made::Changed(_) | Made::Displaced(_) => return false,
+        };
         let id = item.clone().unwrap_or_else(|| avatar.id.clone());
         Avatar { id, is_there: item.is_some(), kind: avatar.kind.clone() }.keep(account, writes)
     }
@@ -213,27 +205,18 @@ impl Rule for OfMetadata {
         }
     }
 
-    fn emptied(&self, _: &Scene<'_>) -> Vec<Change> {
-        Vec::new()
-    }
-
     fn is_shown(&self) -> bool {
         true
     }
 
-    fn keep(
-        &self,
-        action: Option<&Action>,
-        seen: &Seen,
-        account: &mut Account,
-        writes: &mut Vec<Write>,
-    ) -> bool {
-        let told = match action {
-            Some(Action::Publish { payload, .. }) => Avatar::told_by(payload),
-            Some(Action::Retract { id }) => {
+    fn keep(&self, made: &Made<'_>, seen: &Seen, account: &mut Account, writes: &mut Vec<Write>) -> bool {
+        let told = match made {
+            Made::Changed(Action::Publish { payload, .. }) => Avatar::told_by(payload),
+            Made::Changed(Action::Retract { id }) => {
                 seen.last_but(NS_METADATA, id).map(|last| Avatar::told_by(&last)).unwrap_or_default()
             }
-            None => Avatar::default(),
+            Made::Displaced(_) => return false,
+            Made::Emptied => Avatar::default(),
         };
         let item = Some(&told.id).filter(|id| !id.is_empty());
         let item = item.and_then(|id| item_named(account, NS_DATA, id));

@@ -81,8 +81,4 @@ impl Rule for OfVCard {
             Action::Publish { .. } | Action::Retract { .. } => Ok(Vec::new()),
         }
     }
-
-    fn emptied(&self, _: &Scene<'_>) -> Vec<Change> {
-        Vec::new()
-    }
 }

@@ -280,6 +280,12 @@ impl<'a> Deal<'a> {
             due.push(Due { who: who.other(), sessions, element, is_push: false });
         }
         self.due.extend(due);
+        let seen = self.party(who).jid.clone();
+        if announce == Announce::Available
+            && let Some(viewer) = self.account_mut(who.other())
+        {
+            viewer.comes_to_see(&seen, |_| true);
+        }
         if announce == Announce::Unavailable
             && let Some(seen) = self.account_mut(who)
         {

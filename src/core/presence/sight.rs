@@ -124,11 +124,16 @@ impl Hub {
             }
             let Some(cell) = self.resident(contact) else { continue };
             self.reveal_to(user, &cell, |_, viewer| gains(viewer));
+            cell.lock().comes_to_see(&user.jid, &gains);
         }
         for contact in &sight.subscriptions {
-            if !self.serves(contact.domain()) && gains(&contact.clone().into()) {
+            let is_gained = gains(&contact.clone().into());
+            if is_gained && !self.serves(contact.domain()) {
                 sight.devices.iter().for_each(|device| self.probe_away(device, contact));
                 continue;
+            }
+            if is_gained {
+                user.lock().comes_to_see(contact, |_| true);
             }
             let Some(cell) = self.resident(contact) else { continue };
             self.reveal_to(&cell, user, |seen, _| gains(seen));

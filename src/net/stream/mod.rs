@@ -426,9 +426,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Stream<S> {
         match self.held.hub.drain(&self.held.session, &mut self.outgoing.bytes, WRITE_BYTES) {
             Drained::Idle(again) => {
                 self.due = false;
-                if let (Some(after), None) = (again, self.ask_at) {
-                    self.ask_at = Instant::now().checked_add(after);
-                }
+                let again = again.and_then(|after| Instant::now().checked_add(after));
+                self.ask_at = self.ask_at.into_iter().chain(again).min();
             }
             Drained::More => {}
             Drained::Read(positions) => {

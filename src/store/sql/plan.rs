@@ -98,21 +98,7 @@ impl<'a> Plan<'a> {
     fn add(&mut self, write: &'a Write, hasher: Hasher, next: i64) {
         match write {
             Write::Message(record) => self.add_message(record, hasher, next),
-            Write::Retract { account, peer, from, id, payload } => {
-                let (peer_hash, stanza) = (hasher.hash(peer.as_str()), hasher.hash(id));
-                let account = *account;
-                let delivered = self.delivered.get(&account).copied().unwrap_or(LogPosition::START);
-                self.add_retraction(Retraction {
-                    account,
-                    peer,
-                    from,
-                    id,
-                    payload,
-                    peer_hash,
-                    stanza,
-                    delivered,
-                });
-            }
+            Write::Retract { .. } => self.add_retraction(write, hasher),
             Write::Delivered { account, upto } => {
                 let known = self.delivered.entry(*account).or_insert(*upto);
                 *known = (*known).max(*upto);
@@ -162,9 +148,14 @@ impl<'a> Plan<'a> {
         }
     }
 
-    fn add_retraction(&mut self, retraction: Retraction<'a>) {
+    fn add_retraction(&mut self, write: &'a Write, hasher: Hasher) {
+        let Write::Retract { account, peer, from, id, payload } = write else { return };
+        let (peer_hash, stanza) = (hasher.hash(peer.as_str()), hasher.hash(id));
+        let account = *account;
+        let delivered = self.delivered.get(&account).copied().unwrap_or(LogPosition::START);
+        let retraction = Retraction { account, peer, from, id, payload, peer_hash, stanza, delivered };
         for message in self.messages.iter_mut().filter(|message| retraction.concerns(message.record)) {
-            message.payload.get_or_insert(retraction.payload);
+            message.payload.get_or_insert(payload);
         }
         self.retractions.push(retraction);
     }
