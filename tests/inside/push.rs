@@ -336,6 +336,24 @@ async fn a_device_that_a_new_password_keeps_out_is_not_woken_until_it_logs_in_ag
     assert_eq!(app.counts(), ["1"], "the tablet alone");
 }
 
+#[tokio::test]
+async fn an_answer_after_the_end_of_an_account_leaves_nothing() {
+    let world = World::with(&["alice", "bob"]).await;
+    let app = App::open(&world);
+    let (phone, _, alice) = asleep(&world).await;
+    alice.say("bob@example.org", "1").await;
+    world.pass(SECOND);
+    let pushes = app.take();
+    alice.say("bob@example.org", "2").await;
+    let id = phone.session.cell.id;
+    world.hub.remove_account(&phone.session.cell).await.unwrap();
+    answered(&world, SERVICE, &pushes[0].0, "result").await;
+    world.pass(10 * SECOND);
+    assert!(app.take().is_empty());
+    world.hub.settled(&alice.session.cell).await;
+    assert!(world.hub.store.documents(id, "push").await.unwrap().is_empty());
+}
+
 async fn alice_says(world: &World, body: &str) {
     world.online("alice", "desk").await.say("bob@example.org", body).await;
 }
