@@ -212,6 +212,11 @@ impl Account {
         self.last_ticket
     }
 
+    /// Whether the account is being removed from the store: nothing is written for it any more.
+    pub fn is_gone(&self) -> bool {
+        self.is_gone
+    }
+
     pub fn is_enabled(&self) -> bool {
         self.state == AccountState::Enabled
     }

@@ -192,6 +192,8 @@ async fn what_does_not_matter_or_was_seen_elsewhere_is_not_pushed() {
     // Displayed on the laptop, answered on the laptop.
     alice.say("bob@example.org", "1").await;
     laptop.send("<message to='alice@example.org' type='chat'><displayed xmlns='urn:xmpp:chat-markers:0' id='1'/></message>").await;
+    world.pass(10 * SECOND);
+    assert!(app.take().is_empty());
     alice.say("bob@example.org", "2").await;
     laptop.say("alice@example.org", "answer").await;
     world.pass(10 * SECOND);
@@ -263,7 +265,11 @@ async fn what_was_not_pushed_before_a_crash_is_pushed_after_it() {
     for is_clean in [false, true] {
         let app = App::open(&world);
         app.answers(&world, SECOND, "result").await;
-        // What was pushed is not pushed again.
+        // What was pushed is not pushed again, though something came after it.
+        let alice = world.online("alice", "desk").await;
+        alice.send("<message to='bob@example.org' type='chat'><displayed xmlns='urn:xmpp:chat-markers:0' id='1'/></message>").await;
+        world.hub.settled(&alice.session.cell).await;
+        drop(alice);
         world = if is_clean { world.restart().await } else { world.crash().await };
         let app = App::open(&world);
         world.pass(10 * SECOND);
@@ -328,6 +334,24 @@ async fn a_device_that_a_new_password_keeps_out_is_not_woken_until_it_logs_in_ag
     alice.say("bob@example.org", "3").await;
     world.pass(SECOND);
     assert_eq!(app.counts(), ["1"], "the tablet alone");
+}
+
+#[tokio::test]
+async fn an_answer_after_the_end_of_an_account_leaves_nothing() {
+    let world = World::with(&["alice", "bob"]).await;
+    let app = App::open(&world);
+    let (phone, _, alice) = asleep(&world).await;
+    alice.say("bob@example.org", "1").await;
+    world.pass(SECOND);
+    let pushes = app.take();
+    alice.say("bob@example.org", "2").await;
+    let id = phone.session.cell.id;
+    world.hub.remove_account(&phone.session.cell).await.unwrap();
+    answered(&world, SERVICE, &pushes[0].0, "result").await;
+    world.pass(10 * SECOND);
+    assert!(app.take().is_empty());
+    world.hub.settled(&alice.session.cell).await;
+    assert!(world.hub.store.documents(id, "push").await.unwrap().is_empty());
 }
 
 async fn alice_says(world: &World, body: &str) {
@@ -451,6 +475,12 @@ async fn messages_of_rooms_wake_a_device_whose_session_waits() {
     let phone = device.unwrap();
     assert_eq!(phone.bodies().await, ["mine", "hers"]);
     phone.acknowledge(3).await;
+    says("Carol", "again").await;
+    assert_eq!(phone.bodies().await, ["again"]);
+    phone.acknowledge(4).await;
     world.pass(60 * SECOND);
-    assert!(app.take().is_empty());
+    assert!(app.take().is_empty(), "it has it");
+    says("Carol", "and again").await;
+    world.pass(60 * SECOND);
+    assert_eq!(app.take().len(), 1, "it does not answer");
 }

@@ -149,7 +149,7 @@ pub(super) fn each_second(hub: &Arc<Hub>) {
 /// Whether there is something to look at later.
 fn look_at(hub: &Hub, cell: &Arc<Cell>, now: Duration) -> bool {
     let mut account = cell.lock();
-    if !account.is_enabled() {
+    if !account.is_enabled() || account.is_gone() {
         return false;
     }
     let mut is_busy = false;

@@ -80,8 +80,9 @@ fn is_passing(error: &StanzaError) -> bool {
 /// Notes what became of the push that told all up to this number.
 fn conclude(hub: &Hub, account: &mut Account, key: &str, number: u64, outcome: &Outcome) -> Ticket {
     let now = hub.clock.elapsed();
-    let Some(known) = account.keyed::<Registration>(key).filter(|known| known.sent == Some(number)) else {
-        // It was disabled meanwhile, or the device has ended.
+    let known = account.keyed::<Registration>(key).filter(|known| known.sent == Some(number));
+    let Some(known) = known.filter(|_| !account.is_gone()) else {
+        // It was disabled meanwhile, or the device has ended, or the account.
         return Ticket::NONE;
     };
     let mut registration = known.clone();
