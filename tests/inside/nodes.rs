@@ -391,8 +391,10 @@ async fn who_comes_to_see_a_contact_is_told_what_there_is() {
         assert_eq!(events(&tablet).await, [format!("urn:x: 1={text}")]);
     }
     // Be it that the contact is not there.
-    bob.send("<iq type='set' id='b'><block xmlns='urn:xmpp:blocking'><item jid='alice@example.org'/></block></iq>")
-        .await;
+    bob.send(
+        "<iq type='set' id='b'><block xmlns='urn:xmpp:blocking'><item jid='alice@example.org'/></block></iq>",
+    )
+    .await;
     publish(&alice, "urn:x", "1", "d", "").await;
     alice.send("<presence type='unavailable'/>").await;
     world.hub.end(&alice.session.cell, alice.session.id);
@@ -444,4 +446,18 @@ async fn what_changes_while_it_is_read_is_read_again() {
     let (mut told, ()) = tokio::join!(events(&bob), change);
     told.extend(events(&bob).await);
     assert_eq!(told, ["urn:x: 3=a"]);
+}
+
+#[tokio::test]
+async fn what_is_unreadable_of_one_contact_keeps_nobody_from_the_others() {
+    let world = World::with(&["alice", "bob", "carol"]).await;
+    let (alice, bob) = (world.online("alice", "phone").await, world.online("bob", "desk").await);
+    let carol = world.online("carol", "phone").await;
+    for contact in [&alice, &carol] {
+        befriend(contact, &bob).await;
+        publish(contact, "urn:x", "1", "a", "").await;
+    }
+    world.store.spoil_items(alice.session.cell.id);
+    interest(&bob, &["urn:x"]);
+    assert_eq!(events(&bob).await, ["urn:x: 1=a"]);
 }
