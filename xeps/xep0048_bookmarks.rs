@@ -104,7 +104,11 @@ fn fits(seen: &Seen, wanted: &Conferences, list: &Element) -> Result<(), StanzaE
 /// # Errors
 ///
 /// `resource-constraint`
-fn take_over(account: &Account, seen: &Seen, storage: &Element) -> Result<(Vec<Change>, Element), StanzaError> {
+fn take_over(
+    account: &Account,
+    seen: &Seen,
+    storage: &Element,
+) -> Result<(Vec<Change>, Element), StanzaError> {
     let now = rooms::conferences(seen, |_| true);
     let (changes, result) = rooms::update(&now, &read(storage));
     // A room that takes the place of another in a full node would be gone from one form alone.

@@ -119,7 +119,9 @@ async fn set(request: Request) -> Answer {
         let (is_one, has_own) = bookmarks(&cell.lock());
         if !is_one {
             // That there are none is worth remembering: else the nodes answer.
-            stored.entry(name(list)).and_modify(|text| _ = text.get_or_insert_with(|| list.to_string_in(&CLIENT_SCOPE)));
+            stored
+                .entry(name(list))
+                .and_modify(|text| _ = text.get_or_insert_with(|| list.to_string_in(&CLIENT_SCOPE)));
         } else if has_own {
             // Who says this has not seen what is in the nodes.
             stored.remove(&name(list));

@@ -80,7 +80,9 @@ impl Hub {
                 if let Err(error) = handler(self.clone(), origin.clone(), interest.clone()).await {
                     let mut account = origin.cell.lock();
                     if let Some(session) = account.session_mut(origin.id) {
-                        told.into_iter().for_each(|interest| session.gains(interest));
+                        for interest in told {
+                            session.gains(interest);
+                        }
                     }
                     return Err(error);
                 }
@@ -146,7 +148,8 @@ impl Session {
 
     /// What the device is to be told of. Who came into sight is told of with the rest where that is all.
     fn take_interests(&mut self) -> Vec<Interest> {
-        let (nodes, seen) = (std::mem::take(&mut self.newly_interested), std::mem::take(&mut self.newly_seen));
+        let (nodes, seen) =
+            (std::mem::take(&mut self.newly_interested), std::mem::take(&mut self.newly_seen));
         let of_seen: Vec<_> = self.interests.iter().filter(|node| !nodes.contains(node)).cloned().collect();
         let of_seen = Interest { nodes: of_seen, of: Some(seen) };
         let all = [Interest { nodes, of: None }, of_seen];

@@ -313,9 +313,11 @@ async fn a_picture_for_which_there_is_no_room_any_more_is_shown_nowhere() {
         let form = form.replace("<configure>", &format!("<configure node='{node}'>"));
         format!("<iq type='set' id='c'><pubsub xmlns='{NS}#owner'>{form}</pubsub></iq>")
     };
-    for (node, field, value, back) in
-        [(DATA, "max_items", "1", "2"), (DATA, "persist_items", "0", "1"), (METADATA, "persist_items", "0", "1")]
-    {
+    for (node, field, value, back) in [
+        (DATA, "max_items", "1", "2"),
+        (DATA, "persist_items", "0", "1"),
+        (METADATA, "persist_items", "0", "1"),
+    ] {
         assert_eq!(publish_data(&phone, OTHER).await, None);
         ask(&phone, &configure(DATA, "max_items", "2")).await;
         assert_eq!(publish_data(&phone, HELLO).await, None);
@@ -343,7 +345,8 @@ async fn who_is_let_see_a_picture_that_nobody_saw_is_shown_it() {
     for (is, want) in [("member", HELLO.1), ("none", "")] {
         let affiliation = format!("<affiliation jid='bob@example.org' affiliation='{is}'/>");
         let modify = format!("<affiliations node='{DATA}'>{affiliation}</affiliations>");
-        ask(&phone, &format!("<iq type='set' id='a'><pubsub xmlns='{NS}#owner'>{modify}</pubsub></iq>")).await;
+        ask(&phone, &format!("<iq type='set' id='a'><pubsub xmlns='{NS}#owner'>{modify}</pubsub></iq>"))
+            .await;
         assert_eq!(hears(&bob).await, [format!("alice/phone={want}")], "{is}");
     }
 }

@@ -196,13 +196,18 @@ fn attempt(
         let mut keep = |made: &Made<'_>| is_shown |= rule.keep(made, seen, &mut account, &mut writes);
         match &kept {
             Kept::Emptied => {}
-            Kept::Published { action, displaced } => {
-                displaced.iter().for_each(|id| keep(&Made::Displaced(id)));
-                action.iter().for_each(|action| keep(&Made::Changed(action)));
+            Kept::Changed { action, displaced } => {
+                for id in displaced {
+                    keep(&Made::Displaced(id));
+                }
+                if let Some(action) = action {
+                    keep(&Made::Changed(action));
+                }
             }
-            Kept::Lost(gone) => gone.iter().for_each(|action| keep(&Made::Changed(action))),
             Kept::Configured(gone) => {
-                gone.iter().for_each(|action| keep(&Made::Changed(action)));
+                for action in gone {
+                    keep(&Made::Changed(action));
+                }
                 is_shown |= rule.is_shown() && was_private != is_private(&account, &node);
             }
         }

@@ -44,7 +44,9 @@ use unisono_xml::Element;
 use crate::{xep0048_bookmarks, xep0049_private_xml, xep0402_bookmarks};
 
 pub(crate) use access::is_readable;
-pub(crate) use change::{Action, Change, changed, is_private, item_named, keeps_items, make_for_owner, room_of};
+pub(crate) use change::{
+    Action, Change, changed, is_private, item_named, keeps_items, make_for_owner, room_of,
+};
 pub use config::{ITEMS_MAX, NS_CONFIG, PAYLOAD_BYTES_MAX};
 pub(crate) use disco::{node_info, node_items, nodes};
 pub use errors::NS_ERRORS;

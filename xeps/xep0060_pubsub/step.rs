@@ -37,7 +37,7 @@ pub(super) enum What {
     /// §7.2
     Retracted { id: CompactString, is_told: bool },
     /// §8.2.4, with the items for which there is no room any more.
-    Configured { meta: Meta, gone: Vec<CompactString> },
+    Configured { meta: Box<Meta>, gone: Vec<CompactString> },
     /// §8.5
     Purged,
     /// §8.4, with what is told of where it went.
@@ -46,8 +46,7 @@ pub(super) enum What {
 
 /// What a step means for what is kept of the node besides.
 pub(super) enum Kept {
-    Published { action: Option<Action>, displaced: Vec<CompactString> },
-    Lost(Option<Action>),
+    Changed { action: Option<Action>, displaced: Vec<CompactString> },
     Configured(Vec<Action>),
     Emptied,
 }
@@ -95,7 +94,9 @@ impl Step {
     /// The items that go with it.
     pub(super) fn gone(&self) -> Gone {
         match &self.what {
-            What::Published { gone, .. } | What::Configured { gone, .. } => Gone::These(gone.iter().cloned().collect()),
+            What::Published { gone, .. } | What::Configured { gone, .. } => {
+                Gone::These(gone.iter().cloned().collect())
+            }
             What::Happened | What::Retracted { .. } => Gone::These(BTreeSet::new()),
             What::Purged | What::Deleted { .. } => Gone::All,
         }
@@ -104,14 +105,14 @@ impl Step {
     /// The same, as those see it who keep something of the node.
     pub(super) fn kept(&self) -> Kept {
         match &self.what {
-            What::Published { gone, .. } => {
-                Kept::Published { action: self.action(), displaced: gone.clone() }
-            }
+            What::Published { gone, .. } => Kept::Changed { action: self.action(), displaced: gone.clone() },
             What::Configured { meta, .. } if !meta.config.persist_items => Kept::Emptied,
             What::Configured { gone, .. } => {
                 Kept::Configured(gone.iter().map(|id| Action::Retract { id: id.clone() }).collect())
             }
-            What::Happened | What::Retracted { .. } => Kept::Lost(self.action()),
+            What::Happened | What::Retracted { .. } => {
+                Kept::Changed { action: self.action(), displaced: Vec::new() }
+            }
             What::Purged | What::Deleted { .. } => Kept::Emptied,
         }
     }
@@ -172,11 +173,11 @@ impl Step {
 fn configure(
     account: &mut Account,
     name: CompactString,
-    meta: Meta,
+    meta: Box<Meta>,
     gone: Vec<CompactString>,
     writes: &mut Vec<Write>,
 ) -> (CompactString, Arc<Meta>, Vec<Event>) {
-    let meta = Arc::new(meta);
+    let meta = Arc::new(*meta);
     if let Some(mut node) = account.keyed::<Node>(&name).cloned() {
         node.meta = meta.clone();
         let gone: BTreeSet<_> = gone.iter().collect();
@@ -187,13 +188,11 @@ fn configure(
     let form = config.deliver_payloads.then(|| config.form("result"));
     let change = Element::builder("configuration", NS_EVENT).attr("node", name.as_str()).child_opt(form);
     // §8.2.5.3
-    let mut events: Vec<_> =
-        config.notify_config.then(|| Event::other(change.build())).into_iter().collect();
+    let mut events: Vec<_> = config.notify_config.then(|| Event::other(change.build())).into_iter().collect();
     if config.notify_retract && config.publish_node_full == NodeFull::RetractOldest {
         events.extend(gone.chunks(NAMED_MAX).map(|gone| {
-            let retract = |id: &CompactString| {
-                Element::builder("retract", NS_EVENT).attr("id", id.as_str()).build()
-            };
+            let retract =
+                |id: &CompactString| Element::builder("retract", NS_EVENT).attr("id", id.as_str()).build();
             let items = Element::builder("items", NS_EVENT).attr("node", name.as_str());
             Event::other(items.children(gone.iter().map(retract)).build())
         }));

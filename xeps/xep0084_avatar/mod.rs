@@ -23,7 +23,9 @@ use unisono_core::extension::{AccountState, Extension, Registry, Spec};
 use unisono_core::storage::Write;
 use unisono_xml::Element;
 
-use crate::xep0060_pubsub::{Action, Change, Made, Rule, Scene, Seen, invalid_payload, is_private, item_named};
+use crate::xep0060_pubsub::{
+    Action, Change, Made, Rule, Scene, Seen, invalid_payload, is_private, item_named,
+};
 
 pub(crate) use image::recognise;
 
@@ -171,13 +173,7 @@ impl Rule for OfData {
         true
     }
 
-    fn keep(
-        &self,
-        made: &Made<'_>,
-        _: &Seen,
-        account: &mut Account,
-        writes: &mut Vec<Write>,
-    ) -> bool {
+    fn keep(&self, made: &Made<'_>, _: &Seen, account: &mut Account, writes: &mut Vec<Write>) -> bool {
         let Some(avatar) = account.state::<Avatar>() else { return false };
         let item = match made {
             Made::Emptied => None,
@@ -213,13 +209,7 @@ impl Rule for OfMetadata {
         true
     }
 
-    fn keep(
-        &self,
-        made: &Made<'_>,
-        seen: &Seen,
-        account: &mut Account,
-        writes: &mut Vec<Write>,
-    ) -> bool {
+    fn keep(&self, made: &Made<'_>, seen: &Seen, account: &mut Account, writes: &mut Vec<Write>) -> bool {
         let told = match made {
             Made::Changed(Action::Publish { payload, .. }) => Avatar::told_by(payload),
             Made::Changed(Action::Retract { id }) => {
