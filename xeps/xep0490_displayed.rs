@@ -164,17 +164,17 @@ impl Looked {
         SESSION_READS_MAX.saturating_sub(spent).clamp(1, READS_MAX)
     }
 
-    fn has_read(&mut self, now: Duration, reads: u32) {
+    /// It was read so often, and that was not found.
+    fn has_read(&mut self, now: Duration, reads: u32, missed: Option<(&str, u64)>) {
         let all = READ_EVERY.saturating_mul(SESSION_READS_MAX);
         let until = self.until.max(now).saturating_add(READ_EVERY.saturating_mul(reads));
         self.until = until.min(now.saturating_add(all));
-    }
-
-    fn misses(&mut self, key: &str, id: u64) {
-        if self.missed.len() >= MISSED_MAX {
-            self.missed.pop_front();
+        if let Some((key, id)) = missed {
+            if self.missed.len() >= MISSED_MAX {
+                self.missed.pop_front();
+            }
+            self.missed.push_back((hash(key), id));
         }
-        self.missed.push_back((hash(key), id));
     }
 }
 
@@ -320,11 +320,8 @@ async fn look_back(
     read.reverse();
     let mut account = cell.lock();
     if let Some(session) = account.session_mut(origin.id) {
-        let looked = session.state::<Looked>();
-        looked.has_read(now, reads);
-        if let Some(id) = wanted.filter(|_| found.is_none() && (is_all || reads == READS_MAX)) {
-            looked.misses(key, id);
-        }
+        let missed = wanted.filter(|_| found.is_none() && (is_all || reads == READS_MAX));
+        session.state::<Looked>().has_read(now, reads, missed.map(|id| (key.as_str(), id)));
     }
     let mut reading = account.keyed::<Reading>(key).cloned().unwrap_or_default();
     reading.came_before(read);
