@@ -252,7 +252,10 @@ pub(super) fn steps(account: &Account, now: i64, mut changes: Vec<Change>) -> Re
                     .then(|| manage::new_node(account, account.jid().clone(), now, config.clone()))
                     .transpose()?;
                 let config = node.map_or(&config, |node| &node.meta.config);
-                let gone = publish::displaced(entries, config, &id, publish::expires(config, now))?;
+                // What has another form goes from both, with the next who changes it there.
+                let is_alone = !has_another_form(account.jid(), name);
+                let expires = publish::expires(config, now).filter(|_| is_alone);
+                let gone = publish::displaced(entries, config, &id, expires)?;
                 if are_several && config.persist_items {
                     let entries = entries.to_mut();
                     entries.retain(|entry| entry.id != id && !gone.contains(&entry.id));
