@@ -5,7 +5,8 @@
 //! - Stage: `record`: what says something new (§1.1), which is what can be unread. A correction, a reaction, a retraction, a
 //!   receipt or a marker is none, whatever text stands in it for clients that do not know it.
 //! - Unread is what others wrote behind the place that was displayed ([`ReadUpto`], which one's own markers move, XEP-0333)
-//!   and behind one's own last message (§4). It is computed from the log when somebody asks.
+//!   and behind one's own last message (§4). It is computed from the log when somebody asks. What is taken back (XEP-0424)
+//!   is not read by that: its tombstone is as new to who has not seen the message.
 //! - Ours: conversations come with the latest first, and are paged by the id of their last entry: one in which something
 //!   happens meanwhile moves to the front, and is not missed by who goes on.
 //! - Left out: what a client marks as unread itself (§2.2), for which the text has no protocol; collated fastenings (§3.1, a

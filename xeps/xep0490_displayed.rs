@@ -10,20 +10,25 @@
 //!   soon as some client of the account uses the node. What a room counts has an order that only the room knows: the last
 //!   that is published stays.
 //! - A node that others may read is left alone by what is no publication (§7).
+//! - What is left of a message that assists goes on, be it nothing: the text says that it is processed normally (§4.5.3), and
+//!   that stanzas are not dropped (§10.2). A client does not send such a message.
 //! - Left out: a device that knows markers alone is not told of what is published, since nobody sent a marker (§7: the
 //!   contact is not to learn it).
 
+use std::collections::VecDeque;
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::Arc;
+use std::time::Duration;
 
 use compact_str::CompactString;
-use unisono_core::account::{Account, Cell};
+use unisono_core::account::Account;
 use unisono_core::error::StanzaError;
 use unisono_core::extension::{Child, Entity, Extension, Following, KeyedState, Registry, Spec};
 use unisono_core::hub::{Hub, SessionRef, Settings};
 use unisono_core::ids::LogPosition;
 use unisono_core::jid::{BareJid, Jid};
 use unisono_core::record::{Direction, Keep, Payload};
+use unisono_core::session::Session;
 use unisono_core::stanza::{Message, NS_CLIENT, NS_STANZA_IDS};
 use unisono_core::storage::{BoxFuture, LogQuery, ReadUpto, StoreError, Write};
 use unisono_xml::Element;
@@ -52,7 +57,13 @@ const RECENT_MAX: usize = 8;
 /// Entries that are read at once to find one that is not remembered,
 const READ_MAX: usize = 50;
 /// and how often. A marker for an older one is none that anybody waits for.
-const READS_MAX: usize = 40;
+const READS_MAX: u32 = 40;
+/// A session may make the server read so often at once,
+const SESSION_READS_MAX: u32 = 120;
+/// and once more each time that this has passed. A message that was received lately is found by the first.
+const READ_EVERY: Duration = Duration::from_secs(1);
+/// Messages that a session named and that are not there, as far as they are remembered.
+const MISSED_MAX: usize = 64;
 
 pub struct DisplayedSync;
 
@@ -131,6 +142,42 @@ impl Reading {
     }
 }
 
+/// What a session made the server look for.
+#[derive(Default)]
+struct Looked {
+    /// What is not there: the hash of the conversation, and that of the id.
+    missed: VecDeque<(u64, u64)>,
+    /// When it may look for as much at once as at first.
+    until: Duration,
+}
+
+impl Looked {
+    fn has_missed(session: Option<&Session>, key: &str, id: u64) -> bool {
+        let looked = session.and_then(|session| session.existing_state::<Self>());
+        looked.is_some_and(|looked| looked.missed.contains(&(hash(key), id)))
+    }
+
+    /// How often the store may be read for it now: once in any case.
+    fn reads(&self, now: Duration) -> u32 {
+        let spent = self.until.saturating_sub(now).as_secs().checked_div(READ_EVERY.as_secs());
+        let spent = u32::try_from(spent.unwrap_or(0)).unwrap_or(u32::MAX);
+        SESSION_READS_MAX.saturating_sub(spent).clamp(1, READS_MAX)
+    }
+
+    /// It was read so often, and that was not found.
+    fn has_read(&mut self, now: Duration, reads: u32, missed: Option<(&str, u64)>) {
+        let all = READ_EVERY.saturating_mul(SESSION_READS_MAX);
+        let until = self.until.max(now).saturating_add(READ_EVERY.saturating_mul(reads));
+        self.until = until.min(now.saturating_add(all));
+        if let Some((key, id)) = missed {
+            if self.missed.len() >= MISSED_MAX {
+                self.missed.pop_front();
+            }
+            self.missed.push_back((hash(key), id));
+        }
+    }
+}
+
 /// What a message of a device says of how far its owner has read.
 enum Said<'a> {
     /// §4.5.3
@@ -202,46 +249,54 @@ fn prepare(
     };
     let looks_back = match said {
         Said::Assisted(_) => false,
-        Said::Marker(_) => wanted.is_some_and(|id| reading.is_none_or(|reading| reading.find(id).is_none())),
+        Said::Marker(_) => wanted.is_some_and(|id| {
+            reading.is_none_or(|reading| reading.find(id).is_none())
+                && !Looked::has_missed(account.session(origin.id), &key, id)
+        }),
         Said::Reply => to.is_some() && message.kind.is_conversation() && !is_known && is_used(&account),
     };
     if !looks_back && (matches!(said, Said::Reply) || knows_items(&account, NS)) {
         return None;
     }
     drop(account);
-    let (hub, cell) = (hub.clone(), origin.cell.clone());
+    let (hub, origin) = (hub.clone(), origin.clone());
     let with = to.cloned().filter(|_| looks_back);
     Some(Box::pin(async move {
         if let Some(with) = with {
-            look_back(&hub, &cell, &key, &with, wanted).await?;
+            look_back(&hub, &origin, &key, &with, wanted).await?;
         }
-        know(&hub, &cell, NS).await
+        know(&hub, &origin.cell, NS).await
     }))
 }
 
 /// Finds the last messages of a conversation, and one with this id, behind what was read.
 async fn look_back(
     hub: &Hub,
-    cell: &Cell,
+    origin: &SessionRef,
     key: &CompactString,
     with: &Jid,
     wanted: Option<u64>,
 ) -> Result<(), StoreError> {
-    let (ticket, after) = {
+    let (cell, now) = (&origin.cell, hub.clock.elapsed());
+    let (ticket, after, reads_max) = {
         let mut account = cell.lock();
         // From now on, what is received is remembered.
         let reading = account.keyed::<Reading>(key).cloned().unwrap_or_default();
         let after = reading.displayed;
         forget_unread(&mut account, key);
         account.hold_keyed(key, Some(reading));
-        (account.last_ticket(), after)
+        let looked = account.session_mut(origin.id).map(Session::state::<Looked>);
+        let reads_max = looked.map_or(1, |looked| looked.reads(now));
+        (account.last_ticket(), after, reads_max)
     };
     hub.store.wait(ticket).await;
     let with = if key.contains('/') { with.clone() } else { with.to_bare().into() };
     let mut query =
         LogQuery { with: Some(with), after, limit: READ_MAX, from_end: true, ..LogQuery::default() };
     let (mut read, mut found) = (Vec::new(), None);
-    for _ in 0..READS_MAX {
+    let (mut reads, mut is_all) = (0_u32, false);
+    while reads < reads_max {
+        reads = reads.saturating_add(1);
         let page = hub.store.page(cell.id, &query).await?;
         for entry in page.entries.iter().rev().filter(|entry| entry.direction == Direction::Received) {
             let id = entry.record.id.as_deref().map_or(0, hash);
@@ -257,12 +312,17 @@ async fn look_back(
             None => read.len() >= RECENT_MAX,
         };
         query.before = page.searched_to.or(page.entries.first().map(|entry| entry.position));
-        if is_enough || page.complete || query.before.is_none() {
+        is_all = page.complete || query.before.is_none();
+        if is_enough || is_all {
             break;
         }
     }
     read.reverse();
     let mut account = cell.lock();
+    if let Some(session) = account.session_mut(origin.id) {
+        let missed = wanted.filter(|_| found.is_none() && (is_all || reads == READS_MAX));
+        session.state::<Looked>().has_read(now, reads, missed.map(|id| (key.as_str(), id)));
+    }
     let mut reading = account.keyed::<Reading>(key).cloned().unwrap_or_default();
     reading.came_before(read);
     reading.found = found;

@@ -80,7 +80,9 @@ impl Hub {
                 if let Err(error) = handler(self.clone(), origin.clone(), interest.clone()).await {
                     let mut account = origin.cell.lock();
                     if let Some(session) = account.session_mut(origin.id) {
-                        told.into_iter().for_each(|interest| session.gains(interest));
+                        for interest in told {
+                            session.gains(interest);
+                        }
                     }
                     return Err(error);
                 }

@@ -307,3 +307,40 @@ async fn who_does_not_use_it_has_no_node_for_answers() {
     assert_eq!(position(&plain), None);
     assert!(Ids::default().items(&plain).await.is_empty());
 }
+
+#[tokio::test]
+async fn what_is_not_there_is_not_looked_for_all_the_time() {
+    let world = World::with(&["alice", "bob"]).await;
+    let (alice, bob) = (world.online("alice", "phone").await, world.online("bob", "desk").await);
+    for n in 0..1_000 {
+        bob.say("alice@example.org", &format!("{n}")).await;
+    }
+    alice.take().await;
+    let mark = |id: &str| {
+        let marker = format!("<displayed xmlns='urn:xmpp:chat-markers:0' id='{id}'/>");
+        format!("<message to='{BOB}' type='chat' id='m-{id}'>{marker}</message>")
+    };
+    let before = world.store.reads();
+    alice.send(&mark("x")).await;
+    let first = world.store.reads() - before;
+    assert!(first >= 20, "{first} reads");
+    let before = world.store.reads();
+    for _ in 0..20 {
+        alice.send(&mark("x")).await;
+    }
+    assert!(world.store.reads() - before < 20, "it was looked for already");
+    let before = world.store.reads();
+    for n in 0..30 {
+        alice.send(&mark(&format!("y{n}"))).await;
+    }
+    let reads = world.store.reads() - before;
+    assert!(reads < 200, "{reads} reads");
+    // What came lately is found all the same, and what is older after a while.
+    let position = || displayed(&alice.session.cell.lock(), BOB);
+    world.pass(Duration::from_secs(600));
+    alice.send(&mark("500")).await;
+    let older = position();
+    assert!(older.is_some());
+    alice.send(&mark("995")).await;
+    assert!(position() > older);
+}

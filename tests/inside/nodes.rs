@@ -447,3 +447,17 @@ async fn what_changes_while_it_is_read_is_read_again() {
     told.extend(events(&bob).await);
     assert_eq!(told, ["urn:x: 3=a"]);
 }
+
+#[tokio::test]
+async fn what_is_unreadable_of_one_contact_keeps_nobody_from_the_others() {
+    let world = World::with(&["alice", "bob", "carol"]).await;
+    let (alice, bob) = (world.online("alice", "phone").await, world.online("bob", "desk").await);
+    let carol = world.online("carol", "phone").await;
+    for contact in [&alice, &carol] {
+        befriend(contact, &bob).await;
+        publish(contact, "urn:x", "1", "a", "").await;
+    }
+    world.store.spoil_items(alice.session.cell.id);
+    interest(&bob, &["urn:x"]);
+    assert_eq!(events(&bob).await, ["urn:x: 1=a"]);
+}

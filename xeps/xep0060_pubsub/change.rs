@@ -196,13 +196,18 @@ fn attempt(
         let mut keep = |made: &Made<'_>| is_shown |= rule.keep(made, seen, &mut account, &mut writes);
         match &kept {
             Kept::Emptied => {}
-            Kept::Published { action, displaced } => {
-                displaced.iter().for_each(|id| keep(&Made::Displaced(id)));
-                action.iter().for_each(|action| keep(&Made::Changed(action)));
+            Kept::Changed { action, displaced } => {
+                for id in displaced {
+                    keep(&Made::Displaced(id));
+                }
+                if let Some(action) = action {
+                    keep(&Made::Changed(action));
+                }
             }
-            Kept::Lost(gone) => gone.iter().for_each(|action| keep(&Made::Changed(action))),
             Kept::Configured(gone) => {
-                gone.iter().for_each(|action| keep(&Made::Changed(action)));
+                for action in gone {
+                    keep(&Made::Changed(action));
+                }
                 is_shown |= rule.is_shown() && was_private != is_private(&account, &node);
             }
         }
@@ -247,7 +252,10 @@ pub(super) fn steps(account: &Account, now: i64, mut changes: Vec<Change>) -> Re
                     .then(|| manage::new_node(account, account.jid().clone(), now, config.clone()))
                     .transpose()?;
                 let config = node.map_or(&config, |node| &node.meta.config);
-                let gone = publish::displaced(entries, config, &id, publish::expires(config, now))?;
+                // What has another form goes from both, with the next who changes it there.
+                let is_alone = !has_another_form(account.jid(), name);
+                let expires = publish::expires(config, now).filter(|_| is_alone);
+                let gone = publish::displaced(entries, config, &id, expires)?;
                 if are_several && config.persist_items {
                     let entries = entries.to_mut();
                     entries.retain(|entry| entry.id != id && !gone.contains(&entry.id));

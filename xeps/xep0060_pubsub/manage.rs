@@ -157,7 +157,8 @@ pub(super) async fn configure(ask: &Ask) -> Answer {
         };
         let meta = Meta { config, ..Meta::clone(old) };
         has_room(account, Some(old), &meta)?;
-        decide(ask, (account, seen), Step::of(name, What::Configured { meta, gone }))
+        let what = What::Configured { meta: Box::new(meta), gone };
+        decide(ask, (account, seen), Step::of(name, what))
     });
     // Where nothing changes, it is as somebody has just made it.
     let ticket = ticket.await?;

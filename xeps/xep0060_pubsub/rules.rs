@@ -66,8 +66,8 @@ pub(crate) trait Rule: Sync {
     }
 
     /// Brings what is kept with the account in step with what was just made of the items, whoever made it, or with the loss
-    /// of all of them that is about to be made; it is the same commit. `seen` is what [`Self::reads`] asks for, as it was before, where
-    /// somebody asked for the change. Returns whether the devices of the account are to be shown anew.
+    /// of all of them that is about to be made; it is the same commit. `seen` is what [`Self::reads`] asks for, as it was
+    /// before, where somebody asked for the change. Returns whether the devices of the account are to be shown anew.
     fn keep(&self, _: &Made<'_>, _: &Seen, _: &mut Account, _: &mut Vec<Write>) -> bool {
         false
     }

@@ -37,7 +37,7 @@ pub(super) enum What {
     /// §7.2
     Retracted { id: CompactString, is_told: bool },
     /// §8.2.4, with the items for which there is no room any more.
-    Configured { meta: Meta, gone: Vec<CompactString> },
+    Configured { meta: Box<Meta>, gone: Vec<CompactString> },
     /// §8.5
     Purged,
     /// §8.4, with what is told of where it went.
@@ -46,8 +46,7 @@ pub(super) enum What {
 
 /// What a step means for what is kept of the node besides.
 pub(super) enum Kept {
-    Published { action: Option<Action>, displaced: Vec<CompactString> },
-    Lost(Option<Action>),
+    Changed { action: Option<Action>, displaced: Vec<CompactString> },
     Configured(Vec<Action>),
     Emptied,
 }
@@ -106,14 +105,14 @@ impl Step {
     /// The same, as those see it who keep something of the node.
     pub(super) fn kept(&self) -> Kept {
         match &self.what {
-            What::Published { gone, .. } => {
-                Kept::Published { action: self.action(), displaced: gone.clone() }
-            }
+            What::Published { gone, .. } => Kept::Changed { action: self.action(), displaced: gone.clone() },
             What::Configured { meta, .. } if !meta.config.persist_items => Kept::Emptied,
             What::Configured { gone, .. } => {
                 Kept::Configured(gone.iter().map(|id| Action::Retract { id: id.clone() }).collect())
             }
-            What::Happened | What::Retracted { .. } => Kept::Lost(self.action()),
+            What::Happened | What::Retracted { .. } => {
+                Kept::Changed { action: self.action(), displaced: Vec::new() }
+            }
             What::Purged | What::Deleted { .. } => Kept::Emptied,
         }
     }
@@ -174,11 +173,11 @@ impl Step {
 fn configure(
     account: &mut Account,
     name: CompactString,
-    meta: Meta,
+    meta: Box<Meta>,
     gone: Vec<CompactString>,
     writes: &mut Vec<Write>,
 ) -> (CompactString, Arc<Meta>, Vec<Event>) {
-    let meta = Arc::new(meta);
+    let meta = Arc::new(*meta);
     if let Some(mut node) = account.keyed::<Node>(&name).cloned() {
         node.meta = meta.clone();
         let gone: BTreeSet<_> = gone.iter().collect();

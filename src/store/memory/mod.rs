@@ -12,7 +12,7 @@ mod invitations;
 mod log;
 mod nodes;
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::mem;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -55,6 +55,8 @@ struct Content {
     invitations: BTreeMap<String, Invitation>,
     reports: BTreeMap<i64, Report>,
     last_report: i64,
+    /// Whose items cannot be read.
+    spoilt: BTreeSet<AccountId>,
 }
 
 #[derive(Clone)]
@@ -88,6 +90,11 @@ impl MemoryStore {
     /// Lets all reads fail from now on, or none of them.
     pub fn fail_reads(&self, fail: bool) {
         self.state().reads_fail = fail;
+    }
+
+    /// Makes what an account has published unreadable for ever.
+    pub fn spoil_items(&self, account: AccountId) {
+        self.state().durable.spoilt.insert(account);
     }
 
     /// Holds commits back: they wait, and the store does not count as failing.

@@ -29,6 +29,9 @@ impl Nodes for MemoryStore {
         nodes: &'a [&'a str],
     ) -> BoxFuture<'a, Result<Vec<Option<Arc<NodeItem>>>, StoreError>> {
         self.read(|content| {
+            if content.spoilt.contains(&account) {
+                return Err(StoreError::Corrupt("an item".to_owned()));
+            }
             let holdings = content.holdings.get(&account);
             let last = |node: &&str| holdings?.nodes.get(*node)?.last().cloned();
             Ok(nodes.iter().map(last).collect())
