@@ -69,6 +69,8 @@ pub enum Entity {
     OtherAccount,
     /// A bare JID of ours without an account. What is not answered for it is `service-unavailable` (RFC 6121 §8.5.1).
     Nobody,
+    /// A service of this kind, of ours, which has a domain of its own ([`crate::hosted`]).
+    Service(&'static str),
 }
 
 /// The stations of the road (DESIGN.md §3), in their order. Handlers are hung up by the method of the same name of
@@ -107,6 +109,15 @@ pub enum Child {
     Remove,
     /// It was said to us alone: [`Registry::follow`] gets it, nobody else.
     Take,
+}
+
+/// When an extension is called to do what it put off.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Moment {
+    /// It comes again in about a second.
+    Now,
+    /// The server stops: connections have ended, and what is queued for devices is about to be saved.
+    Last,
 }
 
 /// What a stanza meets when it is queued for a device that is not looking (XEP-0352).
@@ -155,6 +166,8 @@ pub type Present = fn(&Arc<Hub>, &SessionRef, &Presence);
 /// A device became interested in these nodes.
 pub type Interested =
     fn(Arc<Hub>, SessionRef, Vec<CompactString>) -> BoxFuture<'static, Result<(), StoreError>>;
+/// What is done about once a second, and a last time when the server stops.
+pub type Sweep = fn(&Arc<Hub>, Moment);
 pub type Nonza = fn(NonzaRequest) -> BoxFuture<'static, NonzaReply>;
 
 /// A feature of the stream, offered once a client is authenticated.
@@ -206,6 +219,9 @@ pub struct Registry {
     pub(crate) early: crate::early::Early,
     pub(crate) keyed: HashMap<&'static str, (TypeId, DecodeKeyed)>,
     pub(crate) identities: Vec<(Entity, &'static str, &'static str)>,
+    pub(crate) letters: Vec<(&'static str, crate::hosted::Read)>,
+    pub(crate) arrived: Vec<crate::hosted::Arrive>,
+    pub(crate) sweep: Vec<Sweep>,
 }
 
 impl Registry {
@@ -391,6 +407,12 @@ impl Registry {
     /// comes next to the session tells again; so the same node may come twice.
     pub fn interested(&mut self, handler: Interested) -> &mut Self {
         self.interested.push(handler);
+        self
+    }
+
+    /// Does what was put off, about once a second.
+    pub fn sweep(&mut self, handler: Sweep) -> &mut Self {
+        self.sweep.push(handler);
         self
     }
 

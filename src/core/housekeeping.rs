@@ -9,6 +9,7 @@ use unisono_xml::Element;
 
 use crate::account::Cell;
 use crate::error::StreamCondition;
+use crate::extension::Moment;
 use crate::hub::{Farewell, Hub, SessionRef};
 use crate::ids::{SessionId, Ticket};
 use crate::presence::Who;
@@ -22,6 +23,7 @@ impl Hub {
     pub fn sweep(self: &Arc<Self>) {
         self.expire_sessions();
         self.expire_questions();
+        self.registry.sweep.iter().for_each(|handler| handler(self, Moment::Now));
         self.evict_idle();
     }
 
@@ -67,9 +69,11 @@ impl Hub {
     }
 
     /// The server stops: connections have ended, sessions that can be resumed are saved, everything is durable.
-    pub async fn save(&self) {
+    pub async fn save(self: &Arc<Self>) {
+        self.registry.sweep.iter().for_each(|handler| handler(self, Moment::Last));
         let mut last = self.store_cursors();
         let residents = self.residents();
+        last = last.max(self.services_written());
         for cell in &residents {
             self.end_what_fell_behind(cell);
         }

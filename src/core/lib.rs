@@ -37,6 +37,7 @@ mod bounced;
 mod catch_up;
 pub mod devices;
 pub mod doctor;
+pub mod hosted;
 mod housekeeping;
 mod interests;
 mod presence;

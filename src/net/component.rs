@@ -6,7 +6,7 @@
 //!   taken one by one, so that TCP slows a component down that is too fast.
 //! - Ours: another connection with a name that is connected already is refused with `conflict`, after the handshake.
 //! - What waits when a component goes comes back to its senders; what was on the wire does not.
-//! - Left out: the method `connect`; components among the items of the server (XEP-0030).
+//! - Left out: the method `connect`.
 
 use std::collections::HashMap;
 use std::io;
@@ -73,6 +73,10 @@ impl Route for Outbound {
 
     fn has_room(&self) -> bool {
         self.queue.capacity() > 0 && self.bytes.load(Ordering::Relaxed) < WAITING_BYTES_MAX
+    }
+
+    fn is_of_house(&self) -> bool {
+        true
     }
 }
 

@@ -30,6 +30,7 @@ use std::time::Duration;
 
 use unisono_core::clock::{Clock, Random};
 use unisono_core::extension::{NonzaReply, NonzaRequest, Registry, StreamState};
+use unisono_core::hosted::{Hosted, Makers};
 use unisono_core::hub::{Connection, Hub, SessionRef, Settings};
 use unisono_core::jid::BareJid;
 use unisono_core::receive::Receipt;
@@ -102,8 +103,16 @@ impl World {
     }
 
     async fn start(store: Arc<MemoryStore>, clock: Arc<TestClock>, random: Arc<TestRandom>) -> Self {
-        let settings =
-            Settings { domains: vec![BareJid::domain_jid("example.org").unwrap()], ..Settings::default() };
+        let settings = Settings {
+            domains: vec![BareJid::domain_jid("example.org").unwrap()],
+            hosted: vec![Hosted {
+                jid: BareJid::domain_jid("pubsub.example.org").unwrap(),
+                kind: unisono_xeps::xep0060_pubsub::SERVICE,
+                makers: Makers::Users,
+            }],
+            notifications_per_second: 100,
+            ..Settings::default()
+        };
         let mut registry = Registry::new(unisono_xeps::ALL);
         caps::write_down(&mut registry);
         let hub = Hub::open(store.clone(), registry, clock.clone(), random.clone(), settings).await.unwrap();

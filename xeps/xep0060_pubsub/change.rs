@@ -16,7 +16,7 @@ use unisono_xml::Element;
 use super::config::{AccessModel, Config, NodeFull};
 use super::errors::too_much;
 use super::node::{Entry, Meta, Node};
-use super::notify::{Event, Telling, publisher_of, tell};
+use super::notify::{Event, publisher_of, tell};
 use super::{Ask, NS_EVENT, items, manage, publish, rules};
 
 /// Bytes of payloads that one decision may have to see,
@@ -153,7 +153,7 @@ impl Seen {
 /// Decides and makes changes, in one commit. It is decided again when what was read has changed meanwhile.
 pub(super) async fn make(
     hub: &Hub,
-    cell: &Cell,
+    cell: &Arc<Cell>,
     publisher: &Jid,
     decide: impl Fn(&Account, &Seen) -> Result<Decision, Undecided> + Send + Sync,
 ) -> Result<Ticket, StanzaError> {
@@ -175,7 +175,7 @@ pub(super) async fn make(
 /// `resource-constraint` if there is no room for them, and whatever the decision finds wrong. Nothing has changed then.
 pub(crate) async fn make_for_owner(
     hub: &Hub,
-    cell: &Cell,
+    cell: &Arc<Cell>,
     publisher: &Jid,
     reads: &'static [&'static str],
     decide: impl Fn(&Account, &Seen) -> Result<(Vec<Change>, Vec<Write>), StanzaError> + Send + Sync,
@@ -243,7 +243,7 @@ fn rule_of(owner: &BareJid, node: &str) -> Option<&'static dyn rules::Rule> {
 
 fn attempt(
     hub: &Hub,
-    cell: &Cell,
+    cell: &Arc<Cell>,
     publisher: &Jid,
     seen: &Seen,
     decide: impl Fn(&Account, &Seen) -> Result<Decision, Undecided>,
@@ -266,7 +266,7 @@ fn attempt(
         telling.push(tell(hub, cell, &mut account, name, meta, (events, ticket)));
     }
     drop(account);
-    telling.into_iter().for_each(Telling::go_on);
+    telling.into_iter().for_each(|telling| telling.go_on(publisher));
     if is_shown {
         hub.show_again(cell, ticket);
     }
@@ -452,7 +452,7 @@ impl Published<'_> {
             writes.extend(room.map(|(node, id)| Write::ItemRetracted { account, node, id }));
         }
         let mut events = retractions(name, config, &gone);
-        let by = publisher_of(config, owner, Some(publisher));
+        let by = publisher_of(&meta, owner, Some(publisher));
         let element = Element::builder("item", NS_EVENT).attr("id", id.as_str()).attr_opt("publisher", by);
         let payload = payload.filter(|_| config.deliver_payloads);
         events.push(Event::published(name, config, &id, element.child_opt(payload).build()));

@@ -15,10 +15,13 @@
 
 mod access;
 mod affiliations;
+mod arrival;
+mod authorization;
 mod change;
 mod config;
 mod disco;
 mod errors;
+mod fan_out;
 mod items;
 mod manage;
 mod node;
@@ -39,10 +42,14 @@ use unisono_core::jid::BareJid;
 use unisono_core::stanza::IqType;
 use unisono_xml::Element;
 
+use fan_out::FanOut;
+
+use crate::xep0059_result_sets;
+
 pub(crate) use access::is_readable;
 pub(crate) use change::{Action, Change, Seen, changed, is_private, item_named, keeps_items, make_for_owner};
 pub use config::{ITEMS_MAX, NS_CONFIG, PAYLOAD_BYTES_MAX};
-pub(crate) use disco::{node_info, node_items, nodes};
+pub(crate) use disco::{node_info, node_items, nodes, service_nodes};
 pub use errors::NS_ERRORS;
 pub(crate) use errors::invalid_payload;
 pub(crate) use items::{know, send_last_items};
@@ -50,6 +57,8 @@ pub(crate) use rules::{Publication, Rule, Scene};
 pub(crate) use told::has_seen;
 pub(crate) use within::{has_node, knows_items, publish_within};
 
+/// The kind of a service of nodes (§5.1).
+pub const SERVICE: &str = "pubsub";
 pub const NS: &str = "http://jabber.org/protocol/pubsub";
 pub const NS_OWNER: &str = "http://jabber.org/protocol/pubsub#owner";
 pub const NS_EVENT: &str = "http://jabber.org/protocol/pubsub#event";
@@ -57,8 +66,11 @@ pub const NS_EVENT: &str = "http://jabber.org/protocol/pubsub#event";
 const NAME_BYTES_MAX: usize = 1_023;
 
 /// §10: what every service here offers. What depends on the kind of service is announced by that.
-const FEATURES: [&str; 31] = [
+const FEATURES: [&str; 34] = [
     NS,
+    "http://jabber.org/protocol/pubsub#access-authorize",
+    "http://jabber.org/protocol/pubsub#access-open",
+    "http://jabber.org/protocol/pubsub#access-whitelist",
     "http://jabber.org/protocol/pubsub#config-node",
     "http://jabber.org/protocol/pubsub#config-node-max",
     "http://jabber.org/protocol/pubsub#create-and-configure",
@@ -90,6 +102,10 @@ const FEATURES: [&str; 31] = [
     "http://jabber.org/protocol/pubsub#rsm",
     "http://jabber.org/protocol/pubsub#subscribe",
 ];
+/// §7.1.4: announced for accounts by XEP-0163.
+const AUTO_CREATE: &str = "http://jabber.org/protocol/pubsub#auto-create";
+/// §4.5: a service has no contacts.
+const ACCESS_ROSTER: &str = "http://jabber.org/protocol/pubsub#access-roster";
 /// §6.3 and §8.8.4
 const SUBSCRIPTION_FEATURES: [&str; 2] = [
     "http://jabber.org/protocol/pubsub#subscription-notifications",
@@ -105,10 +121,14 @@ impl Extension for PubSub {
 
     fn register(&self, on: &mut Registry) {
         on.keyed_state::<node::Node>();
+        on.server_state::<FanOut>();
+        let service = Entity::Service(SERVICE);
+        on.identity(service, "pubsub", "service").feature(service, AUTO_CREATE).feature(service, xep0059_result_sets::NS);
         for feature in FEATURES.into_iter().chain(SUBSCRIPTION_FEATURES) {
-            on.account_feature(feature);
+            on.account_feature(feature).feature(service, feature);
         }
-        for entity in [Entity::OwnAccount, Entity::OtherAccount] {
+        on.account_feature(ACCESS_ROSTER);
+        for entity in [Entity::OwnAccount, Entity::OtherAccount, service] {
             for kind in [IqType::Get, IqType::Set] {
                 for ns in [NS, NS_OWNER] {
                     on.iq_later(entity, kind, (ns, "pubsub"), |request| Box::pin(serve(request)));
@@ -117,6 +137,10 @@ impl Extension for PubSub {
         }
         on.annotate(refuse_forged);
         on.left(items::purge_offline);
+        on.letters(SERVICE, authorization::read_letter);
+        on.prepare(authorization::prepare);
+        on.arrived(arrival::arrived);
+        on.sweep(fan_out::go_on);
     }
 }
 
