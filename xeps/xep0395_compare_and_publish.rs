@@ -5,7 +5,9 @@
 //!
 //! - The engine is that of [XEP-0060](crate::xep0060_pubsub): it decides under the lock of the account, in the order of the
 //!   node. The value of an item is its position, enciphered, so that each publication has another one.
-//! - Ours: the empty value stands for no item at all (§3.2 does not say).
+//! - Ours: the empty value stands for no item at all (§3.2 does not say). Values stand in an answer where the request for
+//!   items holds an empty `<cap-v-map/>`: libraries that are in use take whatever is in `<items/>` for an item, or refuse
+//!   the answer. Who does not ask learns the value of the last item from the refusal (§3.3).
 
 use compact_str::CompactString;
 use unisono_core::error::StanzaError;
@@ -24,12 +26,17 @@ pub struct CompareAndPublish;
 
 impl Extension for CompareAndPublish {
     fn spec(&self) -> Spec {
-        Spec::xep(395, "0.2.0")
+        Spec::xep(395, "0.2.0").partial("values in answers to those who do not ask for them")
     }
 
     fn register(&self, on: &mut Registry) {
         on.account_feature(NS).feature(Entity::Service(xep0060_pubsub::SERVICE), NS);
     }
+}
+
+/// Whether a request for items wants their values.
+pub(crate) fn is_asked_for(items: &Element) -> bool {
+    items.has_child("cap-v-map", NS)
 }
 
 /// §3.1: what tells an item from all others that the node had and will have.

@@ -63,7 +63,7 @@ pub(super) async fn retrieve(ask: &Ask) -> Answer {
     };
     let positions = items.iter().map(|item| (item.id.as_str(), item.position));
     let values = cap::map(hub, ask.cell.id, positions);
-    let values = Some(values).filter(|_| !items.is_empty());
+    let values = Some(values).filter(|_| !items.is_empty() && cap::is_asked_for(&ask.action));
     let items = items.iter().filter_map(|item| item_element(item, NS, &meta, &ask.cell.jid, true));
     let items = Element::builder("items", NS).attr("node", name).children(items).child_opt(values).build();
     let reply = Reply::with(Element::builder("pubsub", NS).child(items).child_opt(set).build());
