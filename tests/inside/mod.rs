@@ -19,6 +19,7 @@ mod private_xml;
 mod promises;
 mod requests;
 mod roster;
+mod services;
 mod subscriptions;
 mod unlogged;
 mod vcards;
@@ -110,7 +111,6 @@ impl World {
                 kind: unisono_xeps::xep0060_pubsub::SERVICE,
                 makers: Makers::Users,
             }],
-            notifications_per_second: 100,
             ..Settings::default()
         };
         let mut registry = Registry::new(unisono_xeps::ALL);
@@ -160,6 +160,12 @@ impl World {
         device.send("<presence/>").await;
         device.take().await;
         device
+    }
+
+    /// The same with a new account.
+    pub(crate) async fn online_as_new(&self, name: &str, resource: &str) -> Device {
+        self.store.create(&jid(name), &[], 1).await.unwrap();
+        self.online(name, resource).await
     }
 
     /// A resource with stream management on top.

@@ -99,8 +99,8 @@ pub(super) fn may_publish(account: &Account, node: &Meta, who: &BareJid) -> Resu
     if may { Ok(()) } else { Err(forbidden()) }
 }
 
-/// Whether somebody may see that the account is there: everybody where it is a service; else its owner, whom it shows its presence to, and who has to do with
-/// one of its nodes. All others are told nothing but what is open to everybody.
+/// Whether somebody may see that the account is there: everybody where it is a service; else its owner, whom it shows its
+/// presence to, and who has to do with one of its nodes. All others are told nothing but what is open to everybody.
 pub(super) fn knows_account(account: &Account, who: &BareJid) -> bool {
     let has_part = |node: &Node| {
         let affiliation = node.meta.affiliations.get(who);

@@ -1,15 +1,20 @@
 //! # XEP-0060: Publish-Subscribe
 //!
-//! Follows 1.30.0 (2025-11-11). Nodes of an account, their items, and who is told of them.
+//! Follows 1.30.0 (2025-11-11). Nodes of accounts and of a service, their items, and who is told of them.
 //!
 //! - Stage: `annotate` (notifications that only a service may send), requests. State: a document for each node, its items.
 //! - Ours: a change of a node is one commit, nobody is told of it before that is durable, and all are told in the same
 //!   order (promises P1, P2 and P5). What is open to everybody is answered to everybody; whoever has to do neither with
 //!   the account nor with one of its nodes is otherwise answered as if there were no such account.
 //!   A subscription lasts as long as the access model of the node lets the subscriber read it, however that came to
-//!   change. Of several changes to affiliations or subscriptions, all are made or none.
-//! - Left out: collections (XEP-0248), several subscriptions of one address (§6.1.6) and so the ids of subscriptions,
-//!   leases (§12.19), digests, temporary subscriptions (§12.5), batches by ad-hoc commands (§8.7), redirects of requests
+//!   change. Of several changes to affiliations or subscriptions, all are made or none. A service keeps its nodes like an
+//!   account (`unisono_core::hosted`); who makes one owns it. What one who publishes causes is bounded: publications
+//!   beyond that are stored and shown to the own devices at once, to all others the last of each node, a little later.
+//!   Owners who are not there are asked about subscriptions (§8.6) when they come.
+//! - Left out: collections (XEP-0248), several subscriptions of one address (§6.1.6) and so the ids of subscriptions and
+//!   their headers (§12.16), at a service the access models of contacts (presence, roster) and notifications without a
+//!   subscription, counting what comes back (§12.4), of nodes of accounts the devices of contacts on other servers without
+//!   a subscription, leases (§12.19), digests, temporary subscriptions (§12.5), batches by ad-hoc commands (§8.7), redirects of requests
 //!   to a deleted node (§8.4.1, they are told to subscribers), the comparison of a payload's namespace with
 //!   `pubsub#type` (§7.1.3.6: clients set both as they like).
 
@@ -116,7 +121,7 @@ pub struct PubSub;
 
 impl Extension for PubSub {
     fn spec(&self) -> Spec {
-        Spec::xep(60, "1.30.0").partial("services other than accounts; questions to owners by forms")
+        Spec::xep(60, "1.30.0").partial("several subscriptions of one address; contacts' access models at a service")
     }
 
     fn register(&self, on: &mut Registry) {
