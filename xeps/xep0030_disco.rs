@@ -120,9 +120,12 @@ fn node_of(request: &Request, node: &str) -> Option<Node> {
 /// All there is to say about an entity.
 pub fn info_of(hub: &Hub, entity: Entity) -> Info {
     let identity = match entity {
-        Entity::Server => {
-            Some(Identity { category: "server", kind: "im", name: xep0092_version::NAME, ..Identity::default() })
-        }
+        Entity::Server => Some(Identity {
+            category: "server",
+            kind: "im",
+            name: xep0092_version::NAME,
+            ..Identity::default()
+        }),
         Entity::OwnAccount | Entity::OtherAccount | Entity::Nobody => {
             Some(Identity { category: "account", kind: "registered", ..Identity::default() })
         }

@@ -7,8 +7,8 @@ use unisono_xml::Element;
 
 use crate::account::Cell;
 use crate::error::{Condition, StanzaError};
-use crate::hosted::Hosted;
 use crate::extension::{Entity, IqHandler, Refusal, Reply, Request, Side};
+use crate::hosted::Hosted;
 use crate::hub::{Hub, SessionRef};
 use crate::ids::{SessionId, Ticket};
 use crate::jid::{FullJid, Jid};

@@ -12,8 +12,8 @@ use unisono_net::{Limits, Rate};
 use unisono_xeps::xep0060_pubsub;
 
 use crate::config::{
-    ArchivePolicy, Config, ContactUri, Contacts, Invitations, LoginMechanism, NodeMakers, OpenTo, Registration, Relay,
-    SelfService, Size, UsersTo, WhenInactive,
+    ArchivePolicy, Config, ContactUri, Contacts, Invitations, LoginMechanism, NodeMakers, OpenTo,
+    Registration, Relay, SelfService, Size, UsersTo, WhenInactive,
 };
 
 /// The time over which what a client sends is averaged.

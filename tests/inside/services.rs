@@ -103,8 +103,7 @@ async fn a_service_serves_other_domains() {
     assert!(world.hub.routes.open("plays.example.org", afar.clone()));
     let alice = world.online("alice", "phone").await;
     let of_bot = |id: &str, content: &str| {
-        request(id, "set", SERVICE, "", content)
-            .replacen("<iq ", "<iq from='bot@plays.example.org/x' ", 1)
+        request(id, "set", SERVICE, "", content).replacen("<iq ", "<iq from='bot@plays.example.org/x' ", 1)
     };
     from_afar(&world, &of_bot("c", "<create node='b'/>")).await;
     assert_eq!(condition(&afar.take()[0]).as_deref(), Some("forbidden"), "only users make nodes");
@@ -146,7 +145,8 @@ async fn a_service_serves_other_domains() {
     // The component is found below the domain, as the service is.
     alice.send("<iq type='get' id='d' to='example.org'><query xmlns='http://jabber.org/protocol/disco#items'/></iq>").await;
     let taken = alice.take().await;
-    let items = taken.iter().find_map(|iq| iq.child("query", "http://jabber.org/protocol/disco#items")).unwrap();
+    let items =
+        taken.iter().find_map(|iq| iq.child("query", "http://jabber.org/protocol/disco#items")).unwrap();
     let found: Vec<_> = items.children().filter_map(|item| item.attr("jid")).collect();
     assert_eq!(found, [SERVICE, "plays.example.org"]);
 }

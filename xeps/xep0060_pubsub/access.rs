@@ -107,7 +107,9 @@ pub(super) fn knows_account(account: &Account, who: &BareJid) -> bool {
         affiliation.is_some_and(|affiliation| *affiliation != Affiliation::Outcast)
             || node.meta.has_subscriber(who)
     };
-    is_service(account.jid()) || account.is_seen_by(who) || account.all_keyed::<Node>().any(|(_, node)| has_part(node))
+    is_service(account.jid())
+        || account.is_seen_by(who)
+        || account.all_keyed::<Node>().any(|(_, node)| has_part(node))
 }
 
 #[cfg(test)]

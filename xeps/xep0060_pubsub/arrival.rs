@@ -18,11 +18,7 @@ use super::{SERVICE, access, authorization, items};
 /// Questions that a device is asked when it comes. The rest is asked when it comes again, or found by §8.8.1.
 const QUESTIONS_MAX: usize = 100;
 
-pub(super) fn arrived(
-    hub: &Arc<Hub>,
-    session: &SessionRef,
-    _: &Presence,
-) -> Option<BoxFuture<'static, ()>> {
+pub(super) fn arrived(hub: &Arc<Hub>, session: &SessionRef, _: &Presence) -> Option<BoxFuture<'static, ()>> {
     let services = hub.settings.hosted.iter().filter(|hosted| hosted.kind == SERVICE);
     let services: Vec<_> = services.map(|hosted| hosted.jid.clone()).collect();
     let waits = !waiting(&session.cell.lock(), &session.cell.jid).is_empty();

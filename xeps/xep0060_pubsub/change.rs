@@ -266,7 +266,9 @@ fn attempt(
         telling.push(tell(hub, cell, &mut account, name, meta, (events, ticket)));
     }
     drop(account);
-    telling.into_iter().for_each(|telling| telling.go_on(publisher));
+    for telling in telling {
+        telling.go_on(publisher);
+    }
     if is_shown {
         hub.show_again(cell, ticket);
     }

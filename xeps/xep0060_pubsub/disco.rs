@@ -55,7 +55,8 @@ pub(crate) fn service_nodes(
 ) -> Result<(Vec<Element>, Option<Element>), StanzaError> {
     let shown = account.all_keyed::<Node>().filter(|(_, node)| sees(account, &node.meta, who).is_ok());
     let shown: Vec<_> = shown.collect();
-    let place = |name: &str| shown.binary_search_by(|(other, _)| other.as_str().cmp(name)).map_err(|_| not_found());
+    let place =
+        |name: &str| shown.binary_search_by(|(other, _)| other.as_str().cmp(name)).map_err(|_| not_found());
     let mut from = wanted.index.unwrap_or(0).min(shown.len());
     if let Some(after) = &wanted.after {
         from = place(after)?.saturating_add(1);

@@ -187,7 +187,8 @@ pub(super) fn go_on(hub: &Arc<Hub>, moment: Moment) {
     let ready: Vec<_> = {
         let ledger = lock();
         let ready = ledger.waiting.iter().filter(|(_, waiting)| may(&ledger, &waiting.payer));
-        let mut ready: Vec<_> = ready.map(|(key, waiting)| (waiting.since, key.clone(), waiting.cell.clone())).collect();
+        let mut ready: Vec<_> =
+            ready.map(|(key, waiting)| (waiting.since, key.clone(), waiting.cell.clone())).collect();
         // Whatever is published most does not keep the rest waiting.
         ready.sort_by_key(|(since, ..)| *since);
         ready

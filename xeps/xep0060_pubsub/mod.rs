@@ -121,14 +121,17 @@ pub struct PubSub;
 
 impl Extension for PubSub {
     fn spec(&self) -> Spec {
-        Spec::xep(60, "1.30.0").partial("several subscriptions of one address; contacts' access models at a service")
+        Spec::xep(60, "1.30.0")
+            .partial("several subscriptions of one address; contacts' access models at a service")
     }
 
     fn register(&self, on: &mut Registry) {
         on.keyed_state::<node::Node>();
         on.server_state::<FanOut>();
         let service = Entity::Service(SERVICE);
-        on.identity(service, "pubsub", "service").feature(service, AUTO_CREATE).feature(service, xep0059_result_sets::NS);
+        on.identity(service, "pubsub", "service")
+            .feature(service, AUTO_CREATE)
+            .feature(service, xep0059_result_sets::NS);
         for feature in FEATURES.into_iter().chain(SUBSCRIPTION_FEATURES) {
             on.account_feature(feature).feature(service, feature);
         }

@@ -168,8 +168,8 @@ pub(super) fn deliver(hub: &Hub, cell: &Cell, node: &str, meta: &Meta, notices: 
         let Some(other) = hub.resident(who) else { continue };
         copies = copies.saturating_add(1);
         for event in &mut events {
-            let reached = event
-                .with_other(cell, &other, |owner, _, session| is_due(owner, meta, node, session));
+            let reached =
+                event.with_other(cell, &other, |owner, _, session| is_due(owner, meta, node, session));
             copies = copies.saturating_add(reached);
         }
     }

@@ -223,7 +223,14 @@ struct More {
 impl StanzaError {
     /// An error with the type that goes with its condition.
     pub const fn new(condition: Condition) -> Self {
-        Self { kind: condition.default_type(), condition, text: None, application: None, by: None, more: None }
+        Self {
+            kind: condition.default_type(),
+            condition,
+            text: None,
+            application: None,
+            by: None,
+            more: None,
+        }
     }
 
     /// Replaces the type.
