@@ -108,7 +108,7 @@ const FEATURES: [&str; 34] = [
     "http://jabber.org/protocol/pubsub#subscribe",
 ];
 /// §7.1.4: announced for accounts by XEP-0163.
-const AUTO_CREATE: &str = "http://jabber.org/protocol/pubsub#auto-create";
+pub(crate) const AUTO_CREATE: &str = "http://jabber.org/protocol/pubsub#auto-create";
 /// §4.5: a service has no contacts.
 const ACCESS_ROSTER: &str = "http://jabber.org/protocol/pubsub#access-roster";
 /// §6.3 and §8.8.4
