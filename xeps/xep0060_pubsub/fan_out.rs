@@ -205,3 +205,60 @@ pub(super) fn go_on(hub: &Arc<Hub>, moment: Moment) {
         lock().charge(payer, copies, rate.max(1), now);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use unisono_core::stanza::MessageType;
+
+    use super::*;
+
+    fn notice(kind: Kind, topic: &str) -> Notice {
+        let from = "alice@example.org".parse().unwrap();
+        let topic = Some(CompactString::from(topic)).filter(|topic| !topic.is_empty());
+        let stanza = Shared::message(&from, MessageType::Headline, "m", topic, &[]);
+        Notice { stanza: Arc::new(stanza), ticket: Ticket::NONE, kind }
+    }
+
+    #[test]
+    fn what_waits_is_the_last_item_and_what_was_deleted() {
+        use Kind::{Configuration, Deletion, End, Item};
+        for (events, want) in [
+            (&[(Item, "a"), (Item, "b"), (Item, "c")][..], &["c"][..]),
+            (&[(Item, "a"), (Deletion, "a")], &["a"]), // it is gone before anybody heard of it
+            (&[(Deletion, "a"), (Item, "b"), (Deletion, "c")], &["a", "b", "c"]),
+            (&[(Deletion, "a"), (Item, "a")], &["a"]),
+            (&[(Configuration, ""), (Item, "a"), (Configuration, "")], &["a", ""]),
+            (&[(Item, "a"), (Deletion, "b"), (End, "")], &[""]),
+            (&[(End, ""), (Item, "a")], &["", "a"]),
+        ] {
+            let mut waiting = Vec::new();
+            for (kind, topic) in events {
+                collapse(&mut waiting, notice(*kind, topic));
+            }
+            let left: Vec<_> =
+                waiting.iter().map(|notice| notice.stanza.topic.as_deref().unwrap_or("")).collect();
+            assert_eq!(left, want, "{events:?}");
+        }
+        let mut waiting = Vec::new();
+        for n in 0..10 * DELETIONS_MAX {
+            collapse(&mut waiting, notice(Deletion, &n.to_string()));
+        }
+        assert_eq!(waiting.len(), DELETIONS_MAX);
+    }
+
+    #[test]
+    fn who_has_caused_much_waits_until_it_is_paid() {
+        let (mut ledger, at) = (Ledger::default(), Duration::from_secs);
+        ledger.charge("alice".into(), 5_000, 1_000, at(10));
+        for (who, when, may) in
+            [("alice", 10, false), ("bob", 10, true), ("alice", 13, false), ("alice", 14, true)]
+        {
+            assert_eq!(ledger.may(who, at(when)), may, "{who} {when}");
+        }
+        for n in 0..2 * PAYERS_MAX {
+            ledger.charge(n.to_string().into(), 1, 1, at(20));
+        }
+        assert!(ledger.paid.len() <= PAYERS_MAX);
+    }
+}
