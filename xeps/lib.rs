@@ -34,6 +34,7 @@ pub mod xep0280_carbons;
 pub mod xep0292_vcard4;
 pub mod xep0297_forwarding;
 pub mod xep0308_correction;
+pub mod xep0312_pubsub_since;
 pub mod xep0313_mam;
 pub mod xep0333_markers;
 pub mod xep0334_hints;
@@ -46,6 +47,7 @@ pub mod xep0379_preauth;
 pub mod xep0380_encryption;
 pub mod xep0384_omemo;
 pub mod xep0390_caps2;
+pub mod xep0395_compare_and_publish;
 pub mod xep0398_avatar_conversion;
 pub mod xep0401_invitations;
 pub mod xep0402_bookmarks;
@@ -108,7 +110,10 @@ pub const ALL: &[&dyn Extension] = &[
     &xep0050_commands::Commands,
     &xep0054_vcard::VCards,
     &xep0059_result_sets::ResultSets,
+    // Before nodes: what a device says as it comes decides what it gets of them.
+    &xep0312_pubsub_since::PubSubSince,
     &xep0060_pubsub::PubSub,
+    &xep0395_compare_and_publish::CompareAndPublish,
     &xep0077_registration::Registration,
     &xep0084_avatar::UserAvatar,
     &xep0092_version::Version,

@@ -4,16 +4,19 @@
 //!
 //! - The features stand beside their handlers, in the extensions; this module only tells them.
 //! - The items of an account are its resources, for those who may see them (§4.1, §8), and its nodes (XEP-0060), for those
-//!   who may read them. Who may not see the account sees nodes that are open to everybody.
+//!   who may read them. Who may not see the account sees nodes that are open to everybody. The items of the server are the
+//!   services and components below its domain; those of a service are its nodes.
 //! - Other nodes are those of entity capabilities (XEP-0115), and what extensions hand over as [`Nodes`].
 
 use unisono_core::error::{Condition, StanzaError};
 use unisono_core::extension::{Answer, Entity, Extension, Registry, Reply, Request, Spec};
 use unisono_core::hub::Hub;
+use unisono_core::jid::Jid;
 use unisono_core::session::Session;
 use unisono_core::stanza::IqType;
-use unisono_xml::{Element, XML_NS};
+use unisono_xml::{Element, ElementBuilder, XML_NS};
 
+use crate::xep0059_result_sets::Wanted;
 use crate::{xep0060_pubsub, xep0092_version, xep0115_caps, xep0390_caps2};
 
 pub const NS_INFO: &str = "http://jabber.org/protocol/disco#info";
@@ -27,7 +30,8 @@ impl Extension for Disco {
     }
 
     fn register(&self, on: &mut Registry) {
-        for entity in [Entity::Server, Entity::OwnAccount, Entity::OtherAccount] {
+        let service = Entity::Service(xep0060_pubsub::SERVICE);
+        for entity in [Entity::Server, Entity::OwnAccount, Entity::OtherAccount, service] {
             on.feature(entity, NS_INFO).feature(entity, NS_ITEMS);
             on.iq(entity, IqType::Get, (NS_INFO, "query"), info);
             on.iq_later(entity, IqType::Get, (NS_ITEMS, "query"), |request| Box::pin(items(request)));
@@ -116,19 +120,24 @@ fn node_of(request: &Request, node: &str) -> Option<Node> {
 /// All there is to say about an entity.
 pub fn info_of(hub: &Hub, entity: Entity) -> Info {
     let identity = match entity {
-        Entity::Server => {
-            Identity { category: "server", kind: "im", name: xep0092_version::NAME, ..Identity::default() }
-        }
+        Entity::Server => Some(Identity {
+            category: "server",
+            kind: "im",
+            name: xep0092_version::NAME,
+            ..Identity::default()
+        }),
         Entity::OwnAccount | Entity::OtherAccount | Entity::Nobody => {
-            Identity { category: "account", kind: "registered", ..Identity::default() }
+            Some(Identity { category: "account", kind: "registered", ..Identity::default() })
         }
+        // What it is, it says itself.
+        Entity::Service(_) => None,
     };
     let mut features: Vec<_> = hub.registry.features_of(entity).collect();
     features.sort_unstable();
     features.dedup();
     let more = hub.registry.identities_of(entity);
     let more = more.map(|(category, kind)| Identity { category, kind, ..Identity::default() });
-    let identities = std::iter::once(identity).chain(more).collect();
+    let identities = identity.into_iter().chain(more).collect();
     Info { identities, features, forms: hub.registry.forms_of(entity, hub) }
 }
 
@@ -160,7 +169,7 @@ fn info(request: &Request) -> Answer {
     Ok(Reply::with(info.to_query(node)))
 }
 
-/// §4: the server has no items of its own yet.
+/// §4
 async fn items(request: Request) -> Answer {
     let node = request.payload.attr("node");
     let query = Element::builder("query", NS_ITEMS).attr_opt("node", node);
@@ -178,12 +187,32 @@ async fn items(request: Request) -> Answer {
     }
     let mut found = match request.entity {
         Entity::OwnAccount | Entity::OtherAccount if may_see(&request) => resources(&request)?,
-        Entity::Server | Entity::Nobody | Entity::OwnAccount | Entity::OtherAccount => Vec::new(),
+        Entity::Server => services(&request),
+        Entity::Service(_) => return nodes_of_service(&request, query),
+        Entity::Nobody | Entity::OwnAccount | Entity::OtherAccount => Vec::new(),
     };
     if let Some(cell) = &request.account {
         found.extend(xep0060_pubsub::nodes(&cell.lock(), &request.from().to_bare()));
     }
     Ok(Reply::with(query.children(found).build()))
+}
+
+/// §4: the services of this server below the domain that is asked, and the components that are connected.
+fn services(request: &Request) -> Vec<Element> {
+    let hub = &request.hub;
+    let domain = request.iq.header.to.as_ref().map_or_else(|| request.from().domain(), Jid::domain);
+    let below = format!(".{domain}");
+    let hosted = hub.settings.hosted.iter().map(|hosted| hosted.jid.as_str().to_owned());
+    let found = hosted.chain(hub.routes.of_house()).filter(|name| name.ends_with(&below));
+    found.map(|name| Element::builder("item", NS_ITEMS).attr("jid", name).build()).collect()
+}
+
+/// The nodes of a service, page by page.
+fn nodes_of_service(request: &Request, query: ElementBuilder) -> Answer {
+    let wanted = Wanted::parse(&request.payload)?;
+    let account = request.account()?;
+    let (items, set) = xep0060_pubsub::service_nodes(&account, &request.from().to_bare(), &wanted)?;
+    Ok(Reply::with(query.children(items).child_opt(set).build()))
 }
 
 /// §4.1: the available resources of an account; to itself, those that are merely connected, too.
@@ -201,7 +230,7 @@ fn resources(request: &Request) -> Result<Vec<Element>, StanzaError> {
 /// §8: whether the one who asks may know that the account exists, and what it has.
 fn may_see(request: &Request) -> bool {
     match request.entity {
-        Entity::Server | Entity::OwnAccount => true,
+        Entity::Server | Entity::OwnAccount | Entity::Service(_) => true,
         Entity::OtherAccount => {
             request.account().is_ok_and(|account| account.is_seen_by(&request.from().to_bare()))
         }

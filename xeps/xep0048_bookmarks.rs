@@ -7,6 +7,8 @@
 //! - Ours: where a node is open to others, nothing is copied to it (XEP-0411 §5). When it is closed, what is in any of the
 //!   forms is in all of them. A list is not longer than an item may be. What cannot be read in it stays in it.
 
+use std::sync::Arc;
+
 use unisono_core::account::{Account, Cell};
 use unisono_core::error::{Condition, StanzaError};
 use unisono_core::extension::{Extension, Registry, Request, Spec};
@@ -176,7 +178,7 @@ pub(crate) async fn store(request: &Request, storage: &Element) -> Result<Ticket
 /// Those of publishing.
 pub(crate) async fn join(
     hub: &Hub,
-    cell: &Cell,
+    cell: &Arc<Cell>,
     publisher: &Jid,
     lists: &[Element],
 ) -> Result<Ticket, StanzaError> {

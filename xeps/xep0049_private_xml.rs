@@ -9,6 +9,7 @@
 //!   may read a node of it, what is stored is kept here; it goes into the nodes when nobody else reads them any more.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use unisono_core::account::{Account, Cell};
 use unisono_core::error::{Condition, StanzaError};
@@ -146,7 +147,7 @@ fn bookmarks(account: &Account) -> (bool, bool) {
 /// # Errors
 ///
 /// There is no room for it in the nodes: then it stays here.
-pub(crate) async fn reunite(hub: &Hub, cell: &Cell, publisher: &Jid) -> Result<Ticket, StanzaError> {
+pub(crate) async fn reunite(hub: &Hub, cell: &Arc<Cell>, publisher: &Jid) -> Result<Ticket, StanzaError> {
     let (is_one, _) = bookmarks(&cell.lock());
     if is_one { unite(hub, cell, publisher, None).await } else { Ok(Ticket::NONE) }
 }
@@ -154,7 +155,7 @@ pub(crate) async fn reunite(hub: &Hub, cell: &Cell, publisher: &Jid) -> Result<T
 /// Brings together what the nodes have, what is kept here, and a newer list if there is one.
 async fn unite(
     hub: &Hub,
-    cell: &Cell,
+    cell: &Arc<Cell>,
     publisher: &Jid,
     newer: Option<&Element>,
 ) -> Result<Ticket, StanzaError> {
@@ -168,7 +169,7 @@ async fn unite(
 }
 
 /// What is stored under a name.
-async fn read(hub: &Hub, cell: &Cell, name: &str) -> Result<Vec<Element>, StoreError> {
+async fn read(hub: &Hub, cell: &Arc<Cell>, name: &str) -> Result<Vec<Element>, StoreError> {
     let ticket = cell.lock().last_ticket();
     hub.store.wait(ticket).await;
     let stored = hub.store.document(cell.id, KIND, name).await?;

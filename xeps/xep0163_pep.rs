@@ -12,14 +12,14 @@
 
 use unisono_core::extension::{Entity, Extension, Registry, Spec};
 
-use crate::xep0060_pubsub::send_last_items;
+use crate::xep0060_pubsub::{AUTO_CREATE, send_last_items};
 
 pub struct PersonalEventing;
 
 /// What the nodes of accounts offer beside what all nodes do (§5, §6.1; XEP-0060 §9).
 const FEATURES: [&str; 7] = [
     "http://jabber.org/protocol/pubsub#access-presence",
-    "http://jabber.org/protocol/pubsub#auto-create",
+    AUTO_CREATE,
     "http://jabber.org/protocol/pubsub#auto-subscribe",
     "http://jabber.org/protocol/pubsub#filtered-notifications",
     "http://jabber.org/protocol/pubsub#presence-notifications",

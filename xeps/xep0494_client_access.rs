@@ -71,7 +71,9 @@ fn revoke(request: &Request) -> Answer {
     let device = device.ok_or(StanzaError::new(Condition::ItemNotFound))?;
     if device.has_password {
         let application = Some(Element::new("password-reset-required", NS));
-        return Err(StanzaError { application, ..StanzaError::new(Condition::ServiceUnavailable) });
+        let mut error = StanzaError::new(Condition::ServiceUnavailable);
+        error.application = application;
+        return Err(error);
     }
     let (_, ticket) = request.hub.end_device(cell, device.device, &StreamCondition::NotAuthorized);
     Ok(Reply::empty().after(ticket))

@@ -27,6 +27,7 @@ impl Stage {
         // What the accounts and the domain sent, bounces above all.
         let mut addresses: Vec<String> = self.identities.keys().map(|name| self.bare_jid(name)).collect();
         addresses.push(self.context.endpoint.domain.clone());
+        addresses.extend(self.services.iter().cloned());
         for address in addresses {
             self.ping(target, Some(&address)).await?;
         }

@@ -52,6 +52,9 @@ impl Offer {
         let domain = context.endpoint.domain.clone();
         offer.add_disco(Place::Server, &mut login, &domain).await.context("discovery of the server")?;
         offer.add_disco(Place::Account, &mut login, &bare).await.context("discovery of the account")?;
+        // Not every server has one.
+        let service = format!("pubsub.{domain}");
+        let _none = offer.add_disco(Place::Pubsub, &mut login, &service).await;
         offer.ask_version(&mut login, &domain).await;
         login.connection.send_raw(b"</stream:stream>".to_vec());
         Ok(offer)

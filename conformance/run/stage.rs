@@ -8,7 +8,7 @@ use anyhow::{Context as _, Result};
 
 use super::devices::Device;
 use crate::client::{Counters, Damage, Endpoint, Identity, Login, Options, Sabotage, Trace};
-use crate::script::{DeviceName, Pattern, Script, Values};
+use crate::script::{DeviceName, Pattern, Place, Script, Values};
 use crate::target::Accounts;
 
 /// What all scripts of a run share.
@@ -35,6 +35,8 @@ pub(super) struct Stage {
     pub(super) context: Arc<Context>,
     pub(super) trace: Trace,
     pub(super) identities: BTreeMap<String, Identity>,
+    /// Services that the script talks to.
+    pub(super) services: Vec<String>,
     pub(super) devices: BTreeMap<DeviceName, Device>,
     /// Of all devices that ever connected.
     pub(super) memories: BTreeMap<DeviceName, Memory>,
@@ -66,6 +68,7 @@ impl Stage {
         }
         let mut stage = Self {
             sabotage: Sabotage::new(context.damage),
+            services: services(script, &context.endpoint.domain),
             context,
             trace,
             identities,
@@ -140,4 +143,10 @@ impl Stage {
         self.devices.clear();
         self.helpers.clear();
     }
+}
+
+/// The services that a script needs.
+fn services(script: &Script, domain: &str) -> Vec<String> {
+    let is_needed = script.needs.iter().any(|need| need.place == Place::Pubsub);
+    is_needed.then(|| format!("pubsub.{domain}")).into_iter().collect()
 }

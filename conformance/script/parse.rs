@@ -363,6 +363,7 @@ impl Need {
             None => (Place::Anywhere, text),
             Some(("server", feature)) => (Place::Server, feature),
             Some(("account", feature)) => (Place::Account, feature),
+            Some(("pubsub", feature)) => (Place::Pubsub, feature),
             Some(("stream", feature)) => (Place::Stream, feature),
             Some(("mechanism", feature)) => (Place::Mechanism, feature),
             Some((place, _)) => return Err(format!("{place} is no place of a feature")),

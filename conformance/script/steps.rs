@@ -36,6 +36,8 @@ pub(crate) enum Place {
     Server,
     /// Service discovery on the bare JID of an account.
     Account,
+    /// Service discovery on the service of nodes: the domain with `pubsub.` before it.
+    Pubsub,
     /// The namespace of a stream feature.
     Stream,
     /// The name of a SASL mechanism.

@@ -26,7 +26,7 @@ pub use crate::following::{Follow, Following, Prepare};
 pub use crate::keeping::{AccountState, KeyedState};
 pub use crate::presence::{Restate, Sight, Vouch, Voucher};
 pub use crate::request::{Answer, IqHandler, Locked, NonzaReply, NonzaRequest, Reply, Request, StreamState};
-pub use crate::upkeep::{Begin, EachSecond};
+pub use crate::upkeep::{Begin, Moment, Sweep};
 
 /// One extension.
 pub trait Extension: Sync {
@@ -70,6 +70,8 @@ pub enum Entity {
     OtherAccount,
     /// A bare JID of ours without an account. What is not answered for it is `service-unavailable` (RFC 6121 §8.5.1).
     Nobody,
+    /// A service of this kind, of ours, which has a domain of its own ([`crate::hosted`]).
+    Service(&'static str),
 }
 
 /// The stations of the road (DESIGN.md §3), in their order. Handlers are hung up by the method of the same name of
@@ -206,7 +208,6 @@ pub struct Registry {
     pub(crate) server_states: Vec<(TypeId, MakeState)>,
     pub(crate) device_ended: Vec<DeviceEnded>,
     pub(crate) begin: Vec<Begin>,
-    pub(crate) each_second: Vec<EachSecond>,
     pub(crate) last_seen: Option<LastSeen>,
     pub(crate) ack_writer: Option<fn(&mut Vec<u8>, u32)>,
     pub(crate) request_writer: Option<fn(&mut Vec<u8>)>,
@@ -217,6 +218,9 @@ pub struct Registry {
     pub(crate) early: crate::early::Early,
     pub(crate) keyed: HashMap<&'static str, (TypeId, DecodeKeyed)>,
     pub(crate) identities: Vec<(Entity, &'static str, &'static str)>,
+    pub(crate) letters: Vec<(&'static str, crate::hosted::Read)>,
+    pub(crate) arrived: Vec<crate::hosted::Arrive>,
+    pub(crate) sweep: Vec<Sweep>,
 }
 
 impl Registry {
@@ -396,8 +400,8 @@ impl Registry {
     }
 
     /// A device became interested in nodes that it was not interested in before ([`Session::set_interests`]), or became
-    /// available with what interests it, or came to see a contact: it is to be told what there is of them. The connection of the device waits for
-    /// the handler before it goes on, so it may read the store. What several changes bring together comes at once, sorted,
+    /// available with what interests it, or came to see a contact: it is to be told what there is of them. The connection
+    /// of the device waits for the handler before it goes on, so it may read the store. What several changes bring together comes at once, sorted,
     /// each node once; the device may have lost interest, or left, meanwhile. After an error the connection ends, and what
     /// comes next to the session tells again; so the same node may come twice.
     pub fn interested(&mut self, handler: Interested) -> &mut Self {

@@ -9,6 +9,7 @@ use unisono_xml::Element;
 
 use crate::account::Cell;
 use crate::error::StreamCondition;
+use crate::extension::Moment;
 use crate::hub::{Farewell, Hub, SessionRef};
 use crate::ids::{SessionId, Ticket};
 use crate::presence::Who;
@@ -23,7 +24,7 @@ impl Hub {
         self.expire_sessions();
         self.expire_questions();
         self.expire_questions_afar();
-        self.work_on();
+        self.work_on(Moment::Now);
         self.evict_idle();
     }
 
@@ -69,9 +70,11 @@ impl Hub {
     }
 
     /// The server stops: connections have ended, sessions that can be resumed are saved, everything is durable.
-    pub async fn save(&self) {
+    pub async fn save(self: &Arc<Self>) {
+        self.work_on(Moment::Last);
         let mut last = self.store_cursors();
         let residents = self.residents();
+        last = last.max(self.services_written());
         for cell in &residents {
             self.end_what_fell_behind(cell);
         }

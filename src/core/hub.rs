@@ -16,6 +16,7 @@ use crate::clock::{Clock, Random};
 use crate::delays::Delays;
 use crate::error::StreamCondition;
 use crate::extension::Registry;
+use crate::hosted::{Hosted, Open};
 use crate::ids::{SessionId, Ticket};
 use crate::interests::Lists;
 use crate::invitations::{InvitationPolicy, RegistrationPolicy};
@@ -89,6 +90,11 @@ pub struct Settings {
     pub invitations: InvitationPolicy,
     /// Where one learns of outages (XEP-0455).
     pub status_addresses: Vec<String>,
+    /// Services of ours with domains of their own.
+    pub hosted: Vec<Hosted>,
+    /// Copies that one who publishes may cause in a second (XEP-0060): of what is more, the last of each node goes out
+    /// later. 0: no limit.
+    pub notifications_per_second: u32,
 }
 
 /// A service beside XMPP, such as a relay for calls (XEP-0215 §2).
@@ -121,6 +127,8 @@ impl Default for Settings {
             registration: RegistrationPolicy::default(),
             invitations: InvitationPolicy::default(),
             status_addresses: Vec::new(),
+            hosted: Vec::new(),
+            notifications_per_second: 2_000,
         }
     }
 }
@@ -225,6 +233,7 @@ pub struct Hub {
     /// The ways to domains that are not ours.
     pub routes: Routes,
     pub(crate) memory: Memory,
+    pub(crate) services: Open,
     pub(crate) workers: OnceLock<Arc<dyn Workers>>,
 }
 
@@ -278,6 +287,7 @@ impl Hub {
             farewells: Mutex::default(),
             routes: Routes::default(),
             memory: Memory::default(),
+            services: Open::default(),
             workers: OnceLock::new(),
         }))
     }

@@ -38,6 +38,7 @@ mod bounced;
 mod catch_up;
 pub mod devices;
 pub mod doctor;
+pub mod hosted;
 mod housekeeping;
 mod interests;
 mod presence;

@@ -81,6 +81,10 @@ impl Hub {
     }
 
     fn receive_message(self: &Arc<Self>, origin: &SessionRef, message: Message) -> Receipt {
+        let domain = message.header.to.as_ref().map(Jid::domain);
+        if let Some(service) = domain.and_then(|domain| self.hosted(domain)) {
+            return self.write_to_service(origin, message, service);
+        }
         let known = match &message.header.to {
             None => Some(Recipient::Account(origin.cell.clone())),
             Some(to) if !self.serves(to.domain()) => Some(match self.routes.find(to.domain()) {
@@ -137,6 +141,9 @@ impl Hub {
     fn receive_iq(self: &Arc<Self>, origin: &SessionRef, iq: Iq) -> Receipt {
         let own = &origin.cell.jid;
         let to = iq.header.to.clone().unwrap_or_else(|| Jid::from(own.clone()));
+        if let Some(service) = self.hosted(to.domain()) {
+            return self.ask_service(origin, iq, &to, service);
+        }
         if !self.serves(to.domain()) {
             return Receipt::Done(match self.send_iq_away(origin, &iq, &to) {
                 Ok(()) => self.settle(origin, Ticket::NONE, None),
@@ -178,7 +185,7 @@ impl Hub {
     }
 
     /// Finds the handler of a request and lets it answer.
-    fn ask(
+    pub(crate) fn ask(
         self: &Arc<Self>,
         origin: &SessionRef,
         iq: Iq,
@@ -274,7 +281,7 @@ impl Hub {
         ticket
     }
 
-    fn refuse_iq(&self, origin: &SessionRef, iq: &Iq, error: &StanzaError) -> Ticket {
+    pub(crate) fn refuse_iq(&self, origin: &SessionRef, iq: &Iq, error: &StanzaError) -> Ticket {
         let asks = matches!(iq.kind, IqType::Get | IqType::Set);
         self.settle(origin, Ticket::NONE, asks.then(|| error_reply("iq", &iq.header, error)))
     }
@@ -410,6 +417,7 @@ pub(crate) fn error_reply(name: &str, header: &crate::stanza::Header, error: &St
         .attr_opt("id", header.id.as_deref())
         .attr_opt("from", header.to.as_ref().map(Jid::as_str))
         .attr("to", header.from.as_str())
+        .child_opt(error.beside().cloned())
         .child(error.to_element())
         .build()
 }

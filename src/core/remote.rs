@@ -8,6 +8,7 @@ use unisono_xml::Element;
 use crate::account::Cell;
 use crate::error::{Condition, StanzaError};
 use crate::extension::{Entity, IqHandler, Refusal, Reply, Request, Side};
+use crate::hosted::Hosted;
 use crate::hub::{Hub, SessionRef};
 use crate::ids::{SessionId, Ticket};
 use crate::jid::{FullJid, Jid};
@@ -22,6 +23,10 @@ pub trait Route: Send + Sync {
     fn send(&self, stanza: &Element, after: Ticket) -> bool;
     /// Whether there is room for one more.
     fn has_room(&self) -> bool;
+    /// Whether what is there belongs to this server, as a component does.
+    fn is_of_house(&self) -> bool {
+        false
+    }
 }
 
 /// The ways that there are, by domain.
@@ -37,6 +42,15 @@ impl Routes {
         }
         routes.insert(domain.to_owned(), route);
         true
+    }
+
+    /// The domains of those that belong to this server, sorted.
+    pub fn of_house(&self) -> Vec<String> {
+        let routes = self.0.read().unwrap_or_else(PoisonError::into_inner);
+        let own = routes.iter().filter(|(_, route)| route.is_of_house());
+        let mut own: Vec<_> = own.map(|(domain, _)| domain.clone()).collect();
+        own.sort_unstable();
+        own
     }
 
     /// Closes it.
@@ -100,6 +114,9 @@ impl Hub {
             Stanza::Iq(iq) => &iq.header,
         };
         let Some(to) = header.to.clone() else { return };
+        if let Some(service) = self.hosted(to.domain()) {
+            return self.serve_afar(&stanza, &to, service).await;
+        }
         if !self.serves(to.domain()) {
             if !self.send_away(&to, element, Ticket::NONE) {
                 self.send_back(&stanza, &StanzaError::new(Condition::RemoteServerNotFound));
@@ -125,12 +142,31 @@ impl Hub {
             }
             Stanza::Iq(iq) if to.is_full() => self.iq_from_afar(iq, &to, account.as_deref()),
             Stanza::Iq(iq) => {
-                self.answer_afar(iq, account).await;
+                self.answer_afar(iq, account, None).await;
                 Ok(())
             }
         };
         if let Err(Refusal::Error(error)) = refused {
             self.send_back(&stanza, &error);
+        }
+    }
+
+    /// A stanza from afar to a service of ours.
+    async fn serve_afar(self: &Arc<Self>, stanza: &Stanza, to: &Jid, service: &Hosted) {
+        match stanza {
+            Stanza::Presence(_) => {}
+            Stanza::Message(message) => {
+                if let Err(error) = self.read_letter(service, message.clone()).await {
+                    self.send_back(stanza, &error);
+                }
+            }
+            Stanza::Iq(_) if *to != Jid::from(service.jid.clone()) => {
+                self.send_back(stanza, &StanzaError::new(Condition::ServiceUnavailable));
+            }
+            Stanza::Iq(iq) => match self.service(&service.jid).await {
+                Ok(cell) => self.answer_afar(iq, Some(cell), Some(service.entity())).await,
+                Err(error) => self.send_back(stanza, &error.into()),
+            },
         }
     }
 
@@ -203,8 +239,8 @@ impl Hub {
         elements.any(|element| self.registry.iq_handler(Entity::OwnAccount, iq.kind, element).is_some())
     }
 
-    /// A request to the server or to an account.
-    async fn answer_afar(self: &Arc<Self>, iq: &Iq, account: Option<Arc<Cell>>) {
+    /// A request to the server, to an account or to a service.
+    async fn answer_afar(self: &Arc<Self>, iq: &Iq, account: Option<Arc<Cell>>, service: Option<Entity>) {
         let stanza = Stanza::Iq(iq.clone());
         let asks = matches!(iq.kind, IqType::Get | IqType::Set);
         if !asks {
@@ -220,11 +256,11 @@ impl Hub {
             return;
         }
         let is_server = iq.header.to.as_ref().is_some_and(|to| to.local().is_none());
-        let entity = match (&account, is_server) {
+        let entity = service.unwrap_or(match (&account, is_server) {
             (_, true) => Entity::Server,
             (Some(_), false) => Entity::OtherAccount,
             (None, false) => Entity::Nobody,
-        };
+        });
         let Some(handler) = self.registry.iq_handler(entity, iq.kind, &payload) else {
             return self.send_back(&stanza, &StanzaError::new(Condition::ServiceUnavailable));
         };

@@ -13,7 +13,7 @@ use crate::jid::{BareJid, FullJid, Jid};
 use crate::outbox::{Entry, Item};
 use crate::record::Payload;
 use crate::session::Session;
-use crate::stanza::{CLIENT_SCOPE, Header, Message, MessageType, Stanza, write_head};
+use crate::stanza::{CLIENT_SCOPE, Header, Message, MessageType, OUR_LIMITS, Stanza, write_head};
 use crate::storage::{Commit, Wake};
 
 /// A message of an account to many devices. Only the address differs.
@@ -52,14 +52,26 @@ impl Shared {
 
     /// Writes it for one device.
     pub(crate) fn write(&self, to: &FullJid, out: &mut Vec<u8>) {
+        self.write_to(to.as_str(), out);
+    }
+
+    fn write_to(&self, to: &str, out: &mut Vec<u8>) {
         out.extend_from_slice(self.before.as_bytes());
-        escape_attr_into(out, to.as_str());
+        escape_attr_into(out, to);
         out.extend_from_slice(self.after.as_bytes());
     }
 
     /// About what it takes in memory.
-    pub(crate) fn bytes(&self) -> usize {
+    pub fn bytes(&self) -> usize {
         self.before.len().saturating_add(self.after.len())
+    }
+
+    /// As it goes to an address that is not ours.
+    fn element_to(&self, to: &Jid) -> Option<Element> {
+        let mut out = Vec::new();
+        self.write_to(to.as_str(), &mut out);
+        let text = String::from_utf8(out).ok()?;
+        Element::parse(&text, &CLIENT_SCOPE, &OUR_LIMITS).ok()
     }
 
     pub(crate) fn text(&self, to: &FullJid) -> String {
@@ -80,7 +92,17 @@ pub struct Sharing<'a> {
 impl<'a> Sharing<'a> {
     /// Begins to share a stanza of an account, behind a commit.
     pub fn new(hub: &'a Hub, stanza: Shared, ticket: Ticket) -> Self {
-        Self { hub, stanza: Arc::new(stanza), ticket, wake: Vec::new() }
+        Self::again(hub, Arc::new(stanza), ticket)
+    }
+
+    /// Goes on to share what [`Self::parts`] gave.
+    pub fn again(hub: &'a Hub, stanza: Arc<Shared>, ticket: Ticket) -> Self {
+        Self { hub, stanza, ticket, wake: Vec::new() }
+    }
+
+    /// The stanza, and what it waits for, to be shared with more later.
+    pub fn parts(&self) -> (Arc<Shared>, Ticket) {
+        (self.stanza.clone(), self.ticket)
     }
 
     /// To devices of the account itself, under the lock under which the commit was submitted.
@@ -92,29 +114,40 @@ impl<'a> Sharing<'a> {
     }
 
     /// To devices of somebody else: those that are wanted, given both accounts, and that neither account keeps it from
-    /// (XEP-0191 §3.3). It is asked under both locks, so that it is as things are when the stanza is queued.
+    /// (XEP-0191 §3.3). It is asked under both locks, so that it is as things are when the stanza is queued. Returns how
+    /// many they are.
     pub fn with_other(
         &mut self,
         owner: &Cell,
         other: &Cell,
         wanted: impl Fn(&Account, &Account, &Session) -> bool,
-    ) {
+    ) -> usize {
         let (owner, other) = lock_pair(owner, other);
-        let Some(mut other) = other else { return };
+        let Some(mut other) = other else { return 0 };
         let reached = other.sessions.iter().filter(|session| wanted(&owner, &other, session));
         let reached = reached.filter(|session| self.passes(&owner, &other, session));
         let reached: Vec<_> = reached.map(|session| session.id).collect();
         if reached.is_empty() {
-            return;
+            return 0;
         }
-        for id in reached {
-            if let Some(session) = other.session_mut(id) {
+        for id in &reached {
+            if let Some(session) = other.session_mut(*id) {
                 session.queue(self.entry(session), &self.hub.registry.filter);
             }
         }
         // Who takes a session up now waits for this as well.
         other.last_ticket = other.last_ticket.max(self.ticket);
         self.wake.extend(other.wakers());
+        reached.len()
+    }
+
+    /// To an address that is not ours, unless the account keeps it from there. Whether it is on its way.
+    pub fn with_remote(&self, owner: &Cell, to: &Jid) -> bool {
+        if !self.hub.lets_tell_away(&owner.lock(), to) {
+            return false;
+        }
+        let element = self.stanza.element_to(to);
+        element.is_some_and(|element| self.hub.send_away(to, &element, self.ticket))
     }
 
     /// All have it in their queues: they are woken when it is durable.
@@ -140,15 +173,19 @@ impl<'a> Sharing<'a> {
 impl Hub {
     /// Whether neither of two accounts keeps what the first tells from this device of the second.
     pub fn lets_tell(&self, owner: &Account, other: &Account, session: &Session) -> bool {
-        let header = Header {
-            from: owner.jid.clone().into(),
-            to: Some(Jid::from(session.jid.clone())),
-            id: None,
-            lang: None,
-        };
-        let payload = Payload::from_elements(Vec::new());
-        let message = Stanza::Message(Message { header, kind: MessageType::Headline, payload });
+        let message = word(owner, session.jid.clone().into());
         self.admits(&message, owner, Side::Sender).is_ok()
             && self.admits(&message, other, Side::Recipient).is_ok()
     }
+
+    fn lets_tell_away(&self, owner: &Account, to: &Jid) -> bool {
+        self.admits(&word(owner, to.clone()), owner, Side::Sender).is_ok()
+    }
+}
+
+/// Any message of an account to somebody.
+fn word(owner: &Account, to: Jid) -> Stanza {
+    let header = Header { from: owner.jid.clone().into(), to: Some(to), id: None, lang: None };
+    let payload = Payload::from_elements(Vec::new());
+    Stanza::Message(Message { header, kind: MessageType::Headline, payload })
 }

@@ -198,7 +198,7 @@ pub trait Accounts: Send + Sync {
         kinds: &'a [&'static str],
     ) -> BoxFuture<'a, Result<Option<AccountData>, StoreError>>;
     fn summary<'a>(&'a self, jid: &'a BareJid) -> BoxFuture<'a, Result<Option<AccountSummary>, StoreError>>;
-    /// Accounts in the order of their JIDs, after `after`, at most `limit`.
+    /// Accounts in the order of their JIDs, after `after`, at most `limit`; without services, whose JID is a domain.
     fn list<'a>(
         &'a self,
         after: Option<&'a BareJid>,

@@ -8,8 +8,17 @@ use crate::storage::BoxFuture;
 
 /// The server runs again: what the last run left undone is found.
 pub type Begin = fn(Arc<Hub>) -> BoxFuture<'static, ()>;
-/// About a second has passed.
-pub type EachSecond = fn(&Arc<Hub>);
+/// What is due is done.
+pub type Sweep = fn(&Arc<Hub>, Moment);
+
+/// When an extension is called to do what is due.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Moment {
+    /// It comes again in about a second.
+    Now,
+    /// The server stops: connections have ended, and what is queued for devices is about to be saved.
+    Last,
+}
 
 impl Registry {
     /// When the server runs again, beside all that it does, an extension looks for what the last run left undone. It may
@@ -20,8 +29,8 @@ impl Registry {
     }
 
     /// About once a second, no account is locked, an extension does what is due. It does not wait for anything.
-    pub fn each_second(&mut self, handler: EachSecond) -> &mut Self {
-        self.each_second.push(handler);
+    pub fn sweep(&mut self, handler: Sweep) -> &mut Self {
+        self.sweep.push(handler);
         self
     }
 }
@@ -36,7 +45,7 @@ impl Hub {
     }
 
     /// Lets extensions do what is due.
-    pub(crate) fn work_on(self: &Arc<Self>) {
-        self.registry.each_second.iter().for_each(|work| work(self));
+    pub(crate) fn work_on(self: &Arc<Self>, moment: Moment) {
+        self.registry.sweep.iter().for_each(|handler| handler(self, moment));
     }
 }

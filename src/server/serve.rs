@@ -207,7 +207,7 @@ async fn take_up(hub: Arc<Hub>) {
 }
 
 /// Sessions are saved; a store that does not take them is not waited for for ever. What could not be done is returned.
-pub(crate) async fn save(hub: &Hub) -> Vec<String> {
+pub(crate) async fn save(hub: &Arc<Hub>) -> Vec<String> {
     let mut problems = Vec::new();
     if timeout(GRACE, hub.save()).await.is_err() {
         let reason = hub.store.failing().unwrap_or_else(|| "it is too slow".to_owned());

@@ -3,15 +3,17 @@
 use std::time::Duration;
 
 use unisono_core::allowance::Allowance;
+use unisono_core::hosted::{Hosted, Makers};
 use unisono_core::hub::{ExternalService, Settings};
 use unisono_core::invitations::{InvitationPolicy, RegistrationPolicy, UsersInvite};
 use unisono_core::jid::BareJid;
 use unisono_net::sasl::{Hash, Policy};
 use unisono_net::{Limits, Rate};
+use unisono_xeps::xep0060_pubsub;
 
 use crate::config::{
-    ArchivePolicy, Config, ContactUri, Contacts, Invitations, LoginMechanism, OpenTo, Registration, Relay,
-    SelfService, Size, UsersTo, WhenInactive,
+    ArchivePolicy, Config, ContactUri, Contacts, Invitations, LoginMechanism, NodeMakers, OpenTo,
+    Registration, Relay, SelfService, Size, UsersTo, WhenInactive,
 };
 
 /// The time over which what a client sends is averaged.
@@ -39,9 +41,22 @@ pub(crate) fn settings(config: &Config) -> Settings {
         services: config.calls.relay.iter().map(service).collect(),
         registration: registration(&config.registration),
         invitations: invitations(&config.invitations),
+        hosted: hosted(config),
+        notifications_per_second: config.limits.notifications_per_second,
         status_addresses: config.contacts.outages.iter().map(|page| page.as_str().to_owned()).collect(),
         ..Settings::default()
     }
+}
+
+/// The services of this server.
+fn hosted(config: &Config) -> Vec<Hosted> {
+    let makers = match config.pubsub.create_nodes {
+        NodeMakers::Users => Makers::Users,
+        NodeMakers::Everybody => Makers::Everybody,
+        NodeMakers::Nobody => Makers::Nobody,
+    };
+    let nodes = config.pubsub_domains().into_iter();
+    nodes.map(|domain| Hosted { jid: domain.into(), kind: xep0060_pubsub::SERVICE, makers }).collect()
 }
 
 fn registration(registration: &Registration) -> RegistrationPolicy {

@@ -21,6 +21,7 @@ mod promises;
 mod push;
 mod requests;
 mod roster;
+mod services;
 mod subscriptions;
 mod unlogged;
 mod vcards;
@@ -32,6 +33,7 @@ use std::time::Duration;
 
 use unisono_core::clock::{Clock, Random};
 use unisono_core::extension::{NonzaReply, NonzaRequest, Registry, StreamState};
+use unisono_core::hosted::{Hosted, Makers};
 use unisono_core::hub::{Connection, Hub, SessionRef, Settings};
 use unisono_core::jid::BareJid;
 use unisono_core::receive::Receipt;
@@ -104,8 +106,15 @@ impl World {
     }
 
     async fn start(store: Arc<MemoryStore>, clock: Arc<TestClock>, random: Arc<TestRandom>) -> Self {
-        let settings =
-            Settings { domains: vec![BareJid::domain_jid("example.org").unwrap()], ..Settings::default() };
+        let settings = Settings {
+            domains: vec![BareJid::domain_jid("example.org").unwrap()],
+            hosted: vec![Hosted {
+                jid: BareJid::domain_jid("pubsub.example.org").unwrap(),
+                kind: unisono_xeps::xep0060_pubsub::SERVICE,
+                makers: Makers::Users,
+            }],
+            ..Settings::default()
+        };
         let mut registry = Registry::new(unisono_xeps::ALL);
         caps::write_down(&mut registry);
         let hub = Hub::open(store.clone(), registry, clock.clone(), random.clone(), settings).await.unwrap();
@@ -154,6 +163,12 @@ impl World {
         device.send("<presence/>").await;
         device.take().await;
         device
+    }
+
+    /// The same with a new account.
+    pub(crate) async fn online_as_new(&self, name: &str, resource: &str) -> Device {
+        self.store.create(&jid(name), &[], 1).await.unwrap();
+        self.online(name, resource).await
     }
 
     /// A resource with stream management on top.

@@ -6,7 +6,7 @@ use unisono_core::jid::BareJid;
 
 use super::config::{AccessModel, PublishModel};
 use super::errors::{error, forbidden};
-use super::node::{Affiliation, Meta, Node};
+use super::node::{Affiliation, Meta, Node, is_service};
 
 /// What somebody is to a node. The account owns all of its nodes.
 pub(super) fn affiliation(account: &Account, node: &Meta, who: &BareJid) -> Affiliation {
@@ -99,15 +99,17 @@ pub(super) fn may_publish(account: &Account, node: &Meta, who: &BareJid) -> Resu
     if may { Ok(()) } else { Err(forbidden()) }
 }
 
-/// Whether somebody may see that the account is there: its owner, whom it shows its presence to, and who has to do with
-/// one of its nodes. All others are told nothing but what is open to everybody.
+/// Whether somebody may see that the account is there: everybody where it is a service; else its owner, whom it shows its
+/// presence to, and who has to do with one of its nodes. All others are told nothing but what is open to everybody.
 pub(super) fn knows_account(account: &Account, who: &BareJid) -> bool {
     let has_part = |node: &Node| {
         let affiliation = node.meta.affiliations.get(who);
         affiliation.is_some_and(|affiliation| *affiliation != Affiliation::Outcast)
             || node.meta.has_subscriber(who)
     };
-    account.is_seen_by(who) || account.all_keyed::<Node>().any(|(_, node)| has_part(node))
+    is_service(account.jid())
+        || account.is_seen_by(who)
+        || account.all_keyed::<Node>().any(|(_, node)| has_part(node))
 }
 
 #[cfg(test)]

@@ -2,13 +2,16 @@
 
 use std::collections::BTreeSet;
 
+use unisono_core::account::Account;
 use unisono_core::error::StanzaError;
 use unisono_core::extension::{Answer, Reply};
-use unisono_core::jid::BareJid;
+use unisono_core::jid::{BareJid, Jid};
 use unisono_xml::Element;
 
 use super::errors::{malformed, not_acceptable, not_found};
-use super::node::{Affiliation, Meta, Node};
+use super::node::{Affiliation, Meta, Node, State, is_service};
+use super::notify::tell_subscriber;
+use super::subscribe::state_event;
 use super::{Ask, NS, NS_OWNER, access, change, manage};
 
 /// §5.7: what who asks is to all nodes, or to one.
@@ -45,7 +48,7 @@ pub(super) fn all(ask: &Ask) -> Answer {
     let others = node.meta.affiliations.iter().map(|(jid, affiliation)| element(jid.as_str(), *affiliation));
     let found = Element::builder("affiliations", NS_OWNER)
         .attr("node", name)
-        .child(element(account.jid().as_str(), Affiliation::Owner))
+        .child_opt((!is_service(account.jid())).then(|| element(account.jid().as_str(), Affiliation::Owner)))
         .children(others)
         .build();
     Ok(Reply::with(Element::builder("pubsub", NS_OWNER).child(found).build()).after(account.last_ticket()))
@@ -59,11 +62,11 @@ pub(super) fn modify(ask: &Ask) -> Answer {
     let _order = ask.cell.publishing();
     let mut account = ask.cell.lock();
     let mut meta = Meta::clone(&manage::owned(ask, &account, name)?.meta);
-    for (jid, affiliation) in wanted? {
+    let wanted = wanted?;
+    must_keep_an_owner(&account, name, &meta, &wanted)?;
+    let mut told = Vec::new();
+    for (jid, affiliation) in wanted {
         let Some(affiliation) = affiliation else { continue };
-        if jid == *account.jid() && affiliation != Affiliation::Owner {
-            return Err(not_acceptable("the account owns its nodes")); // §8.9.2.4
-        }
         match affiliation {
             Affiliation::None => _ = meta.affiliations.remove(&jid),
             _ if jid == *account.jid() => {}
@@ -73,21 +76,74 @@ pub(super) fn modify(ask: &Ask) -> Answer {
             | Affiliation::Member
             | Affiliation::Outcast => _ = meta.affiliations.insert(jid.clone(), affiliation),
         }
-        if affiliation == Affiliation::Outcast {
-            // Who may not subscribe has no subscription.
-            meta.subscriptions.retain(|subscriber, _| subscriber.to_bare() != jid);
-        }
+        told.extend(follow(&mut meta, &jid, affiliation));
     }
     let mut writes = Vec::new();
     let was_private = change::is_private(&account, name);
-    manage::replace(&mut account, name, meta, &mut writes)?;
+    let meta = manage::replace(&mut account, name, meta, &mut writes)?;
     let ticket = hub.commit(&mut account, writes);
     let is_shown = change::is_shown(&account, name) && was_private != change::is_private(&account, name);
     drop(account);
+    for (jid, state) in told {
+        tell_subscriber(hub, &ask.cell, &meta, &jid, (state_event(name, &jid, state), ticket));
+    }
     if is_shown {
         hub.show_again(&ask.cell, ticket);
     }
     Ok(Reply::empty().after(ticket))
+}
+
+/// What becomes of somebody's subscriptions with another affiliation: who may not subscribe has none, and who needs no
+/// consent does not wait for it (§8.7.4, the note). Returns what has changed.
+fn follow(meta: &mut Meta, jid: &BareJid, affiliation: Affiliation) -> Vec<(Jid, Option<State>)> {
+    let is_active = |found: &&(Jid, State)| found.1 == State::Subscribed;
+    let own: Vec<_> = meta.subscriptions_of(jid).map(|(jid, found)| (jid.clone(), found.state)).collect();
+    let (lost, gained) = match affiliation {
+        Affiliation::Outcast => (own.as_slice(), [].as_slice()),
+        Affiliation::Owner | Affiliation::Publisher | Affiliation::Member => ([].as_slice(), own.as_slice()),
+        Affiliation::PublishOnly | Affiliation::None => return Vec::new(),
+    };
+    let mut changed = Vec::new();
+    for (jid, _) in lost {
+        meta.subscriptions.remove(jid);
+        changed.push((jid.clone(), None));
+    }
+    for (jid, _) in gained.iter().filter(|found| !is_active(found)) {
+        meta.subscriptions.entry(jid.clone()).and_modify(|found| found.state = State::Subscribed);
+        changed.push((jid.clone(), Some(State::Subscribed)));
+    }
+    changed
+}
+
+/// §8.9.2.4: an account owns its nodes, and those of a service do not lose their last owner.
+fn must_keep_an_owner(
+    account: &Account,
+    name: &str,
+    meta: &Meta,
+    wanted: &Wanted,
+) -> Result<(), StanzaError> {
+    let resigns = |who: &BareJid| {
+        let found = wanted.iter().find(|(jid, _)| jid == who);
+        found.is_some_and(|(_, affiliation)| affiliation.is_some_and(|is| is != Affiliation::Owner))
+    };
+    let is_kept = if is_service(account.jid()) {
+        let is_given = wanted.iter().any(|(_, affiliation)| *affiliation == Some(Affiliation::Owner));
+        is_given || meta.owners().any(|owner| !resigns(owner))
+    } else {
+        !resigns(account.jid())
+    };
+    if is_kept {
+        return Ok(());
+    }
+    let of_account = Some(account.jid()).filter(|jid| !is_service(jid));
+    let owners = of_account.into_iter().chain(meta.owners()).filter(|owner| resigns(owner));
+    let owners = owners.map(|owner| {
+        let element = Element::builder("affiliation", NS_OWNER).attr("jid", owner.as_str());
+        element.attr("affiliation", Affiliation::Owner.as_str()).build()
+    });
+    let wrong = Element::builder("affiliations", NS_OWNER).attr("node", name).children(owners).build();
+    let wrong = Element::builder("pubsub", NS_OWNER).child(wrong).build();
+    Err(not_acceptable("a node has an owner").with_beside(wrong))
 }
 
 type Wanted = Vec<(BareJid, Option<Affiliation>)>;

@@ -3,6 +3,7 @@
 use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::collections::btree_map::Entry as Slot;
+use std::sync::Arc;
 
 use compact_str::CompactString;
 use unisono_core::account::{Account, Cell};
@@ -16,7 +17,7 @@ use unisono_xml::Element;
 use super::config::{AccessModel, Config, ITEMS_MAX};
 use super::errors::too_much;
 use super::node::{Entry, Node};
-use super::notify::{Telling, tell};
+use super::notify::tell;
 use super::rules::Made;
 use super::seen::Seen;
 use super::step::{Kept, Step, What};
@@ -73,7 +74,7 @@ impl From<StanzaError> for Undecided {
 /// Decides and makes changes, in one commit. It is decided again when what was read has changed meanwhile.
 pub(super) async fn make(
     hub: &Hub,
-    cell: &Cell,
+    cell: &Arc<Cell>,
     publisher: &Jid,
     decide: impl Fn(&Account, &Seen) -> Result<Decision, Undecided> + Send + Sync,
 ) -> Result<Ticket, StanzaError> {
@@ -103,7 +104,7 @@ pub(super) async fn make(
 /// `resource-constraint` if there is no room for them, and whatever the decision finds wrong. Nothing has changed then.
 pub(crate) async fn make_for_owner(
     hub: &Hub,
-    cell: &Cell,
+    cell: &Arc<Cell>,
     publisher: &Jid,
     reads: &'static [&'static str],
     decide: impl Fn(&Account, &Seen) -> Result<(Vec<Change>, Vec<Write>), StanzaError> + Send + Sync,
@@ -175,7 +176,7 @@ pub(super) fn rule_of(owner: &BareJid, node: &str) -> Option<&'static dyn rules:
 
 fn attempt(
     hub: &Hub,
-    cell: &Cell,
+    cell: &Arc<Cell>,
     publisher: &Jid,
     seen: &Seen,
     decide: impl Fn(&Account, &Seen) -> Result<Decision, Undecided>,
@@ -219,7 +220,9 @@ fn attempt(
         telling.push(tell(hub, cell, &mut account, name, meta, (events, ticket)));
     }
     drop(account);
-    telling.into_iter().for_each(Telling::go_on);
+    for telling in telling {
+        telling.go_on(publisher);
+    }
     if is_shown {
         hub.show_again(cell, ticket);
     }

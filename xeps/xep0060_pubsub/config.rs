@@ -1,16 +1,24 @@
 //! §8.2 and §16.4.4: what an owner can set of a node, and its form.
 
 use unisono_core::error::{Condition, StanzaError};
-use unisono_core::jid::Jid;
+use unisono_core::jid::{BareJid, Jid};
 use unisono_xml::Element;
 
 use super::errors::{error, not_acceptable, precondition_not_met};
+use super::node::is_service;
 use crate::xep0004_forms::{self as forms, Submitted};
+use crate::xep0395_compare_and_publish;
 
 /// The form of a node's configuration.
 pub const NS_CONFIG: &str = "http://jabber.org/protocol/pubsub#node_config";
 /// Items that a node keeps at most: what `max` stands for (`pubsub#config-node-max`).
 pub const ITEMS_MAX: u32 = 10_000;
+/// Items that a node of a service keeps where nobody said otherwise.
+const SERVICE_ITEMS: u32 = 20;
+const ACCESS_MODEL: &str = "pubsub#access_model";
+const PURGE_OFFLINE: &str = "pubsub#purge_offline";
+/// Fields and values that nodes of a service do not have.
+const OF_ACCOUNTS: [&str; 4] = ["pubsub#roster_groups_allowed", PURGE_OFFLINE, "presence", "roster"];
 /// Bytes of a payload.
 pub const PAYLOAD_BYTES_MAX: u32 = 192 * 1024;
 /// Bytes of one text that describes a node, and of the name of a group.
@@ -349,6 +357,35 @@ impl Config {
         Ok(config)
     }
 
+    /// A node of an account or of a service, where nobody said otherwise (§4.5).
+    pub(super) fn of_owner(owner: &BareJid) -> Self {
+        if !is_service(owner) {
+            return Self::default();
+        }
+        Self {
+            access_model: AccessModel::Open,
+            max_items: SERVICE_ITEMS,
+            presence_based_delivery: false,
+            ..Self::default()
+        }
+    }
+
+    /// Whether there are such nodes: a service is nobody's contact, and never goes offline.
+    ///
+    /// # Errors
+    ///
+    /// There are none (§8.1.2).
+    pub(super) fn suits(self, owner: &BareJid) -> Result<Self, StanzaError> {
+        let is_of_contacts = matches!(self.access_model, AccessModel::Presence | AccessModel::Roster);
+        if is_service(owner) && is_of_contacts {
+            return Err(refused(ACCESS_MODEL));
+        }
+        if is_service(owner) && self.purge_offline {
+            return Err(refused(PURGE_OFFLINE));
+        }
+        Ok(self)
+    }
+
     /// The same with fields that we give ourselves, each with one value.
     pub(super) fn with_given(mut self, fields: &[(&str, &str)]) -> Self {
         for (name, value) in fields {
@@ -385,6 +422,7 @@ impl Config {
     fn knows_all(&self, options: &Submitted) -> Result<(), StanzaError> {
         let is_known = |name: &str| {
             name == "FORM_TYPE"
+                || name == xep0395_compare_and_publish::OPTION
                 || FIELDS.iter().any(|field| field.name == name)
                 || FIXED.iter().any(|(fixed, _)| *fixed == name)
         };
@@ -392,8 +430,9 @@ impl Config {
     }
 
     /// The form, of type `form` or `result`.
-    pub(super) fn form(&self, kind: &'static str) -> Element {
-        let fields = FIELDS.iter().map(|field| {
+    pub(super) fn form(&self, kind: &'static str, owner: &BareJid) -> Element {
+        let of_accounts = |name| is_service(owner) && OF_ACCOUNTS.contains(&name);
+        let fields = FIELDS.iter().filter(|field| !of_accounts(field.name)).map(|field| {
             let values = (field.read)(self);
             let (shape, options) = match field.shape {
                 Shape::Boolean => ("boolean", [].as_slice()),
@@ -402,7 +441,8 @@ impl Config {
                 Shape::Texts => ("text-multi", [].as_slice()),
                 Shape::Jids => ("jid-multi", [].as_slice()),
             };
-            let options = options.iter().filter(|_| kind == "form").map(|option| {
+            let options = options.iter().filter(|option| kind == "form" && !of_accounts(option));
+            let options = options.map(|option| {
                 let value = Element::builder("value", forms::NS).text(*option).build();
                 Element::builder("option", forms::NS).child(value).build()
             });
@@ -445,7 +485,7 @@ impl Config {
 }
 
 fn refused(name: &str) -> StanzaError {
-    if name == "pubsub#access_model" {
+    if name == ACCESS_MODEL {
         return error(Condition::NotAcceptable, "unsupported-access-model"); // §8.1.2
     }
     not_acceptable("a value is not possible for this node")

@@ -8,7 +8,7 @@ use unisono_core::error::{Condition, StanzaError};
 use unisono_core::extension::{Answer, Interest, Reply};
 use unisono_core::hub::{Hub, SessionRef};
 use unisono_core::ids::{LogPosition, Ticket};
-use unisono_core::jid::BareJid;
+use unisono_core::jid::{BareJid, Jid};
 use unisono_core::session::Session;
 use unisono_core::sharing::Sharing;
 use unisono_core::stanza::{CLIENT_SCOPE, OUR_LIMITS};
@@ -21,6 +21,7 @@ use super::node::{Entry, Meta, Node};
 use super::notify::{self, Event, publisher_of};
 use super::{Ask, NS, NS_EVENT, access, change, told};
 use crate::xep0059_result_sets::{Page, Wanted};
+use crate::{xep0312_pubsub_since as since, xep0395_compare_and_publish as cap};
 
 /// Items that are read from the store at once.
 const READ_MAX: usize = 200;
@@ -62,8 +63,11 @@ pub(super) async fn retrieve(ask: &Ask) -> Answer {
         let query = ItemQuery { limit: ids.len(), ids: Some(ids), since, ..ItemQuery::default() };
         (within_budget(hub.store.items(ask.cell.id, name, &query).await?.items), None)
     };
-    let items = items.iter().filter_map(|item| item_element(item, NS, &meta.config, &ask.cell.jid, true));
-    let items = Element::builder("items", NS).attr("node", name).children(items).build();
+    let positions = items.iter().map(|item| (item.id.as_str(), item.position));
+    let values = cap::map(hub, ask.cell.id, positions);
+    let values = Some(values).filter(|_| !items.is_empty() && cap::is_asked_for(&ask.action));
+    let items = items.iter().filter_map(|item| item_element(item, NS, &meta, &ask.cell.jid, true));
+    let items = Element::builder("items", NS).attr("node", name).children(items).child_opt(values).build();
     let reply = Reply::with(Element::builder("pubsub", NS).child(items).child_opt(set).build());
     if ask.who != ask.cell.jid {
         return Ok(reply);
@@ -171,14 +175,14 @@ fn take(items: Vec<Arc<NodeItem>>, bytes: &mut usize, from_end: bool) -> Vec<Arc
 pub(super) fn item_element(
     item: &NodeItem,
     ns: &'static str,
-    config: &Config,
+    meta: &Meta,
     owner: &BareJid,
     with_payload: bool,
 ) -> Option<Element> {
     let payload = Some(item.payload.as_str()).filter(|payload| with_payload && !payload.is_empty());
     let payload = payload.map(|text| Element::parse(text, &CLIENT_SCOPE, &OUR_LIMITS)).transpose();
     let payload = payload.ok()?;
-    let publisher = publisher_of(config, owner, item.publisher.as_ref());
+    let publisher = publisher_of(meta, owner, item.publisher.as_ref());
     let element = Element::builder("item", ns).attr("id", item.id.as_str()).attr_opt("publisher", publisher);
     Some(element.child_opt(payload).build())
 }
@@ -330,6 +334,58 @@ async fn send_from(
     .await
 }
 
+/// The last items of the nodes of a service that a device is told of, as it comes.
+pub(super) async fn send_on_presence(
+    hub: &Arc<Hub>,
+    session: &SessionRef,
+    service: &Arc<Cell>,
+) -> Result<(), StoreError> {
+    let who = session.jid.bare();
+    let is_sent = |_: &Account, meta: &Meta| {
+        let config = &meta.config;
+        config.send_last_published_item == SendLast::OnSubAndPresence
+            && config.persist_items
+            && config.deliver_notifications
+            && meta.subscriptions_of(&who).any(|(_, subscription)| subscription.is_active())
+    };
+    let names: Vec<_> = {
+        let account = service.lock();
+        let due = account.all_keyed::<Node>().filter(|(_, node)| is_sent(&account, &node.meta));
+        due.map(|(name, _)| name.clone()).collect()
+    };
+    send_last(hub, (session, service), names, is_sent, notify::is_due).await
+}
+
+/// §6.1.7: the last item of a node, for who has just subscribed from another domain.
+pub(super) async fn send_on_sub_away(
+    hub: &Arc<Hub>,
+    to: &Jid,
+    owner: &Arc<Cell>,
+    name: &str,
+) -> Result<(), StoreError> {
+    let (meta, ticket) = {
+        let account = owner.lock();
+        let node = account.keyed::<Node>(name).filter(|node| sends_on_sub(&node.meta.config));
+        let Some(node) = node else { return Ok(()) };
+        (node.meta.clone(), account.last_ticket())
+    };
+    hub.store.wait(ticket).await;
+    let last = hub.store.last_items(owner.id, &[name]).await?.pop().flatten();
+    let expires = expired(hub, &meta.config);
+    let last = last.filter(|last| expires.is_none_or(|expires| last.position >= expires));
+    let Some(last) = last else { return Ok(()) };
+    let element = item_element(&last, NS_EVENT, &meta, &owner.jid, meta.config.deliver_payloads);
+    if let Some(element) = element {
+        let event = Event::published(name, &meta.config, &last.id, element).at(last.position);
+        Sharing::new(hub, event.message(hub, &owner.jid, &meta.config), Ticket::NONE).with_remote(owner, to);
+    }
+    Ok(())
+}
+
+fn sends_on_sub(config: &Config) -> bool {
+    config.send_last_published_item != SendLast::Never && config.persist_items && config.deliver_notifications
+}
+
 /// §6.1.7: the last item of a node, for who has just subscribed.
 pub(super) async fn send_on_sub(
     hub: &Arc<Hub>,
@@ -337,12 +393,7 @@ pub(super) async fn send_on_sub(
     owner: &Arc<Cell>,
     name: &str,
 ) -> Result<(), StoreError> {
-    let is_sent = |_: &Account, meta: &Meta| {
-        let config = &meta.config;
-        config.send_last_published_item != SendLast::Never
-            && config.persist_items
-            && config.deliver_notifications
-    };
+    let is_sent = |_: &Account, meta: &Meta| sends_on_sub(&meta.config);
     send_last(hub, (session, owner), vec![name.into()], is_sent, |owner, meta, _, session| {
         access::may_read(owner, meta, &session.jid().bare()).is_ok()
     })
@@ -390,7 +441,7 @@ async fn send_due(
 ) -> Result<Vec<CompactString>, StoreError> {
     let names: Vec<_> = due.iter().map(|due| due.name.as_str()).collect();
     let last = hub.store.last_items(owner.id, &names).await?;
-    let knows = if owner.id == session.cell.id { knows_nodes(session) } else { None };
+    let knows = knows_nodes(session, owner.id == session.cell.id);
     let mut again = Vec::new();
     for (due, last) in due.iter().zip(last) {
         let Some(last) = last else { continue };
@@ -415,11 +466,13 @@ async fn send_due(
     Ok(again)
 }
 
-/// Up to where a device was told of nodes in earlier sessions.
-fn knows_nodes(session: &SessionRef) -> Option<LogPosition> {
+/// Up to where a device was told of nodes in earlier sessions: as it says itself (XEP-0312), and of its own account as is
+/// known.
+fn knows_nodes(session: &SessionRef, is_own: bool) -> Option<LogPosition> {
     let account = session.cell.lock();
     let found = account.session(session.id)?;
-    Some(found.knows_nodes()).filter(|knows| *knows > LogPosition::START)
+    let known = Some(found.knows_nodes()).filter(|knows| is_own && *knows > LogPosition::START);
+    known.into_iter().chain(since::since(found)).min()
 }
 
 /// Queues items that were read, unless the node has changed since: then these may be old. Returns whether it has not.
@@ -441,7 +494,7 @@ fn queue_items(
         if !is_same {
             break;
         }
-        let element = item_element(item, NS_EVENT, config, &owner.jid, config.deliver_payloads);
+        let element = item_element(item, NS_EVENT, &due.meta, &owner.jid, config.deliver_payloads);
         let Some(element) = element else { continue };
         let event = Event::published(&due.name, config, &item.id, element).at(item.position);
         let mut sharing = Sharing::new(hub, event.message(hub, &owner.jid, config), Ticket::NONE);

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use unisono_core::account::Account;
 use unisono_core::error::{Condition, StanzaError};
 use unisono_core::extension::{Answer, Reply};
+use unisono_core::hub::Hub;
 use unisono_core::jid::BareJid;
 use unisono_core::storage::Write;
 use unisono_xml::Element;
@@ -12,15 +13,15 @@ use unisono_xml::Element;
 use super::change::{Decision, Undecided};
 use super::config::{Config, NS_CONFIG};
 use super::errors::{forbidden, malformed, not_found, too_much, unsupported};
-use super::node::{ALL_BYTES_MAX, Affiliation, Meta, NODE_BYTES_MAX, NODES_MAX, Node};
+use super::node::{Affiliation, Meta, Node, is_service, room};
 use super::seen::Seen;
 use super::step::{Step, What};
 use super::{Ask, NS, NS_EVENT, NS_OWNER, access, change, named};
 use crate::xep0004_forms::{self as forms, Submitted};
 
-/// Who may create nodes: the owner of the account.
-pub(super) fn may_create(account: &Account, who: &BareJid) -> bool {
-    who == account.jid()
+/// Who may create nodes: the owner of the account; of a service, whom the operator lets.
+pub(super) fn may_create(hub: &Hub, account: &Account, who: &BareJid) -> bool {
+    who == account.jid() || (is_service(account.jid()) && hub.may_make(account.jid(), who))
 }
 
 /// A node with this configuration, if there is room for one more.
@@ -30,10 +31,16 @@ pub(super) fn new_node(
     now: i64,
     config: Config,
 ) -> Result<Node, StanzaError> {
-    if account.all_keyed::<Node>().count() >= NODES_MAX {
+    let room = room(account.jid());
+    let own = account.all_keyed::<Node>().filter(|(_, node)| node.meta.creator == creator).count();
+    if account.all_keyed::<Node>().count() >= room.nodes || own >= room.nodes_of_one {
         return Err(too_much("there are too many nodes"));
     }
-    let meta = Arc::new(Meta::new(config, creator, now));
+    let mut meta = Meta::new(config, creator.clone(), now);
+    if creator != *account.jid() {
+        meta.affiliations.insert(creator, Affiliation::Owner); // §8.1.2
+    }
+    let meta = Arc::new(meta);
     has_room(account, None, &meta)?;
     Ok(Node { meta, items: Some(Vec::new()), changed: account.head() })
 }
@@ -46,7 +53,8 @@ fn has_room(account: &Account, old: Option<&Meta>, new: &Meta) -> Result<(), Sta
     }
     let all = account.all_keyed::<Node>().map(|(_, node)| node.meta.bytes());
     let all = all.fold(bytes, usize::saturating_add).saturating_sub(old.map_or(0, Meta::bytes));
-    if bytes > NODE_BYTES_MAX || all > ALL_BYTES_MAX {
+    let room = room(account.jid());
+    if bytes > room.node_bytes || all > room.all_bytes {
         return Err(too_much("too much is kept of the nodes"));
     }
     Ok(())
@@ -100,14 +108,14 @@ pub(super) fn create(ask: &Ask) -> Answer {
     let form = form.transpose()?;
     let _order = ask.cell.publishing();
     let mut account = ask.cell.lock();
-    if !may_create(&account, &ask.who) {
+    if !may_create(hub, &account, &ask.who) {
         return Err(forbidden());
     }
     if account.keyed::<Node>(&name).is_some() {
         return Err(StanzaError::new(Condition::Conflict));
     }
-    let config = Config::default();
-    let config = form.map(|form| config.with(&form)).transpose()?.unwrap_or(config);
+    let config = Config::of_owner(account.jid());
+    let config = form.map(|form| config.with(&form)).transpose()?.unwrap_or(config).suits(account.jid())?;
     let now = hub.clock.now_micros();
     let node = new_node(&account, ask.who.clone(), now, config)?;
     let mut writes = Vec::new();
@@ -123,7 +131,7 @@ pub(super) fn create(ask: &Ask) -> Answer {
 pub(super) fn configuration(ask: &Ask) -> Answer {
     let name = ask.node()?;
     let account = ask.cell.lock();
-    let form = owned(ask, &account, name)?.meta.config.form("form");
+    let form = owned(ask, &account, name)?.meta.config.form("form", account.jid());
     let configure = Element::builder("configure", NS_OWNER).attr("node", name).child(form).build();
     let reply = Reply::with(Element::builder("pubsub", NS_OWNER).child(configure).build());
     Ok(reply.after(account.last_ticket()))
@@ -142,6 +150,7 @@ pub(super) async fn configure(ask: &Ask) -> Answer {
         }
         let old = &node.meta;
         let config = old.config.with(form.as_ref().ok_or_else(|| malformed("that is no configuration"))?)?;
+        let config = config.suits(account.jid())?;
         if config == old.config {
             return Ok(Decision::default());
         }
@@ -173,10 +182,11 @@ fn decide(ask: &Ask, (account, seen): (&Account, &Seen), step: Step) -> Result<D
 
 /// §8.3: how a node is that nobody says more of.
 pub(super) fn default(ask: &Ask) -> Answer {
-    if !may_create(&ask.cell.lock(), &ask.who) {
+    if !may_create(&ask.request.hub, &ask.cell.lock(), &ask.who) {
         return Err(forbidden());
     }
-    let default = Element::builder("default", NS_OWNER).child(Config::default().form("form")).build();
+    let default = Config::of_owner(&ask.cell.jid).form("form", &ask.cell.jid);
+    let default = Element::builder("default", NS_OWNER).child(default).build();
     Ok(Reply::with(Element::builder("pubsub", NS_OWNER).child(default).build()))
 }
 

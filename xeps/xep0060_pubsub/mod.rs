@@ -1,24 +1,32 @@
 //! # XEP-0060: Publish-Subscribe
 //!
-//! Follows 1.30.0 (2025-11-11). Nodes of an account, their items, and who is told of them.
+//! Follows 1.30.0 (2025-11-11). Nodes of accounts and of a service, their items, and who is told of them.
 //!
 //! - Stage: `annotate` (notifications that only a service may send), requests. State: a document for each node, its items.
 //! - Ours: a change of a node is one commit, nobody is told of it before that is durable, and all are told in the same
 //!   order (promises P1, P2 and P5). What is open to everybody is answered to everybody; whoever has to do neither with
 //!   the account nor with one of its nodes is otherwise answered as if there were no such account.
 //!   A subscription lasts as long as the access model of the node lets the subscriber read it, however that came to
-//!   change. Of several changes to affiliations or subscriptions, all are made or none.
-//! - Left out: collections (XEP-0248), several subscriptions of one address (§6.1.6) and so the ids of subscriptions,
-//!   leases (§12.19), digests, temporary subscriptions (§12.5), batches by ad-hoc commands (§8.7), redirects of requests
+//!   change. Of several changes to affiliations or subscriptions, all are made or none. A service keeps its nodes like an
+//!   account (`unisono_core::hosted`); who makes one owns it. What one who publishes causes is bounded: publications
+//!   beyond that are stored and shown to the own devices at once, to all others the last of each node, a little later.
+//!   Owners who are not there are asked about subscriptions (§8.6) when they come.
+//! - Left out: collections (XEP-0248), several subscriptions of one address (§6.1.6) and so the ids of subscriptions and
+//!   their headers (§12.16), at a service the access models of contacts (presence, roster) and notifications without a
+//!   subscription, counting what comes back (§12.4), of nodes of accounts the devices of contacts on other servers without
+//!   a subscription, leases (§12.19), digests, temporary subscriptions (§12.5), batches by ad-hoc commands (§8.7), redirects of requests
 //!   to a deleted node (§8.4.1, they are told to subscribers), the comparison of a payload's namespace with
 //!   `pubsub#type` (§7.1.3.6: clients set both as they like).
 
 mod access;
 mod affiliations;
+mod arrival;
+mod authorization;
 mod change;
 mod config;
 mod disco;
 mod errors;
+mod fan_out;
 mod items;
 mod manage;
 mod node;
@@ -41,14 +49,16 @@ use unisono_core::jid::BareJid;
 use unisono_core::stanza::IqType;
 use unisono_xml::Element;
 
-use crate::{xep0048_bookmarks, xep0049_private_xml, xep0402_bookmarks};
+use fan_out::FanOut;
+
+use crate::{xep0048_bookmarks, xep0049_private_xml, xep0059_result_sets, xep0402_bookmarks};
 
 pub(crate) use access::is_readable;
 pub(crate) use change::{
     Action, Change, changed, is_private, item_named, keeps_items, make_for_owner, room_of,
 };
 pub use config::{ITEMS_MAX, NS_CONFIG, PAYLOAD_BYTES_MAX};
-pub(crate) use disco::{node_info, node_items, nodes};
+pub(crate) use disco::{node_info, node_items, nodes, service_nodes};
 pub use errors::NS_ERRORS;
 pub(crate) use errors::invalid_payload;
 pub(crate) use items::{know, send_last_items};
@@ -57,6 +67,8 @@ pub(crate) use seen::Seen;
 pub(crate) use told::has_seen;
 pub(crate) use within::{has_node, knows_items, publish_within};
 
+/// The kind of a service of nodes (§5.1).
+pub const SERVICE: &str = "pubsub";
 pub const NS: &str = "http://jabber.org/protocol/pubsub";
 pub const NS_OWNER: &str = "http://jabber.org/protocol/pubsub#owner";
 pub const NS_EVENT: &str = "http://jabber.org/protocol/pubsub#event";
@@ -64,8 +76,11 @@ pub const NS_EVENT: &str = "http://jabber.org/protocol/pubsub#event";
 const NAME_BYTES_MAX: usize = 1_023;
 
 /// §10: what every service here offers. What depends on the kind of service is announced by that.
-const FEATURES: [&str; 31] = [
+const FEATURES: [&str; 34] = [
     NS,
+    "http://jabber.org/protocol/pubsub#access-authorize",
+    "http://jabber.org/protocol/pubsub#access-open",
+    "http://jabber.org/protocol/pubsub#access-whitelist",
     "http://jabber.org/protocol/pubsub#config-node",
     "http://jabber.org/protocol/pubsub#config-node-max",
     "http://jabber.org/protocol/pubsub#create-and-configure",
@@ -97,6 +112,10 @@ const FEATURES: [&str; 31] = [
     "http://jabber.org/protocol/pubsub#rsm",
     "http://jabber.org/protocol/pubsub#subscribe",
 ];
+/// §7.1.4: announced for accounts by XEP-0163.
+pub(crate) const AUTO_CREATE: &str = "http://jabber.org/protocol/pubsub#auto-create";
+/// §4.5: a service has no contacts.
+const ACCESS_ROSTER: &str = "http://jabber.org/protocol/pubsub#access-roster";
 /// §6.3 and §8.8.4
 const SUBSCRIPTION_FEATURES: [&str; 2] = [
     "http://jabber.org/protocol/pubsub#subscription-notifications",
@@ -107,15 +126,22 @@ pub struct PubSub;
 
 impl Extension for PubSub {
     fn spec(&self) -> Spec {
-        Spec::xep(60, "1.30.0").partial("services other than accounts; questions to owners by forms")
+        Spec::xep(60, "1.30.0")
+            .partial("several subscriptions of one address; contacts' access models at a service")
     }
 
     fn register(&self, on: &mut Registry) {
         on.keyed_state::<node::Node>();
+        on.server_state::<FanOut>();
+        let service = Entity::Service(SERVICE);
+        on.identity(service, "pubsub", "service")
+            .feature(service, AUTO_CREATE)
+            .feature(service, xep0059_result_sets::NS);
         for feature in FEATURES.into_iter().chain(SUBSCRIPTION_FEATURES) {
-            on.account_feature(feature);
+            on.account_feature(feature).feature(service, feature);
         }
-        for entity in [Entity::OwnAccount, Entity::OtherAccount] {
+        on.account_feature(ACCESS_ROSTER);
+        for entity in [Entity::OwnAccount, Entity::OtherAccount, service] {
             for kind in [IqType::Get, IqType::Set] {
                 for ns in [NS, NS_OWNER] {
                     on.iq_later(entity, kind, (ns, "pubsub"), |request| Box::pin(serve(request)));
@@ -124,6 +150,10 @@ impl Extension for PubSub {
         }
         on.annotate(refuse_forged);
         on.left(items::purge_offline);
+        on.letters(SERVICE, authorization::read_letter);
+        on.prepare(authorization::prepare);
+        on.arrived(arrival::arrived);
+        on.sweep(fan_out::go_on);
     }
 }
 

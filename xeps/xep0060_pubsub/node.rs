@@ -14,12 +14,44 @@ use super::config::Config;
 
 /// The namespace of stored nodes; they are seen by nobody but us.
 const NS_STORED: &str = "unisono:node:1";
-/// Nodes of one account.
-pub(super) const NODES_MAX: usize = 1_000;
-/// Bytes of what is kept of one node beside its items,
-pub(super) const NODE_BYTES_MAX: usize = 128 * 1024;
-/// and of all nodes of an account.
-pub(super) const ALL_BYTES_MAX: usize = 2 * 1024 * 1024;
+/// How much there may be.
+#[derive(Debug)]
+pub(super) struct Room {
+    pub(super) nodes: usize,
+    /// Nodes that one has made.
+    pub(super) nodes_of_one: usize,
+    /// Subscriptions to one node.
+    pub(super) subscriptions: usize,
+    /// Bytes of what is kept of one node beside its items,
+    pub(super) node_bytes: usize,
+    /// and of all nodes.
+    pub(super) all_bytes: usize,
+}
+
+const OF_ACCOUNT: Room = Room {
+    nodes: 1_000,
+    nodes_of_one: 1_000,
+    subscriptions: 1_000,
+    node_bytes: 128 * 1024,
+    all_bytes: 2 * 1024 * 1024,
+};
+const OF_SERVICE: Room = Room {
+    nodes: 5_000,
+    nodes_of_one: 100,
+    subscriptions: 5_000,
+    node_bytes: 1024 * 1024,
+    all_bytes: 64 * 1024 * 1024,
+};
+
+/// Whether nodes are those of a service, which nobody is the owner of by itself.
+pub(super) fn is_service(owner: &BareJid) -> bool {
+    owner.local().is_none()
+}
+
+/// How much an account or a service has room for.
+pub(super) fn room(owner: &BareJid) -> &'static Room {
+    if is_service(owner) { &OF_SERVICE } else { &OF_ACCOUNT }
+}
 
 /// §4.1
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -74,6 +106,13 @@ pub(super) struct Subscription {
     pub(super) deliver: bool,
 }
 
+impl Subscription {
+    /// Whether it brings notifications.
+    pub(super) fn is_active(self) -> bool {
+        self.state == State::Subscribed && self.deliver
+    }
+}
+
 /// What is stored of a node.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub(super) struct Meta {
@@ -96,7 +135,22 @@ impl Meta {
         &'a self,
         bare: &'a BareJid,
     ) -> impl Iterator<Item = (&'a Jid, &'a Subscription)> {
-        self.subscriptions.iter().filter(|(jid, _)| jid.to_bare() == *bare)
+        // Addresses are ordered like their texts, so all that begin alike stand together.
+        let alike = self.subscriptions.range(Jid::from(bare.clone())..);
+        let alike = alike.take_while(|(jid, _)| jid.as_str().starts_with(bare.as_str()));
+        alike.filter(|(jid, _)| jid.to_bare() == *bare)
+    }
+
+    /// Who asks to be subscribed, and waits for an owner to agree.
+    pub(super) fn pending(&self) -> impl Iterator<Item = &Jid> {
+        let pending = self.subscriptions.iter().filter(|(_, found)| found.state == State::Pending);
+        pending.map(|(jid, _)| jid)
+    }
+
+    /// Those who were made owners. An account owns all of its nodes besides.
+    pub(super) fn owners(&self) -> impl Iterator<Item = &BareJid> {
+        let owners = self.affiliations.iter().filter(|(_, is)| **is == Affiliation::Owner);
+        owners.map(|(jid, _)| jid)
     }
 
     pub(super) fn has_subscriber(&self, bare: &BareJid) -> bool {

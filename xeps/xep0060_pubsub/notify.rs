@@ -15,7 +15,8 @@ use unisono_core::stanza::MessageType;
 use unisono_xml::Element;
 
 use super::config::{Config, ItemReply, NotificationType};
-use super::node::{Meta, State};
+use super::fan_out::{self, Batch, Kind, Notice};
+use super::node::{Meta, State, is_service};
 use super::{NS_EVENT, access, told};
 use crate::xep0203_delay;
 
@@ -27,30 +28,44 @@ pub(super) struct Event {
     topic: Option<CompactString>,
     /// When it happened, if that was not just now.
     at: Option<LogPosition>,
+    kind: Kind,
 }
 
 impl Event {
     /// §7.1.2: an item was published. `item` is as others get it.
     pub(super) fn published(node: &str, config: &Config, id: &str, item: Element) -> Self {
         let content = Element::builder("items", NS_EVENT).attr("node", node).child(item).build();
-        Self { content, topic: Some(topic(node, config, id)), at: None }
+        Self { content, topic: Some(topic(node, config, id)), at: None, kind: Kind::Item }
     }
 
     /// §4.3: something happened, which has no item.
     pub(super) fn happened(node: &str) -> Self {
         let content = Element::builder("items", NS_EVENT).attr("node", node).build();
-        Self { content, topic: Some(node.into()), at: None }
+        Self { content, topic: Some(node.into()), at: None, kind: Kind::Item }
     }
 
     /// §7.2.2.1: an item was deleted.
     pub(super) fn retracted(node: &str, config: &Config, id: &str) -> Self {
         let item = Element::builder("retract", NS_EVENT).attr("id", id).build();
-        Self::published(node, config, id, item)
+        Self { kind: Kind::Deletion, ..Self::published(node, config, id, item) }
     }
 
-    /// Anything else about the node.
-    pub(super) fn other(content: Element) -> Self {
-        Self { content, topic: None, at: None }
+    /// Several items at once.
+    pub(super) fn all_retracted(node: &str, ids: &[CompactString]) -> Self {
+        let retract =
+            |id: &CompactString| Element::builder("retract", NS_EVENT).attr("id", id.as_str()).build();
+        let items = Element::builder("items", NS_EVENT).attr("node", node).children(ids.iter().map(retract));
+        Self { content: items.build(), topic: None, at: None, kind: Kind::Deletion }
+    }
+
+    /// §8.2.5.3 and §12.14: it is configured in another way, or somebody is subscribed.
+    pub(super) fn configured(content: Element) -> Self {
+        Self { content, topic: None, at: None, kind: Kind::Configuration }
+    }
+
+    /// §8.4 and §8.5: all items are gone.
+    pub(super) fn ended(content: Element) -> Self {
+        Self { content, topic: None, at: None, kind: Kind::End }
     }
 
     /// It happened earlier (XEP-0203).
@@ -80,12 +95,9 @@ fn topic(node: &str, config: &Config, id: &str) -> CompactString {
 }
 
 /// Whom an item names (§12.17).
-pub(super) fn publisher_of<'a>(
-    config: &Config,
-    owner: &'a BareJid,
-    publisher: Option<&'a Jid>,
-) -> Option<String> {
-    match config.itemreply {
+pub(super) fn publisher_of(meta: &Meta, owner: &BareJid, publisher: Option<&Jid>) -> Option<String> {
+    let owner = if is_service(owner) { &meta.creator } else { owner };
+    match meta.config.itemreply {
         ItemReply::None => None,
         ItemReply::Owner => Some(owner.to_string()),
         ItemReply::Publisher => Some(publisher.map_or_else(|| owner.to_string(), Jid::to_string)),
@@ -96,68 +108,103 @@ pub(super) fn publisher_of<'a>(
 #[must_use]
 pub(super) struct Telling<'a> {
     hub: &'a Hub,
-    cell: &'a Cell,
+    cell: &'a Arc<Cell>,
     node: &'a str,
     meta: Arc<Meta>,
-    events: Vec<Sharing<'a>>,
-    others: BTreeSet<BareJid>,
+    notices: Vec<Notice>,
 }
 
 /// Tells the devices of the account, which is locked since before the change was decided. The rest is to be told when the
 /// lock is gone, but before that of [`Cell::publishing`] is.
 pub(super) fn tell<'a>(
     hub: &'a Hub,
-    cell: &'a Cell,
+    cell: &'a Arc<Cell>,
     account: &mut Account,
     node: &'a str,
     meta: &Arc<Meta>,
     (events, ticket): (Vec<Event>, Ticket),
 ) -> Telling<'a> {
-    let events = if meta.config.deliver_notifications { events } else { Vec::new() };
-    let mut others = BTreeSet::new();
-    if !events.is_empty() {
-        let watchers = account.contacts().filter(|contact| contact.state.subscription.has_from());
-        others.extend(watchers.map(|contact| contact.jid.clone()));
-        others.extend(meta.subscriptions.keys().map(Jid::to_bare));
-    }
-    let events = share_with_own(hub, account, node, meta, (events, ticket));
-    Telling { hub, cell, node, meta: meta.clone(), events, others }
+    let notices = share_with_own(hub, account, node, meta, (events, ticket));
+    Telling { hub, cell, node, meta: meta.clone(), notices }
 }
 
 /// Tells the devices of the account.
-pub(super) fn share_with_own<'a>(
-    hub: &'a Hub,
+pub(super) fn share_with_own(
+    hub: &Hub,
     account: &mut Account,
     node: &str,
     meta: &Meta,
     (events, ticket): (Vec<Event>, Ticket),
-) -> Vec<Sharing<'a>> {
+) -> Vec<Notice> {
     let events = if meta.config.deliver_notifications { events } else { Vec::new() };
-    let share = |event: Event| Sharing::new(hub, event.message(hub, account.jid(), &meta.config), ticket);
+    let share = |event: Event| {
+        let kind = event.kind;
+        let sharing = Sharing::new(hub, event.message(hub, account.jid(), &meta.config), ticket);
+        (kind, sharing)
+    };
     let events: Vec<_> = events.into_iter().map(share).collect();
     told::noting(account, node, |account| {
-        for event in &events {
+        for (_, event) in &events {
             event.with_own(account, |session| {
                 has_asked(meta, session).unwrap_or_else(|| is_interested(node, session))
             });
         }
     });
-    events
+    let notice = |(kind, sharing): (Kind, Sharing<'_>)| {
+        let (stanza, ticket) = sharing.parts();
+        Notice { stanza, ticket, kind }
+    };
+    events.into_iter().map(notice).collect()
 }
 
 impl Telling<'_> {
-    /// Tells the rest. Of accounts that are not in memory nobody is there.
-    pub(super) fn go_on(mut self) {
-        for who in &self.others {
-            let Some(other) = self.hub.resident(who) else { continue };
-            for event in &mut self.events {
-                event.with_other(self.cell, &other, |owner, _, session| {
-                    is_due(owner, &self.meta, self.node, session)
-                });
-            }
-        }
-        self.events.into_iter().for_each(Sharing::finish);
+    /// Tells the rest, for what somebody did.
+    pub(super) fn go_on(self, by: &Jid) {
+        let Self { hub, cell, node, meta, notices } = self;
+        fan_out::spread(hub, by, Batch { cell, node, meta: &meta, notices });
     }
+}
+
+/// Tells those who are not of the account. Of accounts that are not in memory nobody is there. Returns how many copies
+/// that made, and accounts that were looked at.
+pub(super) fn deliver(hub: &Hub, cell: &Cell, node: &str, meta: &Meta, notices: Vec<Notice>) -> u32 {
+    let (locals, remotes) = watchers(hub, &cell.lock(), meta);
+    let mut events: Vec<_> =
+        notices.into_iter().map(|notice| Sharing::again(hub, notice.stanza, notice.ticket)).collect();
+    let mut copies = 0_usize;
+    for who in &locals {
+        let Some(other) = hub.resident(who) else { continue };
+        copies = copies.saturating_add(1);
+        for event in &mut events {
+            let reached =
+                event.with_other(cell, &other, |owner, _, session| is_due(owner, meta, node, session));
+            copies = copies.saturating_add(reached);
+        }
+    }
+    for to in &remotes {
+        for event in &events {
+            event.with_remote(cell, to);
+            copies = copies.saturating_add(1);
+        }
+    }
+    events.into_iter().for_each(Sharing::finish);
+    u32::try_from(copies).unwrap_or(u32::MAX)
+}
+
+/// Who may have to be told: accounts of this server, and subscribed addresses elsewhere.
+fn watchers(hub: &Hub, account: &Account, meta: &Meta) -> (BTreeSet<BareJid>, Vec<Jid>) {
+    let contacts = account.contacts().filter(|contact| contact.state.subscription.has_from());
+    let mut locals: BTreeSet<_> = contacts.map(|contact| contact.jid.clone()).collect();
+    let mut remotes = Vec::new();
+    for (jid, subscription) in &meta.subscriptions {
+        let bare = jid.to_bare();
+        if hub.serves(jid.domain()) {
+            locals.insert(bare);
+        } else if subscription.is_active() && access::may_read(account, meta, &bare).is_ok() {
+            remotes.push(jid.clone());
+        }
+    }
+    (locals, remotes)
 }
 
 /// Whether a device of somebody else is told of a node: it has a subscription, or the right to one and an interest in the
@@ -166,7 +213,8 @@ pub(super) fn is_due(owner: &Account, meta: &Meta, node: &str, session: &Session
     let who = session.jid().bare();
     let wants =
         has_asked(meta, session).unwrap_or_else(|| owner.is_seen_by(&who) && is_interested(node, session));
-    wants && access::may_read(owner, meta, &who).is_ok()
+    let is_there = session.is_available() || !meta.config.presence_based_delivery;
+    wants && is_there && access::may_read(owner, meta, &who).is_ok()
 }
 
 fn is_interested(node: &str, session: &Session) -> bool {
@@ -195,8 +243,25 @@ pub(super) fn tell_subscriber(
     jid: &Jid,
     (event, ticket): (Event, Ticket),
 ) {
+    tell_one(hub, cell, jid, (event.message(hub, &cell.jid, &meta.config), ticket));
+}
+
+/// Tells those who own a node something about it. An account owns all of its nodes.
+pub(super) fn tell_owners(hub: &Hub, cell: &Cell, meta: &Meta, message: impl Fn() -> Shared, ticket: Ticket) {
+    let account = cell.jid.local().map(|_| &cell.jid);
+    for owner in account.into_iter().chain(meta.owners()) {
+        tell_one(hub, cell, &owner.clone().into(), (message(), ticket));
+    }
+}
+
+/// Sends somebody a message of the account: to one device, or to all that are there.
+pub(super) fn tell_one(hub: &Hub, cell: &Cell, jid: &Jid, (message, ticket): (Shared, Ticket)) {
+    let mut sharing = Sharing::new(hub, message, ticket);
+    if !hub.serves(jid.domain()) {
+        sharing.with_remote(cell, jid);
+        return;
+    }
     let Some(other) = hub.resident(&jid.to_bare()) else { return };
-    let mut sharing = Sharing::new(hub, event.message(hub, &cell.jid, &meta.config), ticket);
     let is_meant = |session: &Session| match jid.resource() {
         Some(resource) => session.jid().resource() == resource,
         None => session.is_for_all(),

@@ -2,7 +2,7 @@
 
 use compact_str::CompactString;
 use unisono_core::account::Account;
-use unisono_core::error::{Condition, StanzaError};
+use unisono_core::error::{Condition, ErrorType, StanzaError};
 use unisono_core::extension::{Answer, Reply};
 use unisono_core::ids::LogPosition;
 use unisono_core::stanza::CLIENT_SCOPE;
@@ -10,11 +10,12 @@ use unisono_xml::Element;
 
 use super::change::{self, Decision, Undecided};
 use super::config::{Config, NodeFull, PAYLOAD_BYTES_MAX};
-use super::errors::{bad, error, forbidden, malformed, not_found, unsupported};
+use super::errors::{bad, error, forbidden, malformed, not_found, precondition_not_met, unsupported};
 use super::node::{Affiliation, Entry, Node};
 use super::step::{Step, What};
 use super::{Ask, NS, access, manage, named};
 use crate::xep0004_forms::{self as forms, Submitted};
+use crate::xep0395_compare_and_publish as cap;
 
 /// §7.1.5
 pub(super) const NS_OPTIONS: &str = "http://jabber.org/protocol/pubsub#publish-options";
@@ -98,6 +99,9 @@ fn judge(
     let node = new.as_ref().or_else(|| account.keyed(name)).ok_or_else(not_found)?;
     let config = &node.meta.config;
     publication.fits(config)?;
+    if let Some(seen) = publication.options.as_ref().and_then(|options| options.value(cap::OPTION)) {
+        must_be_last(ask, node, name, seen)?;
+    }
     let what = match (id, &publication.item) {
         (Some(id), Some((_, payload))) => {
             let gone = match &node.items {
@@ -112,6 +116,22 @@ fn judge(
         (None, _) | (_, None) => What::Happened,
     };
     Ok(Step { node: name.into(), new, what })
+}
+
+/// XEP-0395 §3.2: nothing came between what the publisher saw and this.
+fn must_be_last(ask: &Ask, node: &Node, name: &str, seen: &str) -> Result<(), Undecided> {
+    let known = match &node.items {
+        Some(known) => known.as_slice(),
+        None if node.meta.config.persist_items => return Err(Undecided::Unknown(name.into())),
+        None => &[],
+    };
+    let (hub, account) = (&ask.request.hub, ask.cell.id);
+    let last = known.last().map(|entry| entry.position);
+    if cap::is_last(hub, account, last, seen) {
+        return Ok(());
+    }
+    let error = precondition_not_met().with_type(ErrorType::Modify);
+    Err(cap::failed(hub, account, last, error).into())
 }
 
 /// Judges who publishes. A node that is not there is made (§7.1.4), with what is required of it (§7.1.5); one that is
@@ -129,12 +149,12 @@ fn node_to_make(
         }
         return Ok(None);
     }
-    if !manage::may_create(account, &ask.who) {
+    if !manage::may_create(&ask.request.hub, account, &ask.who) {
         return Err(not_found());
     }
     let config = match &publication.options {
-        Some(options) => Config::default().with_options(options)?,
-        None => Config::default(),
+        Some(options) => Config::of_owner(account.jid()).with_options(options)?.suits(account.jid())?,
+        None => Config::of_owner(account.jid()),
     };
     manage::new_node(account, ask.who.clone(), ask.request.hub.clock.now_micros(), config).map(Some)
 }

@@ -155,14 +155,14 @@ impl Step {
                 node.items = Some(Vec::new());
                 writes.push(purge);
                 let purged = Element::builder("purge", NS_EVENT).attr("node", name.as_str()).build();
-                config.notify_retract.then(|| Event::other(purged)).into_iter().collect()
+                config.notify_retract.then(|| Event::ended(purged)).into_iter().collect()
             }
             What::Deleted { redirect } => {
                 writes.push(purge);
                 account.set_keyed::<Node>(&name, None, writes);
                 let deleted = Element::builder("delete", NS_EVENT).attr("node", name.as_str());
                 let deleted = deleted.child_opt(redirect).build();
-                config.notify_delete.then(|| Event::other(deleted)).into_iter().collect()
+                config.notify_delete.then(|| Event::ended(deleted)).into_iter().collect()
             }
         };
         Some((name, meta, events))
@@ -185,17 +185,13 @@ fn configure(
         account.set_keyed(&name, Some(node), writes);
     }
     let config = &meta.config;
-    let form = config.deliver_payloads.then(|| config.form("result"));
+    let form = config.deliver_payloads.then(|| config.form("result", account.jid()));
     let change = Element::builder("configuration", NS_EVENT).attr("node", name.as_str()).child_opt(form);
     // §8.2.5.3
-    let mut events: Vec<_> = config.notify_config.then(|| Event::other(change.build())).into_iter().collect();
+    let mut events: Vec<_> =
+        config.notify_config.then(|| Event::configured(change.build())).into_iter().collect();
     if config.notify_retract && config.publish_node_full == NodeFull::RetractOldest {
-        events.extend(gone.chunks(NAMED_MAX).map(|gone| {
-            let retract =
-                |id: &CompactString| Element::builder("retract", NS_EVENT).attr("id", id.as_str()).build();
-            let items = Element::builder("items", NS_EVENT).attr("node", name.as_str());
-            Event::other(items.children(gone.iter().map(retract)).build())
-        }));
+        events.extend(gone.chunks(NAMED_MAX).map(|gone| Event::all_retracted(&name, gone)));
     }
     let account = account.id();
     let gone = gone.into_iter().map(|id| Write::ItemRetracted { account, node: name.clone(), id });
@@ -258,7 +254,7 @@ impl Published<'_> {
             writes.extend(room.map(|(node, id)| Write::ItemRetracted { account, node, id }));
         }
         let mut events = retractions(name, config, &gone);
-        let by = publisher_of(config, owner, Some(publisher));
+        let by = publisher_of(&meta, owner, Some(publisher));
         let element = Element::builder("item", NS_EVENT).attr("id", id.as_str()).attr_opt("publisher", by);
         let payload = payload.filter(|_| config.deliver_payloads);
         events.push(Event::published(name, config, &id, element.child_opt(payload).build()));

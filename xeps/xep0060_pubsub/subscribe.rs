@@ -1,5 +1,7 @@
 //! §5.6, §6.1, §6.2 and §8.8: subscriptions.
 
+use std::sync::Arc;
+
 use unisono_core::error::{Condition, StanzaError};
 use unisono_core::extension::{Answer, Reply};
 use unisono_core::ids::Ticket;
@@ -10,18 +12,22 @@ use super::access::Consent;
 use super::errors::{
     bad, error, forbidden, malformed, not_acceptable, not_found, not_subscribed, unsupported,
 };
-use super::node::{Meta, Node, State, Subscription};
-use super::notify::{Event, tell_subscriber};
-use super::{Ask, NS, NS_EVENT, NS_OWNER, access, items, manage, options};
+use super::node::{Meta, Node, State, Subscription, room};
+use super::notify::{Event, tell_owners, tell_subscriber};
+use super::{Ask, NS, NS_EVENT, NS_OWNER, access, authorization, items, manage, options};
 
-/// Subscriptions to one node, and those of one entity to it.
-const SUBSCRIPTIONS_MAX: usize = 1_000;
+/// Subscriptions of one entity to one node.
 const OWN_MAX: usize = 20;
 
 /// The element of one subscription; `None` where there is none any more.
 fn element(ns: &'static str, node: &str, jid: &Jid, state: Option<State>) -> Element {
     let builder = Element::builder("subscription", ns).attr("node", node).attr("jid", jid.as_str());
     builder.attr("subscription", state.map_or("none", State::as_str)).build()
+}
+
+/// What a subscriber is told of the own subscription (§12.14), and owners of that of others.
+pub(super) fn state_event(node: &str, jid: &Jid, state: Option<State>) -> Event {
+    Event::configured(element(NS_EVENT, node, jid, state))
 }
 
 fn pubsub(ns: &'static str) -> ElementBuilder {
@@ -60,19 +66,38 @@ pub(super) async fn subscribe(ask: &Ask) -> Answer {
         return Err(bad("invalid-jid")); // §6.1.3.1
     }
     let options = ask.beside("options").map(options::read).transpose()?;
-    let (state, ticket) = subscribe_now(ask, name, &jid, options)?;
-    if let Some(session) = ask.request.session.as_ref().filter(|_| state == State::Subscribed) {
-        items::send_on_sub(&ask.request.hub, session, &ask.cell, name).await?;
+    let (state, ticket, new) = subscribe_now(ask, name, &jid, options)?;
+    let hub = &ask.request.hub;
+    match (new, state) {
+        (Some(meta), State::Pending) => authorization::ask_owners(hub, &ask.cell, name, &meta, &jid, ticket),
+        (Some(meta), State::Subscribed) => tell_of(ask, name, &meta, (&jid, Some(state)), ticket),
+        (None, _) => {}
+    }
+    if state == State::Subscribed {
+        match &ask.request.session {
+            Some(session) => items::send_on_sub(hub, session, &ask.cell, name).await?,
+            None => items::send_on_sub_away(hub, &jid, &ask.cell, name).await?,
+        }
     }
     Ok(Reply::with(pubsub(NS).child(element(NS, name, &jid, Some(state))).build()).after(ticket))
 }
 
+/// `pubsub#notify_sub`: owners learn who subscribes, and who does not any more.
+fn tell_of(ask: &Ask, name: &str, meta: &Meta, (jid, state): (&Jid, Option<State>), ticket: Ticket) {
+    if meta.config.notify_sub {
+        let (hub, owner) = (&ask.request.hub, &ask.cell.jid);
+        let message = || state_event(name, jid, state).message(hub, owner, &meta.config);
+        tell_owners(hub, &ask.cell, meta, message, ticket);
+    }
+}
+
+/// Returns the state of the subscription, and the node if it is a new one.
 fn subscribe_now(
     ask: &Ask,
     name: &str,
     jid: &Jid,
     deliver: Option<bool>,
-) -> Result<(State, Ticket), StanzaError> {
+) -> Result<(State, Ticket, Option<Arc<Meta>>), StanzaError> {
     let _order = ask.cell.publishing();
     let mut account = ask.cell.lock();
     let node = account.keyed::<Node>(name).ok_or_else(not_found)?;
@@ -90,19 +115,19 @@ fn subscribe_now(
     };
     let is_new = there.is_none();
     let own = node.meta.subscriptions_of(&ask.who).count();
-    if is_new && (own >= OWN_MAX || node.meta.subscriptions.len() >= SUBSCRIPTIONS_MAX) {
+    if is_new && (own >= OWN_MAX || node.meta.subscriptions.len() >= room(account.jid()).subscriptions) {
         return Err(error(Condition::PolicyViolation, "too-many-subscriptions")); // §6.1.3.9
     }
     let deliver = deliver.unwrap_or(there.is_none_or(|there| there.deliver));
     let wanted = Subscription { state, deliver };
     if there == Some(wanted) {
-        return Ok((state, account.last_ticket())); // §6.1.6
+        return Ok((state, account.last_ticket(), None)); // §6.1.6
     }
     let mut meta = Meta::clone(&node.meta);
     meta.subscriptions.insert(jid.clone(), wanted);
     let mut writes = Vec::new();
-    manage::replace(&mut account, name, meta, &mut writes)?;
-    Ok((state, ask.request.hub.commit(&mut account, writes)))
+    let meta = manage::replace(&mut account, name, meta, &mut writes)?;
+    Ok((state, ask.request.hub.commit(&mut account, writes), Some(meta).filter(|_| is_new)))
 }
 
 /// §6.2
@@ -118,8 +143,10 @@ pub(super) fn unsubscribe(ask: &Ask) -> Answer {
     let mut meta = Meta::clone(&node.meta);
     meta.subscriptions.remove(&jid).ok_or_else(not_subscribed)?;
     let mut writes = Vec::new();
-    manage::replace(&mut account, name, meta, &mut writes)?;
+    let meta = manage::replace(&mut account, name, meta, &mut writes)?;
     let ticket = ask.request.hub.commit(&mut account, writes);
+    drop(account);
+    tell_of(ask, name, &meta, (&jid, None), ticket);
     Ok(Reply::with(pubsub(NS).child(element(NS, name, &jid, None)).build()).after(ticket))
 }
 
@@ -162,7 +189,7 @@ pub(super) fn modify(ask: &Ask) -> Answer {
         }
         changed.push((jid, state));
     }
-    if meta.subscriptions.len() > SUBSCRIPTIONS_MAX {
+    if meta.subscriptions.len() > room(account.jid()).subscriptions {
         return Err(error(Condition::PolicyViolation, "too-many-subscriptions"));
     }
     if changed.is_empty() {
@@ -173,8 +200,7 @@ pub(super) fn modify(ask: &Ask) -> Answer {
     let ticket = hub.commit(&mut account, writes);
     drop(account);
     for (jid, state) in changed {
-        let event = Event::other(element(NS_EVENT, name, &jid, state));
-        tell_subscriber(hub, &ask.cell, &meta, &jid, (event, ticket));
+        tell_subscriber(hub, &ask.cell, &meta, &jid, (state_event(name, &jid, state), ticket));
     }
     Ok(Reply::empty().after(ticket))
 }

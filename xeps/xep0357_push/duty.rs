@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use compact_str::CompactString;
 use unisono_core::account::{Account, Cell};
-use unisono_core::extension::{Following, KeyedState as _};
+use unisono_core::extension::{Following, KeyedState as _, Moment};
 use unisono_core::hub::Hub;
 use unisono_core::ids::{LogPosition, SessionId};
 use unisono_core::jid::BareJid;
@@ -137,7 +137,10 @@ fn withdrawn(following: &mut Following<'_>) {
 }
 
 /// What is due is pushed.
-pub(super) fn each_second(hub: &Arc<Hub>) {
+pub(super) fn sweep(hub: &Arc<Hub>, moment: Moment) {
+    if moment == Moment::Last {
+        return; // What is due then, the log knows when the server runs again.
+    }
     let Some(duty) = hub.server_state::<Duty>() else { return };
     let now = hub.clock.elapsed();
     let cells = duty.take(hub);

@@ -65,7 +65,7 @@ impl Extension for Push {
         on.iq(Entity::OwnAccount, IqType::Set, (NS, "enable"), enable);
         on.iq(Entity::OwnAccount, IqType::Set, (NS, "disable"), disable);
         on.forbid_others((NS, "enable")).forbid_others((NS, "disable"));
-        on.follow(duty::follow).each_second(duty::each_second).begin(|hub| Box::pin(duty::begin(hub)));
+        on.follow(duty::follow).sweep(duty::sweep).begin(|hub| Box::pin(duty::begin(hub)));
         on.device_ended(end);
     }
 }

@@ -208,12 +208,29 @@ pub struct StanzaError {
     pub application: Option<Element>,
     /// Who found the error, where that is not the addressee (§8.3.1, rule 5).
     pub by: Option<Jid>,
+    /// What few errors have.
+    more: Option<Box<More>>,
+}
+
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+struct More {
+    /// Further conditions in the terms of extensions.
+    conditions: Vec<Element>,
+    /// What of the request is wrong.
+    beside: Option<Element>,
 }
 
 impl StanzaError {
     /// An error with the type that goes with its condition.
     pub const fn new(condition: Condition) -> Self {
-        Self { kind: condition.default_type(), condition, text: None, application: None, by: None }
+        Self {
+            kind: condition.default_type(),
+            condition,
+            text: None,
+            application: None,
+            by: None,
+            more: None,
+        }
     }
 
     /// Replaces the type.
@@ -229,6 +246,23 @@ impl StanzaError {
     /// Adds the condition in the terms of an extension.
     pub fn with_application(self, application: Element) -> Self {
         Self { application: Some(application), ..self }
+    }
+
+    /// Adds one more condition in the terms of an extension.
+    pub fn with_further(mut self, condition: Element) -> Self {
+        self.more.get_or_insert_default().conditions.push(condition);
+        self
+    }
+
+    /// Adds what of the request is wrong: it stands beside the error (§8.3.1, rule 6).
+    pub fn with_beside(mut self, wrong: Element) -> Self {
+        self.more.get_or_insert_default().beside = Some(wrong);
+        self
+    }
+
+    /// What of the request is wrong, if that is said.
+    pub fn beside(&self) -> Option<&Element> {
+        self.more.as_ref().and_then(|more| more.beside.as_ref())
     }
 
     /// Names who found the error.
@@ -252,6 +286,7 @@ impl StanzaError {
             .child(condition.build())
             .child_opt(text)
             .child_opt(self.application.clone())
+            .children(self.more.iter().flat_map(|more| more.conditions.iter().cloned()))
             .build()
     }
 
@@ -270,6 +305,7 @@ impl StanzaError {
             text: element.child_text("text", NS_STANZAS).map(|text| Cow::Owned(text.into_owned())),
             application: element.children().find(|child| child.ns() != NS_STANZAS).cloned(),
             by: element.attr("by").and_then(|by| by.parse().ok()),
+            more: None,
         })
     }
 }

@@ -72,7 +72,17 @@ impl Hub {
             self.see(origin, contact);
         }
         self.registry.present.iter().for_each(|handler| handler(self, origin, &presence));
-        Receipt::Done(self.settle(origin, Ticket::NONE, None))
+        let arrivals = if initial { self.arrivals(origin, &presence) } else { Vec::new() };
+        if arrivals.is_empty() {
+            return Receipt::Done(self.settle(origin, Ticket::NONE, None));
+        }
+        let (hub, origin) = (self.clone(), origin.clone());
+        Receipt::Later(Box::pin(async move {
+            for arrival in arrivals {
+                arrival.await;
+            }
+            hub.settle(&origin, Ticket::NONE, None)
+        }))
     }
 
     /// Shows a contact the presence of a device (§4.2.3, §4.4.3), unless the device has left meanwhile or says something

@@ -66,6 +66,10 @@ impl Hub {
                 | PresenceType::Error => Receipt::Done(self.settle(origin, Ticket::NONE, None)),
             };
         };
+        if self.hosted(to.domain()).is_some() {
+            // A service of ours sees who is there, and agrees on nothing.
+            return Receipt::Done(self.settle(origin, Ticket::NONE, None));
+        }
         if !self.serves(to.domain()) && self.routes.find(to.domain()).is_none_or(|route| !route.has_room()) {
             return Receipt::Done(self.refuse_remote(origin, &presence));
         }

@@ -7,7 +7,7 @@
 //! - Ours: another connection with a name that is connected already is refused with `conflict`, after the handshake.
 //! - What waits when a component goes comes back to its senders; what was on the wire does not, and what waited when the
 //!   server was killed is in the senders' logs alone: the protocol knows no acknowledgements.
-//! - Left out: the method `connect`; components among the items of the server (XEP-0030).
+//! - Left out: the method `connect`.
 
 mod queue;
 

@@ -104,6 +104,10 @@ impl Route for Queue {
     fn has_room(&self) -> bool {
         self.state().has_room()
     }
+
+    fn is_of_house(&self) -> bool {
+        true
+    }
 }
 
 /// Whether its sender learns that it was refused.

@@ -51,6 +51,11 @@ impl Checks<'_> {
         let domains = &config.server.domains;
         self.require(!domains.is_empty(), "server.domains", || "at least one domain is needed".to_owned());
         self.unique(domains, "server.domains");
+        for service in config.pubsub_domains() {
+            self.require(!domains.contains(&service), "server.domains", || {
+                format!("\"{service}\" is a service of this server, unless pubsub.service is \"off\"")
+            });
+        }
     }
 
     fn store(&mut self, config: &Config) {
@@ -99,6 +104,10 @@ impl Checks<'_> {
             let name = component.name.as_str();
             let is_own = config.server.domains.contains(&component.name);
             self.require(!is_own, "components.allow", || format!("\"{name}\" is in server.domains"));
+            let is_service = config.pubsub_domains().iter().any(|domain| domain.as_str() == name);
+            self.require(!is_service, "components.allow", || {
+                format!("\"{name}\" is a service of this server, unless pubsub.service is \"off\"")
+            });
             self.require(seen.insert(name), "components.allow", || format!("\"{name}\" is there twice"));
             let has_secret = component.secret.reveal().is_some();
             self.require(has_secret, "components.allow", || format!("\"{name}\" has no secret"));

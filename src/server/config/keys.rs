@@ -33,6 +33,7 @@ configuration! {
         archive: Archive,
         contacts: Contacts,
         calls: Calls,
+        pubsub: PubSub,
         components: Components,
         log: Log,
         metrics: Metrics,
@@ -173,6 +174,9 @@ section! {
         /// Stanzas of one client that are in work at the same time. With so many unfinished, the server
         /// stops reading from that client until one of them is recorded.
         unfinished_stanzas: u32 = 64;
+        /// Copies of notifications that one who publishes may cause in a second (XEP-0060). What is published faster is
+        /// stored, and of each node the last goes out a little later. 0: no limit.
+        notifications_per_second: u32 = 2000;
         /// The devices that an account can have. With one more, the one seen longest ago is forgotten.
         devices_per_account: u32 = 64;
         /// How long a session without a connection can be resumed (XEP-0198).
@@ -256,6 +260,17 @@ section! {
 }
 
 section! {
+    /// Nodes that belong to no account (XEP-0060): feeds of groups, programs and sites.
+    PubSub {
+        /// "on" has them at the address of each domain with "pubsub." before it, "off" nowhere. So that people of other
+        /// servers can reach them, the names must be in DNS.
+        service: Switch = Switch::On;
+        /// Who may make nodes there: "users", who are those with an account on this server, "everybody", or "nobody".
+        create_nodes: NodeMakers = NodeMakers::Users;
+    }
+}
+
+section! {
     /// Programs that serve a domain of their own through this server (XEP-0114): gateways, bots, push services.
     Components {
         /// Loopback addresses where they connect, such as "127.0.0.1:5347": there is no TLS.
@@ -328,6 +343,28 @@ words! {
         Invited = "invited",
         /// Whoever comes.
         Everybody = "everybody",
+    }
+}
+
+words! {
+    /// Whether there is something.
+    Switch {
+        /// There is.
+        On = "on",
+        /// There is not.
+        Off = "off",
+    }
+}
+
+words! {
+    /// Who may make nodes of a service (XEP-0060 §8.1.1).
+    NodeMakers {
+        /// Who has an account here.
+        Users = "users",
+        /// Whoever comes.
+        Everybody = "everybody",
+        /// Nobody.
+        Nobody = "nobody",
     }
 }
 
@@ -448,6 +485,13 @@ impl Config {
         self.store.url.settle(data_dir);
         self.admin.socket.settle(data_dir);
         self.admin.token_file.settle(data_dir);
+    }
+
+    /// The domains of the services for nodes.
+    pub fn pubsub_domains(&self) -> Vec<Domain> {
+        let domains = self.server.domains.iter().filter(|_| self.pubsub.service == Switch::On);
+        // A name that is too long for that has none.
+        domains.filter_map(|domain| Domain::new(&format!("pubsub.{domain}")).ok()).collect()
     }
 
     /// The directory of the certificate that the server makes itself.

@@ -110,6 +110,8 @@ async fn accounts_are_listed_in_the_order_of_their_addresses(subject: Subject) {
     for name in names {
         subject.account(name).await;
     }
+    // A service is no account of anybody.
+    store.create(&"aa.example.org".parse().unwrap(), &[], 1).await.unwrap();
     let mut expected: Vec<_> = names.iter().map(|name| jid(name)).collect();
     expected.sort();
     let mut listed = Vec::new();

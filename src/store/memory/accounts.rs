@@ -56,6 +56,7 @@ impl Accounts for MemoryStore {
         self.read(|content| {
             let range = (after.map_or(Bound::Unbounded, Bound::Excluded), Bound::Unbounded);
             let accounts = content.accounts.range::<BareJid, _>(range);
+            let accounts = accounts.filter(|(jid, _)| jid.local().is_some());
             Ok(accounts.take(limit).map(|(jid, account)| content.summary(jid, account)).collect())
         })
     }

@@ -74,7 +74,7 @@ impl Accounts for SqlStore {
     ) -> BoxFuture<'a, Result<Vec<AccountSummary>, StoreError>> {
         const LIST: &str = "SELECT id, jid, state, created_at, \
             (SELECT count(*) FROM device WHERE device.account = account.id) \
-            FROM account WHERE jid > $1 ORDER BY jid LIMIT $2";
+            FROM account WHERE jid > $1 AND jid LIKE '%@%' ORDER BY jid LIMIT $2";
         Box::pin(async move {
             let query = sqlx::query_as::<_, SummaryRow>(LIST)
                 .bind(after.map_or("", BareJid::as_str))

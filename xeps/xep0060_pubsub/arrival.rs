@@ -1,0 +1,67 @@
+//! What a device is told when it comes: who waits for its answer (§8.6), and the last items of the nodes of services that
+//! its account is subscribed to (§6.1.7). Those of accounts follow from what interests it (XEP-0163).
+
+use std::sync::Arc;
+
+use compact_str::CompactString;
+use unisono_core::account::{Account, Cell};
+use unisono_core::hub::{Hub, SessionRef};
+use unisono_core::ids::Ticket;
+use unisono_core::jid::{BareJid, Jid};
+use unisono_core::sharing::Sharing;
+use unisono_core::stanza::Presence;
+use unisono_core::storage::{BoxFuture, StoreError};
+
+use super::node::{Affiliation, Node};
+use super::{SERVICE, access, authorization, items};
+
+/// Questions that a device is asked when it comes. The rest is asked when it comes again, or found by §8.8.1.
+const QUESTIONS_MAX: usize = 100;
+
+pub(super) fn arrived(hub: &Arc<Hub>, session: &SessionRef, _: &Presence) -> Option<BoxFuture<'static, ()>> {
+    let services = hub.settings.hosted.iter().filter(|hosted| hosted.kind == SERVICE);
+    let services: Vec<_> = services.map(|hosted| hosted.jid.clone()).collect();
+    let waits = !waiting(&session.cell.lock(), &session.cell.jid).is_empty();
+    if services.is_empty() && !waits {
+        return None;
+    }
+    let (hub, session) = (hub.clone(), session.clone());
+    Some(Box::pin(async move {
+        ask(&hub, &session.cell, &session);
+        for service in services {
+            if let Err(error) = welcome(&hub, &service, &session).await {
+                tracing::error!(%service, %error, "cannot tell a device what there is");
+            }
+        }
+    }))
+}
+
+/// What a service has to say to a device.
+async fn welcome(hub: &Arc<Hub>, service: &BareJid, session: &SessionRef) -> Result<(), StoreError> {
+    let cell = hub.service(service).await?;
+    ask(hub, &cell, session);
+    items::send_on_presence(hub, session, &cell).await
+}
+
+/// Who waits for the answer of an owner, and for which node.
+fn waiting(account: &Account, owner: &BareJid) -> Vec<(CompactString, Jid)> {
+    let pending = account.all_keyed::<Node>().flat_map(|(name, node)| {
+        let is_owner = access::affiliation(account, &node.meta, owner) == Affiliation::Owner;
+        node.meta.pending().filter(move |_| is_owner).map(|jid| (name.clone(), jid.clone()))
+    });
+    pending.take(QUESTIONS_MAX).collect()
+}
+
+fn ask(hub: &Hub, cell: &Arc<Cell>, session: &SessionRef) {
+    let waiting = waiting(&cell.lock(), &session.cell.jid);
+    for (node, subscriber) in waiting {
+        let question = authorization::question(hub, &cell.jid, &node, &subscriber);
+        let mut sharing = Sharing::new(hub, question, Ticket::NONE);
+        if cell.id == session.cell.id {
+            sharing.with_own(&mut cell.lock(), |found| found.id() == session.id);
+        } else {
+            sharing.with_other(cell, &session.cell, |_, _, found| found.id() == session.id);
+        }
+        sharing.finish();
+    }
+}

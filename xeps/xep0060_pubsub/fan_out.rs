@@ -1,0 +1,264 @@
+//! How many copies one who publishes may cause. What is more waits, and of each node goes out together: the last item, and
+//! what was deleted.
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use compact_str::CompactString;
+use unisono_core::account::Cell;
+use unisono_core::extension::Moment;
+use unisono_core::hub::Hub;
+use unisono_core::ids::{AccountId, Ticket};
+use unisono_core::jid::Jid;
+use unisono_core::sharing::Shared;
+
+use super::node::Meta;
+use super::notify::deliver;
+
+/// Who has caused no more than what takes so long may cause more at once, however many copies that makes.
+const AHEAD: Duration = Duration::from_secs(1);
+/// Deletions of one node that wait. The older ones are not told.
+const DELETIONS_MAX: usize = 64;
+/// Bytes that wait for one who publishes, about. What is more is left out, node by node.
+const WAITING_BYTES_MAX: usize = 4 * 1024 * 1024;
+/// Whom it is counted for at most. With more, those are forgotten who owe nothing, and if that is nobody, all.
+const PAYERS_MAX: usize = 16_384;
+
+/// What an event is to those that wait for the same node.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Kind {
+    /// The last one tells enough.
+    Item,
+    Deletion,
+    Configuration,
+    /// What came before is of no interest any more.
+    End,
+}
+
+/// An event on its way to those who are not of the account.
+#[derive(Clone)]
+pub(super) struct Notice {
+    pub(super) stanza: Arc<Shared>,
+    pub(super) ticket: Ticket,
+    pub(super) kind: Kind,
+}
+
+/// Events of one node that wait.
+struct Waiting {
+    cell: Arc<Cell>,
+    meta: Arc<Meta>,
+    notices: Vec<Notice>,
+    /// Who published last.
+    payer: CompactString,
+    since: Duration,
+}
+
+type Key = (AccountId, CompactString);
+
+/// What all have caused, and what waits.
+#[derive(Default)]
+pub(super) struct FanOut(Mutex<Ledger>);
+
+#[derive(Default)]
+struct Ledger {
+    /// When each has paid for all.
+    paid: HashMap<CompactString, Duration>,
+    waiting: BTreeMap<Key, Waiting>,
+}
+
+/// Who pays for what somebody publishes: a user of this server, or all of another domain, where users cost nothing.
+pub(super) fn payer(hub: &Hub, by: &Jid) -> CompactString {
+    if hub.serves(by.domain()) { by.to_bare().as_str().into() } else { by.domain().into() }
+}
+
+impl Ledger {
+    fn may(&self, payer: &str, now: Duration) -> bool {
+        self.paid.get(payer).is_none_or(|paid| *paid <= now.saturating_add(AHEAD))
+    }
+
+    fn charge(&mut self, payer: CompactString, copies: u32, rate: u32, now: Duration) {
+        if self.paid.len() >= PAYERS_MAX && !self.paid.contains_key(&payer) {
+            self.paid.retain(|_, paid| *paid > now);
+            if self.paid.len() >= PAYERS_MAX {
+                self.paid.clear();
+            }
+        }
+        let cost = Duration::from_secs(u64::from(copies)).checked_div(rate).unwrap_or_default();
+        let paid = self.paid.entry(payer).or_default();
+        *paid = (*paid).max(now).saturating_add(cost);
+    }
+
+    /// Keeps the memory of one payer in bounds: what waits in the node that is first goes.
+    fn make_room(&mut self, payer: &str) {
+        loop {
+            let own = self.waiting.iter().filter(|(_, waiting)| waiting.payer == payer);
+            let bytes = own.clone().map(|(_, waiting)| bytes(&waiting.notices));
+            if bytes.fold(0, usize::saturating_add) <= WAITING_BYTES_MAX {
+                return;
+            }
+            let Some(first) = own.map(|(key, _)| key.clone()).next() else { return };
+            self.waiting.remove(&first);
+        }
+    }
+}
+
+fn bytes(notices: &[Notice]) -> usize {
+    const EACH: usize = 500;
+    let bytes = notices.iter().map(|notice| notice.stanza.bytes().saturating_add(EACH));
+    bytes.fold(EACH, usize::saturating_add)
+}
+
+/// Adds an event to those that wait, in the place of what it makes old.
+fn collapse(waiting: &mut Vec<Notice>, new: Notice) {
+    let is_same_topic = |old: &Notice| {
+        old.stanza.topic.is_some() && old.stanza.topic == new.stanza.topic && old.kind != Kind::Configuration
+    };
+    waiting.retain(|old| match new.kind {
+        Kind::End => false,
+        Kind::Item => old.kind != Kind::Item && !is_same_topic(old),
+        Kind::Deletion => !is_same_topic(old),
+        Kind::Configuration => old.kind != Kind::Configuration,
+    });
+    let deletions = waiting.iter().filter(|old| old.kind == Kind::Deletion).count();
+    if new.kind == Kind::Deletion
+        && deletions >= DELETIONS_MAX
+        && let Some(first) = waiting.iter().position(|old| old.kind == Kind::Deletion)
+    {
+        waiting.remove(first);
+    }
+    waiting.push(new);
+}
+
+/// Events of a node, on their way.
+pub(super) struct Batch<'a> {
+    pub(super) cell: &'a Arc<Cell>,
+    pub(super) node: &'a str,
+    pub(super) meta: &'a Arc<Meta>,
+    pub(super) notices: Vec<Notice>,
+}
+
+/// Tells those who are not of the account, now or later. The order of the node ([`Cell::publishing`]) is held.
+pub(super) fn spread(hub: &Hub, by: &Jid, batch: Batch<'_>) {
+    if batch.notices.is_empty() {
+        return;
+    }
+    let rate = hub.settings.notifications_per_second;
+    let Some(FanOut(ledger)) = hub.server_state::<FanOut>().filter(|_| rate > 0) else {
+        deliver(hub, batch.cell, batch.node, batch.meta, batch.notices);
+        return;
+    };
+    let (payer, now) = (payer(hub, by), hub.clock.elapsed());
+    let key = (batch.cell.id, CompactString::from(batch.node));
+    let due = {
+        let mut ledger = ledger.lock().unwrap_or_else(PoisonError::into_inner);
+        let waits = ledger.waiting.contains_key(&key);
+        if ledger.may(&payer, now) && !waits {
+            batch.notices
+        } else {
+            let waiting = ledger.waiting.entry(key.clone()).or_insert_with(|| Waiting {
+                cell: batch.cell.clone(),
+                meta: batch.meta.clone(),
+                notices: Vec::new(),
+                payer: payer.clone(),
+                since: now,
+            });
+            (waiting.meta, waiting.payer) = (batch.meta.clone(), payer.clone());
+            batch.notices.into_iter().for_each(|notice| collapse(&mut waiting.notices, notice));
+            if !ledger.may(&payer, now) {
+                ledger.make_room(&payer);
+                return;
+            }
+            ledger.waiting.remove(&key).map(|waiting| waiting.notices).unwrap_or_default()
+        }
+    };
+    let copies = deliver(hub, batch.cell, batch.node, batch.meta, due);
+    let mut ledger = ledger.lock().unwrap_or_else(PoisonError::into_inner);
+    ledger.charge(payer, copies, rate, now);
+}
+
+/// Tells what waits of those who may cause more by now, and of all when the server stops.
+pub(super) fn go_on(hub: &Arc<Hub>, moment: Moment) {
+    let rate = hub.settings.notifications_per_second;
+    let Some(FanOut(ledger)) = hub.server_state::<FanOut>() else { return };
+    let lock = || ledger.lock().unwrap_or_else(PoisonError::into_inner);
+    let now = hub.clock.elapsed();
+    let may = |ledger: &Ledger, payer: &str| moment == Moment::Last || ledger.may(payer, now);
+    let ready: Vec<_> = {
+        let ledger = lock();
+        let ready = ledger.waiting.iter().filter(|(_, waiting)| may(&ledger, &waiting.payer));
+        let mut ready: Vec<_> =
+            ready.map(|(key, waiting)| (waiting.since, key.clone(), waiting.cell.clone())).collect();
+        // Whatever is published most does not keep the rest waiting.
+        ready.sort_by_key(|(since, ..)| *since);
+        ready
+    };
+    for (_, key, cell) in ready {
+        let _order = cell.publishing();
+        let waiting = {
+            let mut ledger = lock();
+            let may = ledger.waiting.get(&key).is_some_and(|waiting| may(&ledger, &waiting.payer));
+            if may { ledger.waiting.remove(&key) } else { None }
+        };
+        let Some(Waiting { meta, notices, payer, .. }) = waiting else { continue };
+        let copies = deliver(hub, &cell, &key.1, &meta, notices);
+        lock().charge(payer, copies, rate.max(1), now);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use unisono_core::stanza::MessageType;
+
+    use super::*;
+
+    fn notice(kind: Kind, topic: &str) -> Notice {
+        let from = "alice@example.org".parse().unwrap();
+        let topic = Some(CompactString::from(topic)).filter(|topic| !topic.is_empty());
+        let stanza = Shared::message(&from, MessageType::Headline, "m", topic, &[]);
+        Notice { stanza: Arc::new(stanza), ticket: Ticket::NONE, kind }
+    }
+
+    #[test]
+    fn what_waits_is_the_last_item_and_what_was_deleted() {
+        use Kind::{Configuration, Deletion, End, Item};
+        for (events, want) in [
+            (&[(Item, "a"), (Item, "b"), (Item, "c")][..], &["c"][..]),
+            (&[(Item, "a"), (Deletion, "a")], &["a"]), // it is gone before anybody heard of it
+            (&[(Deletion, "a"), (Item, "b"), (Deletion, "c")], &["a", "b", "c"]),
+            (&[(Deletion, "a"), (Item, "a")], &["a"]),
+            (&[(Configuration, ""), (Item, "a"), (Configuration, "")], &["a", ""]),
+            (&[(Item, "a"), (Deletion, "b"), (End, "")], &[""]),
+            (&[(End, ""), (Item, "a")], &["", "a"]),
+        ] {
+            let mut waiting = Vec::new();
+            for (kind, topic) in events {
+                collapse(&mut waiting, notice(*kind, topic));
+            }
+            let left: Vec<_> =
+                waiting.iter().map(|notice| notice.stanza.topic.as_deref().unwrap_or("")).collect();
+            assert_eq!(left, want, "{events:?}");
+        }
+        let mut waiting = Vec::new();
+        for n in 0..10 * DELETIONS_MAX {
+            collapse(&mut waiting, notice(Deletion, &n.to_string()));
+        }
+        assert_eq!(waiting.len(), DELETIONS_MAX);
+    }
+
+    #[test]
+    fn who_has_caused_much_waits_until_it_is_paid() {
+        let (mut ledger, at) = (Ledger::default(), Duration::from_secs);
+        ledger.charge("alice".into(), 5_000, 1_000, at(10));
+        for (who, when, may) in
+            [("alice", 10, false), ("bob", 10, true), ("alice", 13, false), ("alice", 14, true)]
+        {
+            assert_eq!(ledger.may(who, at(when)), may, "{who} {when}");
+        }
+        for n in 0..2 * PAYERS_MAX {
+            ledger.charge(n.to_string().into(), 1, 1, at(20));
+        }
+        assert!(ledger.paid.len() <= PAYERS_MAX);
+    }
+}
