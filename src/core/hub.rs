@@ -342,10 +342,13 @@ impl Hub {
         .collect()
     }
 
-    /// Lets go of an account that was removed from the store.
-    pub(crate) fn forget(&self, jid: &BareJid) {
-        if let Some(shard) = self.shard(jid) {
-            shard.write().unwrap_or_else(PoisonError::into_inner).remove(jid);
+    /// Lets go of an account that was removed from the store; not of the next one of its name.
+    pub(crate) fn forget(&self, cell: &Arc<Cell>) {
+        if let Some(shard) = self.shard(&cell.jid) {
+            let mut accounts = shard.write().unwrap_or_else(PoisonError::into_inner);
+            if accounts.get(&cell.jid).is_some_and(|known| Arc::ptr_eq(known, cell)) {
+                accounts.remove(&cell.jid);
+            }
         }
     }
 

@@ -123,7 +123,12 @@ impl Hub {
     }
 
     /// Nobody knows who the recipient is. What was never sent stands in no log, the sender's neither.
-    fn unread_recipient(self: &Arc<Self>, origin: &SessionRef, message: &Message, error: StoreError) -> Ticket {
+    fn unread_recipient(
+        self: &Arc<Self>,
+        origin: &SessionRef,
+        message: &Message,
+        error: StoreError,
+    ) -> Ticket {
         let Err(error) = self.cannot_take(origin, error) else { return Ticket::NONE };
         let reply = error_reply("message", &message.header, &error);
         self.settle(origin, Ticket::NONE, Some(reply).filter(|_| message.kind != MessageType::Error))

@@ -217,6 +217,8 @@ pub trait Accounts: Send + Sync {
         jid: &'a BareJid,
         credentials: &'a [(String, String)],
     ) -> BoxFuture<'a, Result<i64, StoreError>>;
+    /// Accounts whose rosters say more of this address than a name: a subscription, a request, an approval.
+    fn acquainted<'a>(&'a self, contact: &'a BareJid) -> BoxFuture<'a, Result<Vec<BareJid>, StoreError>>;
     fn set_state<'a>(
         &'a self,
         jid: &'a BareJid,

@@ -281,7 +281,11 @@ async fn p2_what_reaches_nobody_because_the_store_is_silent_stands_in_no_log() {
     alice.say("bob@example.org", "1").await;
     world.store.fail_reads(false);
     let told = alice.take().await;
-    assert_eq!(told.iter().map(|stanza| stanza.attr("type")).collect::<Vec<_>>(), [Some("error")], "{told:?}");
+    assert_eq!(
+        told.iter().map(|stanza| stanza.attr("type")).collect::<Vec<_>>(),
+        [Some("error")],
+        "{told:?}"
+    );
     alice.send("<iq type='set' id='mam'><query xmlns='urn:xmpp:mam:2'/></iq>").await;
     let archive = alice.take().await;
     assert!(archive.iter().all(|stanza| stanza.name() == "iq"), "{archive:?}");

@@ -364,6 +364,10 @@ impl Accounts for Disk {
         self.inner.set_credentials(jid, credentials)
     }
 
+    fn acquainted<'a>(&'a self, contact: &'a BareJid) -> BoxFuture<'a, Result<Vec<BareJid>, StoreError>> {
+        self.read(move || self.inner.acquainted(contact))
+    }
+
     fn set_state<'a>(
         &'a self,
         jid: &'a BareJid,

@@ -6,7 +6,7 @@ use unisono_xml::Element;
 
 use super::deal::{Deal, Who};
 use crate::account::{Account, Cell, lock_pair};
-use crate::error::StanzaError;
+use crate::error::{Condition, StanzaError};
 use crate::extension::Refusal;
 use crate::hub::{Hub, SessionRef};
 use crate::ids::Ticket;
@@ -69,6 +69,10 @@ impl Hub {
     /// `resource-constraint` if a roster is full. Then nothing has changed.
     pub fn befriend(&self, user: &Cell, contact: &Arc<Cell>) -> Result<Ticket, StanzaError> {
         self.agree(user, &contact.jid, Some(contact), |deal| {
+            if !(deal.has_room(Who::User) && deal.has_room(Who::Contact)) {
+                return Err(StanzaError::new(Condition::ResourceConstraint));
+            }
+            let before = [Who::User, Who::Contact].map(|who| (who, deal.is_approved(who)));
             for (who, kind) in [
                 // Agreed to beforehand (RFC 6121 §3.4), the request is granted at once.
                 (Who::Contact, SubscriptionKind::Subscribed),
@@ -78,6 +82,10 @@ impl Hub {
             ] {
                 let (from, to) = if who == Who::User { (user, &**contact) } else { (&**contact, user) };
                 deal.send(who, kind, &sent(kind, &from.jid, &to.jid))?;
+            }
+            // Whoever has the name some day has not been agreed to.
+            for (who, _) in before.into_iter().filter(|(_, was_approved)| !was_approved) {
+                deal.take_approval_back(who);
             }
             Ok(())
         })
@@ -102,7 +110,8 @@ impl Hub {
     ///
     /// # Errors
     ///
-    /// What `terms` refuses. Then nothing has changed.
+    /// What `terms` refuses. Then nothing has changed. `not-allowed` if the user's account is being removed; a contact's is
+    /// as if it were not there any more.
     pub(crate) fn agree(
         &self,
         user: &Cell,
@@ -114,9 +123,27 @@ impl Hub {
             Some(cell) => lock_pair(user, cell),
             None => (user.lock(), None),
         };
-        let mut deal = Deal::new(self, &mut user, contact, other.as_deref_mut());
+        if user.is_gone || self.leaving().contains(&user.jid) {
+            return Err(StanzaError::new(Condition::NotAllowed));
+        }
+        let leaves = other.as_ref().is_some_and(|other| other.is_gone) || self.leaving().contains(contact);
+        let mut deal = match other.as_deref_mut().filter(|_| !leaves) {
+            None if leaves => Deal::new(self, &mut user, contact, None).with_leaving_contact(),
+            other => Deal::new(self, &mut user, contact, other),
+        };
         terms(&mut deal)?;
         Ok(deal.close())
+    }
+
+    /// An account that is being removed takes back what was agreed with somebody, and nobody after it finds an approval.
+    pub(crate) fn take_leave(&self, user: &Cell, contact: &BareJid, cell: Option<&Arc<Cell>>) -> Ticket {
+        let (mut user, mut other) = match cell {
+            Some(cell) => lock_pair(user, cell),
+            None => (user.lock(), None),
+        };
+        let mut deal = Deal::new(self, &mut user, contact, other.as_deref_mut());
+        deal.leave(Who::User);
+        deal.close()
     }
 }
 

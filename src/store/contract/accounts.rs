@@ -21,6 +21,7 @@ contract! {
     devices_are_counted,
     a_secret_stays_what_it_was_first,
     an_account_is_loaded_whole,
+    who_has_to_do_with_somebody_is_found,
     texts_come_back_as_they_were,
     a_deleted_account_leaves_nothing_but_what_others_have,
     the_number_of_an_account_is_not_given_twice,
@@ -240,6 +241,32 @@ async fn an_account_is_loaded_whole(subject: Subject) {
 }
 
 /// Whatever the form in which rows travel, no text can break it.
+async fn who_has_to_do_with_somebody_is_found(subject: Subject) {
+    let (store, whom) = (subject.store(), jid("alice"));
+    let state = |of: fn(&mut SubscriptionState)| {
+        let mut state = SubscriptionState::default();
+        of(&mut state);
+        state
+    };
+    for (name, state) in [
+        ("approves", state(|state| state.approved = true)),
+        ("asks", state(|state| state.pending_out = true)),
+        ("friend", state(|state| state.subscription = Subscription::From)),
+        ("knows", state(|_| ())), // a name alone
+    ] {
+        let account = store.create(&jid(name), &[], 1).await.unwrap();
+        let item = RosterItem { state, ..contact("alice", 1) };
+        let writes = vec![Write::RosterItem { account, item }];
+        subject.write(writes).await;
+    }
+    let mut found = store.acquainted(&whom).await.unwrap();
+    found.sort_unstable();
+    assert_eq!(found, [jid("approves"), jid("asks"), jid("friend")]);
+    assert_eq!(store.acquainted(&jid("friend")).await.unwrap(), []);
+    store.delete(&jid("asks")).await.unwrap();
+    assert_eq!(store.acquainted(&whom).await.unwrap().len(), 2);
+}
+
 async fn texts_come_back_as_they_were(subject: Subject) {
     let account = subject.account("alice").await;
     let texts = ["", "-1:", "3:abc;", "\u{1e}\u{1f}\n\r\t'\"\\", "ß\u{10ffff}e\u{301}", &"x".repeat(100_000)];

@@ -10,6 +10,7 @@ use unisono_core::storage::{
     AccountData, AccountState, AccountSummary, Accounts, BoxFuture, Document, Documents, RECENT_FINGERPRINTS,
     SessionRecord, Sessions, StoreError,
 };
+use unisono_core::subscription::SubscriptionState;
 
 use super::holdings::{Entry, Holdings};
 use super::{Account, Content, MemoryStore};
@@ -41,6 +42,9 @@ impl Accounts for MemoryStore {
         jid: &'a BareJid,
         kinds: &'a [&'static str],
     ) -> BoxFuture<'a, Result<Option<AccountData>, StoreError>> {
+        if let Some(error) = self.state().spoiled.get(jid) {
+            return Box::pin(std::future::ready(Err(error("told to fail".to_owned()))));
+        }
         self.read(|content| Ok(content.accounts.get(jid).map(|account| content.data(jid, account, kinds))))
     }
 
@@ -82,6 +86,18 @@ impl Accounts for MemoryStore {
             account.credentials = credentials.to_vec();
             account.passwords = account.passwords.saturating_add(1);
             Ok(account.passwords)
+        })
+    }
+
+    fn acquainted<'a>(&'a self, contact: &'a BareJid) -> BoxFuture<'a, Result<Vec<BareJid>, StoreError>> {
+        self.read(|content| {
+            let has_to_do = |holdings: &Holdings| {
+                holdings.roster.get(contact).is_some_and(|item| item.state != SubscriptionState::default())
+            };
+            let accounts = content.accounts.iter();
+            let found =
+                accounts.filter(|(_, account)| content.holdings.get(&account.id).is_some_and(has_to_do));
+            Ok(found.map(|(jid, _)| jid.clone()).collect())
         })
     }
 

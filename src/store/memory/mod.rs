@@ -41,6 +41,8 @@ struct State {
     /// How many commits still succeed, if not all do.
     left: Option<u64>,
     reads_fail: bool,
+    /// Accounts that cannot be loaded, and why.
+    spoiled: BTreeMap<BareJid, fn(String) -> StoreError>,
     /// How often somebody read.
     reads: u64,
 }
@@ -88,6 +90,14 @@ impl MemoryStore {
     /// Lets all reads fail from now on, or none of them.
     pub fn fail_reads(&self, fail: bool) {
         self.state().reads_fail = fail;
+    }
+
+    /// Lets no account of this name be loaded from now on; without an error, as before.
+    pub fn spoil(&self, jid: &BareJid, error: Option<fn(String) -> StoreError>) {
+        match error {
+            Some(error) => self.state().spoiled.insert(jid.clone(), error),
+            None => self.state().spoiled.remove(jid),
+        };
     }
 
     /// Holds commits back: they wait, and the store does not count as failing.

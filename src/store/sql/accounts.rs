@@ -10,6 +10,7 @@ use unisono_core::storage::{
     AccountData, AccountState, AccountSummary, Accounts, BoxFuture, DeviceRecord, Document,
     RECENT_FINGERPRINTS, SessionRecord, StoreError,
 };
+use unisono_core::subscription::SubscriptionState;
 
 use super::database::{Kind, composed};
 use super::documents::{flag, unpack_item};
@@ -120,6 +121,23 @@ impl Accounts for SqlStore {
             transaction.commit().await.map_err(read_error)?;
             Ok(passwords)
         }))
+    }
+
+    fn acquainted<'a>(&'a self, contact: &'a BareJid) -> BoxFuture<'a, Result<Vec<BareJid>, StoreError>> {
+        const FIND: &str = "SELECT account.jid, roster.item FROM roster \
+            JOIN account ON account.id = roster.account WHERE roster.jid = $1";
+        Box::pin(async move {
+            let query = sqlx::query_as::<_, (String, String)>(FIND).bind(contact.as_str());
+            let rows =
+                async |connection: &mut AnyConnection| query.fetch_all(connection).await.map_err(read_error);
+            let rows = self.shared.database.read(rows).await?;
+            // One that cannot be read may say anything.
+            let says_more = |item: &str| {
+                let item = unpack_item(contact.clone(), &mut Unpacker::new(item));
+                item.map_or(true, |item| item.state != SubscriptionState::default())
+            };
+            rows.into_iter().filter(|(_, item)| says_more(item)).map(|(owner, _)| self::jid(&owner)).collect()
+        })
     }
 
     fn set_state<'a>(
