@@ -42,6 +42,8 @@ pub struct TokenUse<'a> {
 pub enum Tried {
     /// It is right.
     Right {
+        /// What to show where a session begins.
+        proof: Proof,
         /// When this is durable, what came before it is over.
         ticket: Ticket,
         /// The device is due another one (§3.5).
@@ -119,7 +121,7 @@ impl Hub {
         }
         let writes: Vec<_> = account.set_access(id, after).into_iter().collect();
         let ticket = self.commit(account, writes);
-        Tried::Right { ticket, rotate }
+        Tried::Right { proof: Proof::Token { device: id, passwords: token.passwords }, ticket, rotate }
     }
 
     /// Makes a token for a device that is known now (§3.3), in the place of one that it did not use. It is durable. `None`
@@ -134,7 +136,7 @@ impl Hub {
         let (Some(agent), Some(cell)) = (login.agent, self.account(account).await?) else { return Ok(None) };
         let (issued, ticket) = {
             let mut account = cell.lock();
-            if !account.admits_login(connection) {
+            if !account.admits_login(connection, login.proof) {
                 return Ok(None);
             }
             let key = agent.key();
@@ -142,7 +144,7 @@ impl Hub {
             let device = known.unwrap_or_else(|| self.device_for(&mut account, &key, login));
             let mut after = account.access(device);
             let now = self.clock.now_micros();
-            let token = match after.next.take().filter(|_| login.proof == Proof::Token) {
+            let token = match after.next.take().filter(|_| matches!(login.proof, Proof::Token { .. })) {
                 // It was given this one before, and perhaps did not hear it.
                 Some(next) if next.mechanism == mechanism && self.is_fresh(&next, &account) => next,
                 _ => TokenRecord {
@@ -229,9 +231,11 @@ pub(crate) fn seen(
     let mut access = before.cloned().unwrap_or_default();
     access.first_seen = new.unwrap_or(access.first_seen);
     login.note(&mut access);
-    if login.proof == Proof::Password {
-        access.password = Some(passwords);
-    }
+    access.password = match login.proof {
+        Proof::Nothing => Some(passwords),
+        Proof::Password(proven) => Some(proven),
+        Proof::Token { .. } => access.password,
+    };
     (before != Some(&access)).then_some(access)
 }
 

@@ -73,20 +73,24 @@ pub struct Login {
     pub proof: Proof,
 }
 
-/// What a client has shown.
+/// What a client has shown. It has to be good still where a session begins: between the two, the connection waits for
+/// others, and the account may have left the memory.
 #[derive(Clone, Copy, Default, PartialEq, Eq, Debug)]
 pub enum Proof {
+    /// Nothing: somebody else answers for it.
     #[default]
-    Password,
-    /// XEP-0484
-    Token,
+    Nothing,
+    /// The password that the account had when it had been changed so often.
+    Password(i64),
+    /// A token (XEP-0484) of this device, from when the password had been changed so often.
+    Token { device: DeviceId, passwords: i64 },
 }
 
 impl Login {
     /// What `<user-agent/>` says (XEP-0388 §2.3): the installation, and the names of the software and of the device, as far
     /// as a line holds.
     pub fn new(agent: Option<UserAgent>, software: &str, name: &str) -> Self {
-        Self { agent, software: line(software), name: line(name), proof: Proof::Password }
+        Self { agent, software: line(software), name: line(name), proof: Proof::Nothing }
     }
 
     /// The same, with what was shown.
@@ -121,6 +125,7 @@ pub(crate) struct Place<'a> {
     /// What the device is known by.
     pub(crate) key: &'a str,
     pub(crate) connection: u64,
+    pub(crate) proof: Proof,
 }
 
 impl Account {
@@ -265,14 +270,13 @@ impl Hub {
     }
 
     /// Ends a device (XEP-0494 §3.2): its sessions, for which this is the reason, and all by which it could come back but
-    /// the password. From when the ticket is durable, that stays so. Who is about to log in has to do so again.
+    /// the password. From when the ticket is durable, that stays so. Who is about to log in by its token does not come in.
     pub fn end_device(
         &self,
         cell: &Arc<Cell>,
         device: DeviceId,
         reason: &StreamCondition,
     ) -> (usize, Ticket) {
-        self.bar_logins(cell);
         let sessions: Vec<SessionId> = {
             let mut account = cell.lock();
             let writes = self.forgotten(&mut account, &[device]);

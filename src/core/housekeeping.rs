@@ -14,7 +14,7 @@ use crate::ids::{SessionId, Ticket};
 use crate::jid::BareJid;
 use crate::session::{Link, Session};
 use crate::snapshot;
-use crate::storage::{AccountState, Commit, SessionRecord, StoreError, Write};
+use crate::storage::{Access, AccountState, Commit, SessionRecord, StoreError, Write};
 use crate::subscription;
 
 impl Hub {
@@ -152,10 +152,18 @@ impl Hub {
         }
     }
 
-    /// The user of a session changed the password: as [`Self::password_changed`], but this session goes on.
+    /// The user of a session changed the password: as [`Self::password_changed`], but this session goes on,
+    /// and its device knows the password.
     pub fn password_changed_by(&self, acting: &SessionRef, passwords: i64) {
-        acting.cell.lock().passwords = passwords;
-        self.bar_logins(&acting.cell);
+        {
+            let mut account = acting.cell.lock();
+            account.count_passwords(passwords);
+            if let Some(device) = account.session(acting.id).map(|session| session.device) {
+                let access = Access { password: Some(passwords), ..account.access(device) };
+                let writes = account.set_access(device, access).into_iter().collect();
+                self.commit(&mut account, writes);
+            }
+        }
         self.end_others(acting);
     }
 
@@ -206,8 +214,7 @@ impl Hub {
     /// The password is another one, and was changed so often: whoever authenticated with the old one has to do so again, and
     /// the tokens that they were given are not trusted any more.
     pub fn password_changed(&self, cell: &Arc<Cell>, passwords: i64) {
-        cell.lock().passwords = passwords;
-        self.bar_logins(cell);
+        cell.lock().count_passwords(passwords);
         self.end_sessions(cell, &StreamCondition::NotAuthorized);
     }
 

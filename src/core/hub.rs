@@ -357,7 +357,7 @@ impl Hub {
         self.leaving.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Connections that there are now may not become sessions of an account any more: what they authenticated with has
+    /// Connections that there are now may not become sessions of an account any more: whether it can be used has
     /// changed.
     pub fn bar_logins(&self, cell: &Cell) {
         cell.lock().bar_logins(self.last_connection.load(Ordering::Relaxed));

@@ -145,6 +145,16 @@ pub struct AccountSummary {
     pub devices: u32,
 }
 
+/// What is kept of a password for one mechanism family.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Credential {
+    pub text: String,
+    /// Whether the account can be used.
+    pub state: AccountState,
+    /// How often the password had been changed.
+    pub passwords: i64,
+}
+
 /// What an account holds in memory while somebody needs it.
 #[derive(Clone, Debug)]
 pub struct AccountData {
@@ -204,12 +214,12 @@ pub trait Accounts: Send + Sync {
         after: Option<&'a BareJid>,
         limit: usize,
     ) -> BoxFuture<'a, Result<Vec<AccountSummary>, StoreError>>;
-    /// The credential of one mechanism family, and whether the account can be used.
+    /// The credential of one mechanism family.
     fn credential<'a>(
         &'a self,
         jid: &'a BareJid,
         family: &'a str,
-    ) -> BoxFuture<'a, Result<Option<(String, AccountState)>, StoreError>>;
+    ) -> BoxFuture<'a, Result<Option<Credential>, StoreError>>;
     /// Replaces all credentials, which counts as a change of the password. Returns how many of these there were now.
     /// `StoreError::NotFound` without such an account.
     fn set_credentials<'a>(

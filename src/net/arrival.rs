@@ -284,7 +284,7 @@ impl Arrival {
                 self.bind_inline(stream, login, account, request).await?;
             }
             Action::Nonza { peer, element } => {
-                let answer = self.answer(stream, peer.as_ref(), element).await?;
+                let answer = self.answer(stream, peer, element).await?;
                 self.handle(Input::Answered(answer))?;
             }
             Action::Early { domain, element } => self.answer_early(stream, domain, element).await?,
@@ -480,7 +480,7 @@ impl Arrival {
     async fn answer<S>(
         &mut self,
         stream: &mut S,
-        peer: Option<&Authenticated<BareJid>>,
+        peer: Option<(Authenticated<BareJid>, Box<Login>)>,
         element: Element,
     ) -> Result<Answer, Stopped>
     where
@@ -491,9 +491,9 @@ impl Arrival {
             let error = Some(StreamError::UnknownElement(Said::new(element.name())));
             return Ok(Answer { write: Vec::new(), resumed: None, error });
         };
-        let state = peer.map_or(StreamState::Unauthenticated, |peer| {
-            let account = peer.account().clone();
-            StreamState::Authenticated { account, connection: self.connection() }
+        let state = peer.map_or(StreamState::Unauthenticated, |(peer, login)| {
+            let account = peer.into_account();
+            StreamState::Authenticated { account, login, connection: self.connection() }
         });
         let answering = handler(NonzaRequest { hub, element, stream: state });
         let NonzaReply { write, session, error, .. } = self.wait_for(stream, answering).await?;

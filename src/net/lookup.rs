@@ -6,7 +6,7 @@ use std::sync::Arc;
 use tokio::time::Instant;
 use unisono_core::access::{TokenUse, Tried};
 use unisono_core::jid::BareJid;
-use unisono_core::storage::AccountState;
+use unisono_core::storage::{AccountState, Credential};
 
 use crate::negotiation::{Token, Unreadable};
 use crate::sampling::Line;
@@ -33,13 +33,13 @@ pub(crate) async fn credentials(
             return Err(Unreadable);
         }
     };
-    let Some((text, state)) = found else { return Ok(None) };
+    let Some(Credential { text, state, passwords }) = found else { return Ok(None) };
     let standing = match state {
         AccountState::Enabled => Standing::Active,
         AccountState::Disabled => Standing::Disabled,
     };
     match text.parse() {
-        Ok(keys) => Ok(Some(Credentials { keys, standing })),
+        Ok(keys) => Ok(Some(Credentials { keys, standing, passwords })),
         Err(error) => {
             tell(&error, "understand");
             Ok(None)
@@ -69,9 +69,10 @@ pub(crate) async fn try_token(
         is_right
     };
     let (outcome, rotate) = match c2s.hub.try_token(cell.as_deref(), tried, &mut is_right) {
-        Tried::Right { ticket, rotate } => {
+        Tried::Right { proof, ticket, rotate } => {
             c2s.hub.store.wait(ticket).await;
-            (responder.map_or(TokenOutcome::Wrong("token without a proof"), TokenOutcome::Right), rotate)
+            let right = |responder| TokenOutcome::Right(responder, proof);
+            (responder.map_or(TokenOutcome::Wrong("token without a proof"), right), rotate)
         }
         Tried::Expired(reason) => (TokenOutcome::Expired(reason), false),
         Tried::Disabled => (TokenOutcome::Disabled, false),

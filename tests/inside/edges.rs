@@ -2,6 +2,7 @@
 //! queue.
 
 use super::*;
+use unisono_core::devices::{Login, Proof};
 use unisono_core::error::{Condition, StreamCondition};
 use unisono_core::storage::{AccountState, LogQuery, Logs};
 
@@ -419,7 +420,7 @@ async fn an_older_connection_takes_no_session_from_a_newer_one() {
     old.lose_connection();
     let late = world.connection();
     let (_, new) = world.resume("alice", &id, 0).await;
-    assert!(world.hub.resume(&jid("alice"), &id, 0, late).await.is_err());
+    assert!(world.hub.resume(&Login::default(), &jid("alice"), &id, 0, late).await.is_err());
     assert!(matches!(world.hub.drain(&new.unwrap().session, &mut Vec::new(), usize::MAX), Drained::Idle(_)));
 }
 
@@ -435,10 +436,84 @@ async fn a_login_that_is_under_way_learns_that_the_account_is_closed() {
         world.hub.bind(&jid("bob"), Some("x"), connection.clone()).await.is_err(),
         "it has to log in again"
     );
-    let connection = world.connection();
-    world.hub.password_changed(&cell, 1);
-    assert!(world.hub.bind(&jid("bob"), Some("x"), connection).await.is_err());
     assert!(world.hub.bind(&jid("bob"), Some("x"), world.connection()).await.is_ok());
+}
+
+/// THREATS, "Token and session revocation": also where nobody has kept the account in memory meanwhile.
+#[tokio::test]
+async fn what_a_login_under_way_has_shown_must_be_good_still() {
+    for leaves_memory in [false, true] {
+        let world = World::with(&["bob"]).await;
+        let name = jid("bob");
+        let (session, id) = world.managed("bob", "x").await;
+        session.lose_connection();
+        let by = |proof| Login::default().proven_by(proof);
+        let connection = world.connection();
+        let changed = world.store.set_credentials(&name, &[]).await.unwrap();
+        world.hub.password_changed(&session.session.cell, changed);
+        world.hub.password_changed(&session.session.cell, 0); // the news of an earlier change
+        drop(session);
+        if leaves_memory {
+            world.pass(Duration::from_secs(3_600));
+            assert!(world.hub.resident(&name).is_none());
+        }
+        let (old, new) = (by(Proof::Password(0)), by(Proof::Password(changed)));
+        assert!(world.hub.resume(&old, &name, &id, 0, connection.clone()).await.is_err());
+        assert!(world.hub.bind_as(&old, &name, Some("x"), connection.clone()).await.is_err());
+        assert!(world.hub.bind_as(&new, &name, Some("x"), connection).await.is_ok());
+    }
+}
+
+#[tokio::test]
+async fn a_device_that_is_ended_keeps_no_other_out() {
+    let world = World::with(&["bob"]).await;
+    let (phone, desk) = (world.bind("bob", "phone").await, world.bind("bob", "desk").await);
+    let cell = phone.session.cell.clone();
+    let device = |of: &Device| cell.lock().session(of.session.id).unwrap().device();
+    let by_token = |device| Login::default().proven_by(Proof::Token { device, passwords: 0 });
+    let (ended, other) = (by_token(device(&phone)), by_token(device(&desk)));
+    let connections = [world.connection(), world.connection(), world.connection()];
+    world.hub.end_device(&cell, device(&phone), &StreamCondition::NotAuthorized);
+    let [first, second, third] = connections;
+    assert!(world.hub.bind_as(&ended, &jid("bob"), Some("phone"), first).await.is_err());
+    assert!(world.hub.bind_as(&other, &jid("bob"), Some("desk"), second).await.is_ok());
+    let by_password = Login::default().proven_by(Proof::Password(0));
+    assert!(world.hub.bind_as(&by_password, &jid("bob"), Some("phone"), third).await.is_ok());
+}
+
+/// XEP-0494 §5: a device that knows the password cannot be kept out without another one.
+#[tokio::test]
+async fn a_device_is_known_to_know_the_password_that_it_set_or_showed() {
+    let world = World::with(&["bob"]).await;
+    let (desk, _phone) = (world.bind("bob", "desk").await, world.bind("bob", "phone").await);
+    let cell = desk.session.cell.clone();
+    let knowing = || {
+        let devices = world.hub.devices(&cell);
+        let knowing = devices.iter().filter(|device| device.has_password);
+        let mut names: Vec<_> = knowing.filter_map(|device| device.resource.clone()).collect();
+        names.sort_unstable();
+        names
+    };
+    assert_eq!(knowing(), ["desk", "phone"]);
+    let passwords = world.store.set_credentials(&jid("bob"), &[]).await.unwrap();
+    world.hub.password_changed_by(&desk.session, passwords);
+    assert_eq!(knowing(), ["desk"]);
+    // One that came in by a token, and takes its session up by the password.
+    let device = cell.lock().session(desk.session.id).unwrap().device();
+    let by_token = Login::default().proven_by(Proof::Token { device, passwords });
+    let tablet = world.hub.bind_as(&by_token, &jid("bob"), Some("tablet"), world.connection()).await.unwrap();
+    let tablet = Device { hub: world.hub.clone(), session: tablet };
+    let enabled = tablet.nonza("<enable xmlns='urn:xmpp:sm:3' resume='true'/>").await;
+    let id = enabled.write.first().unwrap().attr("id").unwrap().to_owned();
+    tablet.lose_connection();
+    assert_eq!(knowing(), ["desk"]);
+    let by_password = Login::default().proven_by(Proof::Password(passwords));
+    assert!(world.hub.resume(&by_password, &jid("bob"), &id, 0, world.connection()).await.is_ok());
+    assert_eq!(knowing(), ["desk", "tablet"]);
+    let world = world.crash().await;
+    let cell = world.hub.account(&jid("bob")).await.unwrap().unwrap();
+    let devices = world.hub.devices(&cell);
+    assert_eq!(devices.iter().filter(|device| device.has_password).count(), 2);
 }
 
 #[tokio::test]

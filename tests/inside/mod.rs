@@ -172,7 +172,8 @@ impl World {
             .attr("previd", previous)
             .attr("h", handled.to_string())
             .build();
-        let stream = StreamState::Authenticated { account: jid(name), connection: self.connection() };
+        let (account, login) = (jid(name), Box::default());
+        let stream = StreamState::Authenticated { account, login, connection: self.connection() };
         let resume = self.hub.registry.nonza_handler(&element).unwrap();
         let reply = resume(NonzaRequest { hub: self.hub.clone(), element, stream }).await;
         let device = reply.session.clone().map(|session| Device { hub: self.hub.clone(), session });

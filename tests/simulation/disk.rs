@@ -11,8 +11,8 @@ use unisono_conformance::converge::{Event, Random, Recorder};
 use unisono_core::ids::{AccountId, LogPosition, SessionId, Ticket};
 use unisono_core::jid::BareJid;
 use unisono_core::storage::{
-    AccountData, AccountState, AccountSummary, Accounts, BoxFuture, Commit, Document, Documents, Inbox,
-    InboxQuery, ItemPage, ItemQuery, Journal, LogPage, LogQuery, Logs, NodeItem, Nodes, SessionRecord,
+    AccountData, AccountState, AccountSummary, Accounts, BoxFuture, Commit, Credential, Document, Documents,
+    Inbox, InboxQuery, ItemPage, ItemQuery, Journal, LogPage, LogQuery, Logs, NodeItem, Nodes, SessionRecord,
     Sessions, StoreError,
 };
 use unisono_store::MemoryStore;
@@ -352,7 +352,7 @@ impl Accounts for Disk {
         &'a self,
         jid: &'a BareJid,
         family: &'a str,
-    ) -> BoxFuture<'a, Result<Option<(String, AccountState)>, StoreError>> {
+    ) -> BoxFuture<'a, Result<Option<Credential>, StoreError>> {
         self.read(move || self.inner.credential(jid, family))
     }
 

@@ -167,7 +167,7 @@ pub(crate) enum Action {
     },
     /// Let an extension answer, who the client is if it has proven that.
     Nonza {
-        peer: Option<Authenticated<BareJid>>,
+        peer: Option<(Authenticated<BareJid>, Box<Login>)>,
         element: Element,
     },
     /// Let an extension answer an iq of who is not known yet.
@@ -491,8 +491,8 @@ impl Negotiation {
             (state @ (State::Securing | State::Authenticating(_) | State::Binding(_)), None)
                 if element.ns() != NS_STREAMS =>
             {
-                let peer = if let State::Binding(peer) = &state { Some(peer.clone()) } else { None };
-                self.next = Some(Action::Nonza { peer, element: element.clone() });
+                let peer = if let State::Binding(peer) = &state { Some(peer) } else { None };
+                self.next = Some(self.ask(peer, element.clone()));
                 self.state = State::Interrupted(Box::new(state));
                 Ok(())
             }

@@ -6,7 +6,7 @@ use unisono_core::ids::{DeviceId, LogPosition, SessionId};
 use unisono_core::record::Keep;
 use unisono_core::roster::RosterItem;
 use unisono_core::storage::{
-    Access, AccountState, DeviceRecord, Document, RECENT_FINGERPRINTS, SessionRecord, StoreError,
+    Access, AccountState, Credential, DeviceRecord, Document, RECENT_FINGERPRINTS, SessionRecord, StoreError,
     TokenRecord, Write,
 };
 use unisono_core::subscription::{Subscription, SubscriptionState};
@@ -43,7 +43,8 @@ async fn an_account_has_credentials_and_a_state(subject: Subject) {
     let id = store.create(&alice, &credentials("a"), 77).await.unwrap();
     assert!(matches!(store.create(&alice, &credentials("b"), 78).await, Err(StoreError::Exists)));
     let found = store.credential(&alice, "SCRAM-SHA-256").await.unwrap();
-    assert_eq!(found, Some(("a-256".into(), AccountState::Enabled)));
+    let of = |text: &str, state, passwords| Some(Credential { text: text.into(), state, passwords });
+    assert_eq!(found, of("a-256", AccountState::Enabled, 0));
     assert_eq!(store.credential(&alice, "PLAIN").await.unwrap(), None);
     assert_eq!(store.credential(&bob, "SCRAM-SHA-256").await.unwrap(), None);
 
@@ -56,7 +57,7 @@ async fn an_account_has_credentials_and_a_state(subject: Subject) {
     store.set_state(&alice, AccountState::Disabled).await.unwrap();
     assert_eq!(
         store.credential(&alice, "SCRAM-SHA-256").await.unwrap(),
-        Some(("new".into(), AccountState::Disabled))
+        of("new", AccountState::Disabled, 2)
     );
     assert_eq!(store.credential(&alice, "SCRAM-SHA-1").await.unwrap(), None);
     let summary = store.summary(&alice).await.unwrap().unwrap();

@@ -7,8 +7,8 @@ use unisono_core::ids::{AccountId, LogPosition, SessionId};
 use unisono_core::jid::BareJid;
 use unisono_core::record::{Direction, Keep, MessageRecord};
 use unisono_core::storage::{
-    AccountData, AccountState, AccountSummary, Accounts, BoxFuture, Document, Documents, RECENT_FINGERPRINTS,
-    SessionRecord, Sessions, StoreError,
+    AccountData, AccountState, AccountSummary, Accounts, BoxFuture, Credential, Document, Documents,
+    RECENT_FINGERPRINTS, SessionRecord, Sessions, StoreError,
 };
 use unisono_core::subscription::SubscriptionState;
 
@@ -68,11 +68,15 @@ impl Accounts for MemoryStore {
         &'a self,
         jid: &'a BareJid,
         family: &'a str,
-    ) -> BoxFuture<'a, Result<Option<(String, AccountState)>, StoreError>> {
+    ) -> BoxFuture<'a, Result<Option<Credential>, StoreError>> {
         self.read(|content| {
             let account = content.accounts.get(jid);
             let found = account.and_then(|a| Some((a, a.credentials.iter().find(|(f, _)| f == family)?)));
-            Ok(found.map(|(account, (_, value))| (value.clone(), account.state)))
+            Ok(found.map(|(account, (_, value))| Credential {
+                text: value.clone(),
+                state: account.state,
+                passwords: account.passwords,
+            }))
         })
     }
 

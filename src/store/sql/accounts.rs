@@ -7,7 +7,7 @@ use sqlx::{AnyConnection, Connection as _};
 use unisono_core::ids::{AccountId, DeviceId, LogPosition, SessionId};
 use unisono_core::jid::BareJid;
 use unisono_core::storage::{
-    AccountData, AccountState, AccountSummary, Accounts, BoxFuture, DeviceRecord, Document,
+    AccountData, AccountState, AccountSummary, Accounts, BoxFuture, Credential, DeviceRecord, Document,
     RECENT_FINGERPRINTS, SessionRecord, StoreError,
 };
 use unisono_core::subscription::SubscriptionState;
@@ -90,16 +90,18 @@ impl Accounts for SqlStore {
         &'a self,
         jid: &'a BareJid,
         family: &'a str,
-    ) -> BoxFuture<'a, Result<Option<(String, AccountState)>, StoreError>> {
-        const CREDENTIAL: &str = "SELECT credential.value, account.state FROM account \
+    ) -> BoxFuture<'a, Result<Option<Credential>, StoreError>> {
+        const CREDENTIAL: &str = "SELECT credential.value, account.state, account.passwords FROM account \
             JOIN credential ON credential.account = account.id WHERE jid = $1 AND family = $2";
         Box::pin(async move {
-            let query = sqlx::query_as::<_, (String, i64)>(CREDENTIAL).bind(jid.as_str()).bind(family);
+            let query = sqlx::query_as::<_, (String, i64, i64)>(CREDENTIAL).bind(jid.as_str()).bind(family);
             let row = async |connection: &mut AnyConnection| {
                 query.fetch_optional(connection).await.map_err(read_error)
             };
             let row = self.shared.database.read(row).await?;
-            row.map(|(value, state)| Ok((value, account_state(state)?))).transpose()
+            let read =
+                |(text, state, passwords)| Ok(Credential { text, state: account_state(state)?, passwords });
+            row.map(read).transpose()
         })
     }
 
