@@ -73,6 +73,7 @@ fn revoke(request: &Request) -> Answer {
         let application = Some(Element::new("password-reset-required", NS));
         return Err(StanzaError { application, ..StanzaError::new(Condition::ServiceUnavailable) });
     }
+    tracing::info!(account = %cell.jid, device = device.id.as_str(), "a user has taken the access of a device back");
     let (_, ticket) = request.hub.end_device(cell, device.device, &StreamCondition::NotAuthorized);
     Ok(Reply::empty().after(ticket))
 }

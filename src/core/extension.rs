@@ -217,6 +217,7 @@ impl Registry {
         registry.kinds.extend([
             crate::account::REQUESTS,
             crate::account::ROSTER_FLOOR,
+            crate::invitations::INVITED_BY,
             crate::repetition::MEANT,
         ]);
         for extension in extensions {

@@ -17,7 +17,7 @@ use crate::error::StreamCondition;
 use crate::extension::Registry;
 use crate::ids::{SessionId, Ticket};
 use crate::interests::Lists;
-use crate::invitations::{InvitationPolicy, RegistrationPolicy};
+use crate::invitations::{INVITED_BY, InvitationPolicy, RegistrationPolicy};
 use crate::jid::{BareJid, FullJid};
 use crate::remote::Routes;
 use crate::render::Renderer;
@@ -310,7 +310,7 @@ impl Hub {
         let (Some(loading), Some(shard)) = (self.loading.get(self.index(jid)), self.shard(jid)) else {
             return Ok(None);
         };
-        let _one_at_a_time = loading.lock().await;
+        let one_at_a_time = loading.lock().await;
         if let Some(cell) = self.resident(jid) {
             return Ok(Some(cell));
         }
@@ -319,11 +319,17 @@ impl Hub {
         }
         let Some(data) = self.store.load(jid, &self.registry.kinds).await? else { return Ok(None) };
         let sessions = data.sessions.clone();
+        let invited = data.documents.iter().find(|document| document.kind == INVITED_BY);
+        let inviter = invited.and_then(|document| document.value.parse::<BareJid>().ok());
         let mut account = Account::new(data, &self.registry, self.settings.clone());
         account.touched = self.clock.elapsed();
         let cell = Arc::new(Cell::new(account));
         self.restore_sessions(&cell, sessions);
         shard.write().unwrap_or_else(PoisonError::into_inner).insert(jid.clone(), cell.clone());
+        drop(one_at_a_time);
+        if let Some(inviter) = inviter {
+            Box::pin(self.meet_inviter(&cell, &inviter)).await;
+        }
         Ok(Some(cell))
     }
 

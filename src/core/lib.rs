@@ -55,6 +55,7 @@ mod following;
 pub mod invitations;
 mod keeping;
 pub mod reports;
+mod sampling;
 mod slots;
 pub mod storage;
 pub mod workers;

@@ -79,6 +79,8 @@ pub enum Write {
     SessionHandled { session: SessionId, handled: u32 },
     /// Forgets a session.
     SessionEnded { session: SessionId },
+    /// Uses an invitation up, if it is still there ([`Hub::claim`](crate::hub::Hub::claim) sees to that).
+    InvitationUsed { token: String },
 }
 
 /// How far a conversation was read.

@@ -10,6 +10,7 @@ mod catching_up;
 mod contacts;
 mod displayed;
 mod edges;
+mod invitations;
 mod limits;
 mod nodes;
 mod numbers;
@@ -89,21 +90,30 @@ pub(crate) struct World {
 impl World {
     /// A server with accounts on example.org.
     pub(crate) async fn with(accounts: &[&str]) -> Self {
+        Self::set(accounts, Settings::default()).await
+    }
+
+    /// The same, as the operator set it.
+    pub(crate) async fn set(accounts: &[&str], settings: Settings) -> Self {
         let clock = Arc::new(TestClock {
             now: AtomicI64::new(1_790_000_000_000_000),
             elapsed: Mutex::new(Duration::from_secs(1)),
         });
         let random = Arc::new(TestRandom(AtomicU64::new(1)));
-        let world = Self::start(Arc::new(MemoryStore::new()), clock, random).await;
+        let world = Self::start(Arc::new(MemoryStore::new()), clock, random, settings).await;
         for name in accounts {
             world.store.create(&jid(name), &[], 1).await.unwrap();
         }
         world
     }
 
-    async fn start(store: Arc<MemoryStore>, clock: Arc<TestClock>, random: Arc<TestRandom>) -> Self {
-        let settings =
-            Settings { domains: vec![BareJid::domain_jid("example.org").unwrap()], ..Settings::default() };
+    async fn start(
+        store: Arc<MemoryStore>,
+        clock: Arc<TestClock>,
+        random: Arc<TestRandom>,
+        settings: Settings,
+    ) -> Self {
+        let settings = Settings { domains: vec![BareJid::domain_jid("example.org").unwrap()], ..settings };
         let mut registry = Registry::new(unisono_xeps::ALL);
         caps::write_down(&mut registry);
         let hub = Hub::open(store.clone(), registry, clock.clone(), random.clone(), settings).await.unwrap();
@@ -114,7 +124,8 @@ impl World {
     /// `kill -9`, and a start on what was durable.
     pub(crate) async fn crash(self) -> Self {
         let store = Arc::new(self.store.reopened());
-        Self::start(store, self.clock, self.random).await
+        let settings = Settings::clone(&self.hub.settings);
+        Self::start(store, self.clock, self.random, settings).await
     }
 
     /// A clean stop, and a start.

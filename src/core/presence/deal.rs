@@ -189,6 +189,16 @@ impl<'a> Deal<'a> {
         self.take_approval_back(who.other());
     }
 
+    /// Whether both sides have accounts here.
+    pub(super) fn is_between_two(&self) -> bool {
+        self.user.account.is_some() && self.contact.account.is_some()
+    }
+
+    /// Adds to the commit.
+    pub(super) fn also(&mut self, writes: Vec<Write>) {
+        self.writes.extend(writes);
+    }
+
     /// Whether one side has agreed beforehand to a request of the other (§3.4).
     pub(super) fn is_approved(&self, who: Who) -> bool {
         self.state(who).approved

@@ -120,7 +120,10 @@ impl Accounts for MemoryStore {
         self.change(|content| {
             let account = content.accounts.remove(jid).ok_or(StoreError::NotFound)?;
             content.holdings.remove(&account.id);
-            content.invitations.retain(|_, invitation| invitation.inviter.as_ref() != Some(jid));
+            let is_of = |whose: &Option<BareJid>| whose.as_ref() == Some(jid);
+            content
+                .invitations
+                .retain(|_, invitation| !is_of(&invitation.inviter) && !is_of(&invitation.maker));
             content.reports.retain(|_, report| report.reporter != *jid);
             Ok(())
         })

@@ -452,7 +452,7 @@ async fn forget_some(connection: &mut AnyConnection, kind: Kind, account: i64) -
 /// Removes what an account has given to others: invitations, and reports.
 async fn remove_words(connection: &mut AnyConnection, jid: &BareJid) -> sqlx::Result<()> {
     const WORDS: [&str; 2] =
-        ["DELETE FROM invitation WHERE inviter = $1", "DELETE FROM report WHERE reporter = $1"];
+        ["DELETE FROM invitation WHERE inviter = $1 OR maker = $1", "DELETE FROM report WHERE reporter = $1"];
     for statement in WORDS {
         sqlx::query(statement).bind(jid.as_str()).execute(&mut *connection).await?;
     }
