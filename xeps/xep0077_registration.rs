@@ -112,7 +112,10 @@ struct Changed(Allowances<BareJid>);
 
 /// A network that may make many accounts may ask for as many names.
 fn names(of_network: Allowance) -> Allowance {
-    Allowance { burst: NAMES.burst.max(of_network.burst), every: NAMES.every.min(of_network.every) }
+    if of_network.burst <= NAMES.burst {
+        return NAMES;
+    }
+    Allowance { burst: of_network.burst, every: NAMES.every.min(of_network.every) }
 }
 
 /// §3.1.1: somebody who is not known yet.

@@ -9,7 +9,7 @@ use unisono_xml::Element;
 use crate::account::{Account, Cell};
 use crate::catch_up::{CatchUp, numbers_write};
 use crate::delays::Moment;
-use crate::devices::{Login, Place, UserAgent};
+use crate::devices::{Login, MADE_UP, Place, UserAgent};
 use crate::error::{Condition, StanzaError, StreamCondition};
 use crate::extension::{Entity, Registry, Reply};
 use crate::hub::{Connection, Hub, SessionRef};
@@ -65,7 +65,7 @@ impl Hub {
         let resource = match resource.filter(|resource| !resource.is_empty()) {
             Some(resource) => account.with_resource(resource),
             None => {
-                account.with_resource(&format!("unisono-{}", self.made_up_resource(account, login.agent)))
+                account.with_resource(&format!("{MADE_UP}{}", self.made_up_resource(account, login.agent)))
             }
         };
         let jid = resource.map_err(|_| StanzaError::new(Condition::BadRequest))?;

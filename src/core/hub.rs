@@ -74,6 +74,8 @@ pub struct Settings {
     pub outbox_bytes_max: usize,
     /// Devices that were not seen for so long are forgotten.
     pub forget_devices_after: Duration,
+    /// Whether the names are kept that clients give their software and devices (XEP-0494 §6).
+    pub keeps_device_names: bool,
     /// What the archive of an account keeps whose owner did not say.
     pub archive: ArchivePolicy,
     /// Whether a device that nobody looks at is spared what can wait (XEP-0352 §3.2).
@@ -113,6 +115,7 @@ impl Default for Settings {
             keep_idle_for: Duration::from_secs(120),
             outbox_bytes_max: 4 * 1024 * 1024,
             forget_devices_after: Duration::from_secs(90 * 24 * 3600),
+            keeps_device_names: true,
             archive: ArchivePolicy::Always,
             spares_inactive: true,
             contacts: Vec::new(),

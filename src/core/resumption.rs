@@ -3,7 +3,6 @@
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, MutexGuard};
 
-use crate::access;
 use crate::account::{Account, Cell};
 use crate::binding::link;
 use crate::devices::Login;
@@ -156,7 +155,7 @@ impl Hub {
         let device = account.session(id).map(|session| session.device);
         let Some(device) = device.and_then(|device| account.device(device)) else { return };
         let (id, before) = (device.id, device.access.as_deref());
-        let access = access::seen(before, login, None, account.passwords);
+        let access = self.noted(account, before, login, None);
         let writes = access.and_then(|access| account.set_access(id, access)).into_iter().collect();
         self.commit(account, writes);
     }

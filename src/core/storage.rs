@@ -229,6 +229,12 @@ pub trait Accounts: Send + Sync {
         jid: &'a BareJid,
         credentials: &'a [(String, String)],
     ) -> BoxFuture<'a, Result<i64, StoreError>>;
+    /// An account, and its device that is known by this key.
+    fn device<'a>(
+        &'a self,
+        jid: &'a BareJid,
+        key: &'a str,
+    ) -> BoxFuture<'a, Result<Option<(AccountId, Option<DeviceRecord>)>, StoreError>>;
     /// Accounts whose rosters say more of this address than a name: a subscription, a request, an approval.
     fn acquainted<'a>(&'a self, contact: &'a BareJid) -> BoxFuture<'a, Result<Vec<BareJid>, StoreError>>;
     fn set_state<'a>(

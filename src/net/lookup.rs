@@ -6,7 +6,7 @@ use std::sync::Arc;
 use tokio::time::Instant;
 use unisono_core::access::{TokenUse, Tried};
 use unisono_core::jid::BareJid;
-use unisono_core::storage::{AccountState, Credential};
+use unisono_core::storage::{AccountState, Credential, StoreError};
 
 use crate::negotiation::{Token, Unreadable};
 use crate::sampling::Line;
@@ -47,7 +47,7 @@ pub(crate) async fn credentials(
     }
 }
 
-/// Looks whether a client has a token. The account is loaded for that, and stays loaded for what the client does next.
+/// Looks whether a client has a token. Who has one has its account loaded, which stays loaded for what the client does next.
 pub(crate) async fn try_token(
     c2s: Arc<C2s>,
     peer: IpAddr,
@@ -55,12 +55,12 @@ pub(crate) async fn try_token(
     tried: TokenUse<'_>,
     proof: &TokenProof,
 ) -> Result<Token, Unreadable> {
-    let cell = c2s.hub.account(account).await.map_err(|error| {
+    let unreadable = |error: StoreError| {
         if let Some(Line { left_out, .. }) = c2s.sampling.line(Instant::now(), peer, "read") {
             tracing::error!(%account, %error, left_out, "cannot read the tokens of an account");
         }
         Unreadable
-    })?;
+    };
     let mut responder = None;
     let mut is_right = |token: &str| {
         let found = proof.check(token);
@@ -68,7 +68,21 @@ pub(crate) async fn try_token(
         responder = found.or(responder.take());
         is_right
     };
-    let (outcome, rotate) = match c2s.hub.try_token(cell.as_deref(), tried, &mut is_right) {
+    let hub = &c2s.hub;
+    let tried = match hub.resident(account) {
+        Some(cell) => hub.try_token(Some(&cell), tried, &mut is_right),
+        None => {
+            let stored = hub.store.device(account, &tried.key()).await.map_err(unreadable)?;
+            match hub.guess(stored, tried, &mut is_right) {
+                Some(wrong) => wrong,
+                None => {
+                    let cell = hub.account(account).await.map_err(unreadable)?;
+                    hub.try_token(cell.as_deref(), tried, &mut is_right)
+                }
+            }
+        }
+    };
+    let (outcome, rotate) = match tried {
         Tried::Right { proof, ticket, rotate } => {
             c2s.hub.store.wait(ticket).await;
             let right = |responder| TokenOutcome::Right(responder, proof);

@@ -10,8 +10,8 @@ use unisono_net::sasl::{Hash, Policy};
 use unisono_net::{Limits, Rate};
 
 use crate::config::{
-    ArchivePolicy, Config, ContactUri, Contacts, Invitations, LoginMechanism, OpenTo, Registration, Relay,
-    SelfService, Size, UsersTo, WhenInactive,
+    ArchivePolicy, Config, ContactUri, Contacts, Invitations, KeepOfDevices, LoginMechanism, OpenTo,
+    Registration, Relay, SelfService, Size, UsersTo, WhenInactive,
 };
 
 /// The time over which what a client sends is averaged.
@@ -34,6 +34,11 @@ pub(crate) fn settings(config: &Config) -> Settings {
         spares_inactive: match config.clients.when_inactive {
             WhenInactive::Important => true,
             WhenInactive::Everything => false,
+        },
+        forget_devices_after: config.devices.forget_after,
+        keeps_device_names: match config.devices.keep {
+            KeepOfDevices::Names => true,
+            KeepOfDevices::Nothing => false,
         },
         contacts: contacts(&config.contacts),
         services: config.calls.relay.iter().map(service).collect(),
@@ -146,6 +151,8 @@ mod tests {
     #[test]
     fn a_mechanism_that_is_not_named_is_not_offered() {
         let mut config = Config::default();
+        assert_eq!(policy(&config), Policy { plain: false, ..Policy::default() });
+        config.login.mechanisms = LoginMechanism::ALL.into();
         assert_eq!(policy(&config), Policy::default());
         config.login.mechanisms = vec![LoginMechanism::ScramSha256];
         let one = Policy { hashes: vec![Hash::Sha256], plain: false, ..Policy::default() };

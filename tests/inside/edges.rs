@@ -2,7 +2,7 @@
 //! queue.
 
 use super::*;
-use unisono_core::devices::{Login, Proof};
+use unisono_core::devices::{Login, Proof, UserAgent};
 use unisono_core::error::{Condition, StreamCondition};
 use unisono_core::storage::{AccountState, LogQuery, Logs};
 
@@ -659,4 +659,51 @@ async fn a_late_wish_of_an_older_connection_takes_nothing_from_the_newer_one() {
     assert!(world.hub.lost(&session).is_none());
     bind(newest).await.unwrap();
     assert_eq!(world.hub.lost(&session), Some(StreamCondition::Conflict)); // RFC 6120 §7.7.2.2
+}
+
+/// Devices that come once push nobody out who comes back.
+#[tokio::test]
+async fn devices_that_name_themselves_outlast_those_that_come_once() {
+    let world = World::set(&["bob"], Settings { devices_max: 4, ..Settings::default() }).await;
+    let agent = |n: usize| UserAgent::parse(&format!("d4565fa7-4d72-4749-b3d3-74000000000{n}")).unwrap();
+    for n in 0..2 {
+        let login = Login::new(Some(agent(n)), "", "");
+        let named = world.hub.bind_as(&login, &jid("bob"), None, world.connection()).await.unwrap();
+        world.hub.close(&named, true);
+        world.step_clock(1_000_000);
+    }
+    for n in 0..20 {
+        let once = world.bind("bob", &format!("once.{n}")).await;
+        world.hub.close(&once.session, true);
+        world.step_clock(1_000_000);
+    }
+    let cell = world.hub.account(&jid("bob")).await.unwrap().unwrap();
+    let named = || cell.lock().devices().iter().filter(|device| device.is_named()).count();
+    assert_eq!((named(), cell.lock().devices().len()), (2, 4));
+    // Nor is one remembered for long that the server has named.
+    let drawn = world.hub.bind(&jid("bob"), None, world.connection()).await.unwrap();
+    world.hub.close(&drawn, true);
+    let is_there = || cell.lock().devices().iter().any(|device| device.key.starts_with("unisono-"));
+    assert!(is_there());
+    for (hours, want) in [(23, true), (2, false)] {
+        world.step_clock(hours * 3_600_000_000);
+        let again = world.bind("bob", "once.19").await;
+        assert_eq!(is_there(), want, "{hours}");
+        world.hub.close(&again.session, true);
+    }
+    assert_eq!(named(), 2);
+}
+
+/// XEP-0494 §6: who runs the server chooses what is kept.
+#[tokio::test]
+async fn what_clients_say_of_themselves_is_kept_where_that_is_wanted() {
+    for keeps_device_names in [true, false] {
+        let world = World::set(&["bob"], Settings { keeps_device_names, ..Settings::default() }).await;
+        let login = Login::new(None, "A client", "A phone");
+        let session = world.hub.bind_as(&login, &jid("bob"), Some("x"), world.connection()).await.unwrap();
+        let known = world.hub.devices(&session.cell);
+        let said = known[0].software.is_some() && known[0].name.is_some();
+        assert_eq!(said, keeps_device_names);
+        assert!(known[0].has_password && known[0].first_seen.is_some());
+    }
 }

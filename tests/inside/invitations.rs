@@ -173,3 +173,24 @@ async fn a_user_changes_the_password_a_few_times() {
     assert_eq!(answers.last(), Some(&Some("resource-constraint".to_owned())));
     assert_eq!(clerk.0.load(Ordering::Relaxed), 5);
 }
+
+/// XEP-0050 §2.4: who may not run a command is told so, and who asks for one that there is not is told that.
+#[tokio::test]
+async fn a_command_is_not_described_to_who_may_not_run_it() {
+    let mut settings = Settings::default();
+    settings.invitations.creators = vec![jid("bob")];
+    let world = World::set(&["alice", "bob"], settings).await;
+    for (name, node, want) in [
+        ("bob", "urn:xmpp:invite#create-account", None),
+        ("alice", "urn:xmpp:invite#create-account", Some("forbidden")),
+        ("alice", "urn:xmpp:invite#invite", None),
+        ("alice", "urn:xmpp:invite#nothing", Some("item-not-found")),
+    ] {
+        let device = world.online(name, "desk").await;
+        let query = format!("<query xmlns='http://jabber.org/protocol/disco#info' node='{node}'/>");
+        device.send(&format!("<iq type='get' id='d' to='example.org'>{query}</iq>")).await;
+        let answers = device.take().await;
+        let answer = answers.iter().find(|answer| answer.attr("id") == Some("d")).unwrap();
+        assert_eq!(condition(answer).as_deref(), want, "{name} {node}");
+    }
+}

@@ -556,6 +556,19 @@ async fn the_owner_takes_back_what_a_password_did_not_give() {
     assert_eq!(server.hub.devices(&cell).len(), 1);
 }
 
+/// A guess costs a row, and no account in memory.
+#[tokio::test(start_paused = true)]
+async fn a_wrong_token_loads_no_account() {
+    let server = Server::start().await;
+    server.user("alice").await;
+    let token = server.given("alice", PHONE, BOUND).await;
+    let server = server.restarted().await;
+    assert_eq!(server.refused("wrong", ALICE).await, "not-authorized");
+    assert!(server.hub.resident(&jid("alice")).is_none());
+    server.by_token(&token, ALICE).await.1.unwrap();
+    assert!(server.hub.resident(&jid("alice")).is_some());
+}
+
 async fn eventually(what: &str, is_so: impl Fn() -> bool) {
     for _ in 0..100_000 {
         if is_so() {

@@ -29,6 +29,7 @@ configuration! {
         registration: Registration,
         invitations: Invitations,
         limits: Limits,
+        devices: Devices,
         clients: Clients,
         archive: Archive,
         contacts: Contacts,
@@ -100,8 +101,9 @@ section! {
     /// How clients prove who they are.
     Login {
         /// What they may use. Each SCRAM comes with its variant that is bound to the TLS connection (-PLUS).
-        /// Without PLAIN, which shows the password to the server, some old clients cannot log in.
-        mechanisms: Vec<LoginMechanism> = LoginMechanism::ALL.into();
+        /// PLAIN shows the password to the server, and to whoever stands in between with a certificate. Only clients
+        /// that know none of the others need it, which are few.
+        mechanisms: Vec<LoginMechanism> = LoginMechanism::SCRAM.into();
     }
 }
 
@@ -180,6 +182,16 @@ section! {
         /// What may wait in memory for one device. A device further behind is disconnected; it loses
         /// nothing, as it gets the rest from its log when it comes back. At least stanza_bytes.
         outbox_bytes: Size = Size::kib(1024);
+    }
+}
+
+section! {
+    /// What is kept of devices, which their owner is shown (XEP-0494) and whoever administers the server.
+    Devices {
+        /// How long a device is remembered that does not come any more. At least an hour.
+        forget_after: Duration = Duration::from_secs(90 * 24 * 3600);
+        /// What is kept of what a client says of itself: "names", which tell its owner which is which, or "nothing".
+        keep: KeepOfDevices = KeepOfDevices::Names;
     }
 }
 
@@ -322,6 +334,16 @@ words! {
 }
 
 words! {
+    /// What is kept of what a client says of itself.
+    KeepOfDevices {
+        /// The names of the software and of the device.
+        Names = "names",
+        /// Nothing.
+        Nothing = "nothing",
+    }
+}
+
+words! {
     /// Who may make an account with a client.
     OpenTo {
         /// Who has an invitation.
@@ -432,6 +454,7 @@ impl SelfService {
 
 impl LoginMechanism {
     /// All of them, the strongest first.
+    pub const SCRAM: [Self; 3] = [Self::ScramSha512, Self::ScramSha256, Self::ScramSha1];
     pub const ALL: [Self; 4] = [Self::ScramSha512, Self::ScramSha256, Self::ScramSha1, Self::Plain];
 }
 

@@ -30,8 +30,8 @@ pub use data_file::DataFile;
 pub use domain::Domain;
 pub use keys::{
     Admin, Archive, ArchivePolicy, Calls, Certificate, Clients, Component, Components, Config, Contacts,
-    Invitations, Limits, Listen, Log, LogFormat, LogLevel, Login, LoginMechanism, Metrics, OpenTo,
-    Registration, Relay, SelfService, Server, Store, Tls, UsersTo, WhenInactive,
+    Devices, Invitations, KeepOfDevices, Limits, Listen, Log, LogFormat, LogLevel, Login, LoginMechanism,
+    Metrics, OpenTo, Registration, Relay, SelfService, Server, Store, Tls, UsersTo, WhenInactive,
 };
 pub(crate) use load::defaults_with;
 pub use load::{DEFAULT_FILE, Loaded, SYSTEM_FILE, load};

@@ -22,6 +22,7 @@ contract! {
     a_secret_stays_what_it_was_first,
     an_account_is_loaded_whole,
     who_has_to_do_with_somebody_is_found,
+    a_device_is_found_by_its_key,
     texts_come_back_as_they_were,
     a_deleted_account_leaves_nothing_but_what_others_have,
     the_number_of_an_account_is_not_given_twice,
@@ -242,6 +243,27 @@ async fn an_account_is_loaded_whole(subject: Subject) {
 }
 
 /// Whatever the form in which rows travel, no text can break it.
+async fn a_device_is_found_by_its_key(subject: Subject) {
+    let (store, alice) = (subject.store(), subject.account("alice").await);
+    subject.account("bob").await;
+    let access = Access { software: "A client".into(), ..Access::default() };
+    let known = DeviceRecord { access: Some(Arc::new(access.clone())), key: "k".into(), ..device(7, 3) };
+    let plain = DeviceRecord { key: "p".into(), ..device(8, 4) };
+    subject
+        .write([
+            Write::Device { account: alice, device: known.clone() },
+            Write::Access { device: known.id, access: Arc::new(access) },
+            Write::Device { account: alice, device: plain.clone() },
+        ])
+        .await;
+    let find = async |name: &str, key: &str| store.device(&jid(name), key).await.unwrap();
+    assert_eq!(find("alice", "k").await, Some((alice, Some(known))));
+    assert_eq!(find("alice", "p").await, Some((alice, Some(plain))));
+    assert_eq!(find("alice", "").await, Some((alice, None)));
+    assert!(matches!(find("bob", "k").await, Some((_, None))));
+    assert_eq!(find("carol", "k").await, None);
+}
+
 async fn who_has_to_do_with_somebody_is_found(subject: Subject) {
     let (store, whom) = (subject.store(), jid("alice"));
     let state = |of: fn(&mut SubscriptionState)| {

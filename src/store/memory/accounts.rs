@@ -7,8 +7,8 @@ use unisono_core::ids::{AccountId, LogPosition, SessionId};
 use unisono_core::jid::BareJid;
 use unisono_core::record::{Direction, Keep, MessageRecord};
 use unisono_core::storage::{
-    AccountData, AccountState, AccountSummary, Accounts, BoxFuture, Credential, Document, Documents,
-    RECENT_FINGERPRINTS, SessionRecord, Sessions, StoreError,
+    AccountData, AccountState, AccountSummary, Accounts, BoxFuture, Credential, DeviceRecord, Document,
+    Documents, RECENT_FINGERPRINTS, SessionRecord, Sessions, StoreError,
 };
 use unisono_core::subscription::SubscriptionState;
 
@@ -90,6 +90,19 @@ impl Accounts for MemoryStore {
             account.credentials = credentials.to_vec();
             account.passwords = account.passwords.saturating_add(1);
             Ok(account.passwords)
+        })
+    }
+
+    fn device<'a>(
+        &'a self,
+        jid: &'a BareJid,
+        key: &'a str,
+    ) -> BoxFuture<'a, Result<Option<(AccountId, Option<DeviceRecord>)>, StoreError>> {
+        self.read(|content| {
+            let Some(account) = content.accounts.get(jid) else { return Ok(None) };
+            let holdings = content.holdings.get(&account.id);
+            let device = holdings.and_then(|own| own.devices.values().find(|device| device.key == key));
+            Ok(Some((account.id, device.cloned())))
         })
     }
 

@@ -125,6 +125,38 @@ impl Accounts for SqlStore {
         }))
     }
 
+    fn device<'a>(
+        &'a self,
+        jid: &'a BareJid,
+        key: &'a str,
+    ) -> BoxFuture<'a, Result<Option<(AccountId, Option<DeviceRecord>)>, StoreError>> {
+        const FIND: &str = "SELECT account.id, coalesce(device.id, 0), coalesce(device.cursor, 0), \
+            coalesce(device.pages_archive, 0), coalesce(device.last_seen, 0), coalesce(access.value, '') \
+            FROM account LEFT JOIN device ON device.account = account.id AND device.key = $2 \
+            LEFT JOIN access ON access.device = device.id WHERE account.jid = $1 LIMIT 1";
+        Box::pin(async move {
+            let query = sqlx::query_as::<_, (i64, i64, i64, i64, i64, String)>(FIND);
+            let query = query.bind(jid.as_str()).bind(storable(key).into_owned());
+            let row = async |connection: &mut AnyConnection| {
+                query.fetch_optional(connection).await.map_err(read_error)
+            };
+            let Some(row) = self.shared.database.read(row).await? else { return Ok(None) };
+            let (owner, id, cursor, pages_archive, last_seen, access) = row;
+            let device = (id != 0).then(|| {
+                let access = (!access.is_empty()).then(|| access::unpack(&access)).transpose()?;
+                Ok::<_, StoreError>(DeviceRecord {
+                    id: DeviceId(id),
+                    key: key.into(),
+                    cursor: LogPosition(cursor),
+                    pages_archive: pages_archive != 0,
+                    last_seen,
+                    access: access.map(Arc::new),
+                })
+            });
+            Ok(Some((AccountId(owner), device.transpose()?)))
+        })
+    }
+
     fn acquainted<'a>(&'a self, contact: &'a BareJid) -> BoxFuture<'a, Result<Vec<BareJid>, StoreError>> {
         const FIND: &str = "SELECT account.jid, roster.item FROM roster \
             JOIN account ON account.id = roster.account WHERE roster.jid = $1";
