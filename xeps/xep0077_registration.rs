@@ -300,7 +300,7 @@ async fn create(
             Ok(Some(cell)) => hub.settled(&cell).await,
             Ok(None) => {}
             Err(error) => {
-                tracing::warn!(account = %jid, %error, "cannot load an account that was registered")
+                tracing::warn!(account = %jid, %error, "cannot load an account that was registered");
             }
         }
     }

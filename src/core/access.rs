@@ -21,7 +21,7 @@ use crate::devices::{Login, Proof, UserAgent};
 use crate::hub::Hub;
 use crate::ids::{AccountId, DeviceId, Ticket};
 use crate::jid::BareJid;
-use crate::storage::{Access, DeviceRecord, StoreError, TokenRecord, Write};
+use crate::storage::{Access, DeviceRecord, OwnDevice, StoreError, TokenRecord, Write};
 
 /// How long a token can be used. A device that is away for longer needs the password again.
 const LIFETIME: Duration = Duration::from_secs(60 * 24 * 3600);
@@ -122,7 +122,7 @@ impl Hub {
     /// there; what to do about it, [`Self::try_token`] tells.
     pub fn guess(
         &self,
-        stored: Option<(AccountId, Option<DeviceRecord>)>,
+        stored: Option<OwnDevice>,
         tried: TokenUse<'_>,
         is_right: &mut dyn FnMut(&str) -> bool,
     ) -> Option<Tried> {
@@ -149,12 +149,12 @@ impl Hub {
             found = found.or(fitting.filter(|_| is_it).map(|token| (place == 0, token.clone())));
         }
         let has_other =
-            |slot: &Option<&TokenRecord>| slot.is_some_and(|token| token.mechanism != tried.mechanism);
+            |slot: Option<&TokenRecord>| slot.is_some_and(|token| token.mechanism != tried.mechanism);
         found.ok_or(match (owner, device) {
             (None, _) => "unknown user",
             (_, None) => "token of an unknown device",
             _ if slots.iter().all(Option::is_none) => "device has no token",
-            _ if slots.iter().any(has_other) => "wrong token, or wrong mechanism for it",
+            _ if slots.into_iter().any(has_other) => "wrong token, or wrong mechanism for it",
             _ => "wrong token, or bound to another channel",
         })
     }

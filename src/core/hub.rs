@@ -317,13 +317,13 @@ impl Hub {
         if let Some(cell) = self.resident(jid) {
             return Ok(Some(cell));
         }
-        if self.leaving().contains(jid) {
+        if self.is_leaving(jid) {
             return Ok(None);
         }
         let Some(data) = self.store.load(jid, &self.registry.kinds).await? else { return Ok(None) };
         let sessions = data.sessions.clone();
-        let invited = data.documents.iter().find(|document| document.kind == INVITED_BY);
-        let inviter = invited.and_then(|document| document.value.parse::<BareJid>().ok());
+        let named = data.documents.iter().find(|document| document.kind == INVITED_BY);
+        let inviter = named.and_then(|document| document.value.parse::<BareJid>().ok());
         let mut account = Account::new(data, &self.registry, self.settings.clone());
         account.touched = self.clock.elapsed();
         let cell = Arc::new(Cell::new(account));
@@ -359,6 +359,11 @@ impl Hub {
                 accounts.remove(&cell.jid);
             }
         }
+    }
+
+    /// Whether an account is being removed, from when that begins.
+    pub fn is_leaving(&self, jid: &BareJid) -> bool {
+        self.leaving().contains(jid)
     }
 
     /// Accounts that are being removed from the store: nobody loads them any more.

@@ -52,6 +52,7 @@ pub mod delays;
 pub mod early;
 pub mod extension;
 mod following;
+mod holdings;
 pub mod invitations;
 mod keeping;
 pub mod reports;

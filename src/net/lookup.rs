@@ -69,17 +69,15 @@ pub(crate) async fn try_token(
         is_right
     };
     let hub = &c2s.hub;
-    let tried = match hub.resident(account) {
-        Some(cell) => hub.try_token(Some(&cell), tried, &mut is_right),
-        None => {
-            let stored = hub.store.device(account, &tried.key()).await.map_err(unreadable)?;
-            match hub.guess(stored, tried, &mut is_right) {
-                Some(wrong) => wrong,
-                None => {
-                    let cell = hub.account(account).await.map_err(unreadable)?;
-                    hub.try_token(cell.as_deref(), tried, &mut is_right)
-                }
-            }
+    let tried = if let Some(cell) = hub.resident(account) {
+        hub.try_token(Some(&cell), tried, &mut is_right)
+    } else {
+        let stored = hub.store.device(account, &tried.key()).await.map_err(unreadable)?;
+        if let Some(wrong) = hub.guess(stored, tried, &mut is_right) {
+            wrong
+        } else {
+            let cell = hub.account(account).await.map_err(unreadable)?;
+            hub.try_token(cell.as_deref(), tried, &mut is_right)
         }
     };
     let (outcome, rotate) = match tried {

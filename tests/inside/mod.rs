@@ -12,6 +12,7 @@ mod displayed;
 mod edges;
 mod invitations;
 mod limits;
+mod logins;
 mod nodes;
 mod numbers;
 mod omemo;

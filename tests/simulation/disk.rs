@@ -11,9 +11,9 @@ use unisono_conformance::converge::{Event, Random, Recorder};
 use unisono_core::ids::{AccountId, LogPosition, SessionId, Ticket};
 use unisono_core::jid::BareJid;
 use unisono_core::storage::{
-    AccountData, AccountState, AccountSummary, Accounts, BoxFuture, Commit, Credential, DeviceRecord,
-    Document, Documents, Inbox, InboxQuery, ItemPage, ItemQuery, Journal, LogPage, LogQuery, Logs, NodeItem,
-    Nodes, SessionRecord, Sessions, StoreError,
+    AccountData, AccountState, AccountSummary, Accounts, BoxFuture, Commit, Credential, Document, Documents,
+    Inbox, InboxQuery, ItemPage, ItemQuery, Journal, LogPage, LogQuery, Logs, NodeItem, Nodes, OwnDevice,
+    SessionRecord, Sessions, StoreError,
 };
 use unisono_store::MemoryStore;
 
@@ -368,7 +368,7 @@ impl Accounts for Disk {
         &'a self,
         jid: &'a BareJid,
         key: &'a str,
-    ) -> BoxFuture<'a, Result<Option<(AccountId, Option<DeviceRecord>)>, StoreError>> {
+    ) -> BoxFuture<'a, Result<Option<OwnDevice>, StoreError>> {
         self.read(move || self.inner.device(jid, key))
     }
 

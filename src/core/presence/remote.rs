@@ -41,7 +41,7 @@ impl Hub {
             | PresenceType::Unsubscribed) => {
                 if let Some(kind) = SubscriptionKind::parse(kind.as_str()) {
                     let mut account = cell.lock();
-                    if account.is_gone || self.leaving().contains(&account.jid) {
+                    if account.is_gone || self.is_leaving(&account.jid) {
                         return;
                     }
                     let mut deal = Deal::new(self, &mut account, &from, None);

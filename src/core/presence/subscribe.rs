@@ -168,10 +168,10 @@ impl Hub {
             Some(cell) => lock_pair(user, cell),
             None => (user.lock(), None),
         };
-        if user.is_gone || self.leaving().contains(&user.jid) {
+        if user.is_gone || self.is_leaving(&user.jid) {
             return Err(StanzaError::new(Condition::NotAllowed));
         }
-        let leaves = other.as_ref().is_some_and(|other| other.is_gone) || self.leaving().contains(contact);
+        let leaves = other.as_ref().is_some_and(|other| other.is_gone) || self.is_leaving(contact);
         let mut deal = match other.as_deref_mut().filter(|_| !leaves) {
             None if leaves => Deal::new(self, &mut user, contact, None).with_leaving_contact(),
             other => Deal::new(self, &mut user, contact, other),

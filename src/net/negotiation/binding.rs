@@ -37,7 +37,7 @@ impl Negotiation {
         }
         let resource = request.child_text("resource", NS_BIND).filter(|text| !text.is_empty());
         let resource = resource.map(CompactString::from);
-        self.next = Some(Action::Bind { peer: peer.clone(), login: self.login(&peer), resource });
+        self.next = Some(Action::Bind { peer: peer.clone(), login: Box::new(self.login(&peer)), resource });
         self.state = State::Asking(peer, id);
         Ok(())
     }
@@ -101,14 +101,14 @@ impl Negotiation {
     }
 
     /// How the client came in.
-    pub(super) fn login(&self, peer: &Authenticated<BareJid>) -> Box<Login> {
+    pub(super) fn login(&self, peer: &Authenticated<BareJid>) -> Login {
         let login = self.login.as_deref().cloned().unwrap_or_default();
-        Box::new(login.proven_by(peer.proof()))
+        login.proven_by(peer.proof())
     }
 
     /// Lets an extension answer.
     pub(super) fn ask(&self, peer: Option<&Authenticated<BareJid>>, element: Element) -> Action {
-        Action::Nonza { peer: peer.map(|peer| (peer.clone(), self.login(peer))), element }
+        Action::Nonza { peer: peer.map(|peer| (peer.clone(), Box::new(self.login(peer)))), element }
     }
 
     pub(super) fn finish(&mut self) {

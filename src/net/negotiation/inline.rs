@@ -160,7 +160,7 @@ impl Negotiation {
 
     fn bind_inline(&mut self, mut completion: Box<Completion>) -> Result<(), StreamError> {
         let Some(request) = completion.bind.take() else { return self.give_token(completion) };
-        let login = self.login(&completion.peer);
+        let login = Box::new(self.login(&completion.peer));
         self.next = Some(Action::BindInline { peer: completion.peer.clone(), login, request });
         self.state = State::Completing(completion);
         Ok(())
@@ -186,7 +186,7 @@ impl Negotiation {
             self.tell_success(*completion);
             return Ok(());
         };
-        let login = self.login(&completion.peer);
+        let login = Box::new(self.login(&completion.peer));
         self.next = Some(Action::IssueToken { peer: completion.peer.clone(), login, mechanism });
         self.state = State::Completing(completion);
         Ok(())

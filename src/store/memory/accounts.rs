@@ -7,8 +7,8 @@ use unisono_core::ids::{AccountId, LogPosition, SessionId};
 use unisono_core::jid::BareJid;
 use unisono_core::record::{Direction, Keep, MessageRecord};
 use unisono_core::storage::{
-    AccountData, AccountState, AccountSummary, Accounts, BoxFuture, Credential, DeviceRecord, Document,
-    Documents, RECENT_FINGERPRINTS, SessionRecord, Sessions, StoreError,
+    AccountData, AccountState, AccountSummary, Accounts, BoxFuture, Credential, Document, Documents,
+    OwnDevice, RECENT_FINGERPRINTS, SessionRecord, Sessions, StoreError,
 };
 use unisono_core::subscription::SubscriptionState;
 
@@ -97,7 +97,7 @@ impl Accounts for MemoryStore {
         &'a self,
         jid: &'a BareJid,
         key: &'a str,
-    ) -> BoxFuture<'a, Result<Option<(AccountId, Option<DeviceRecord>)>, StoreError>> {
+    ) -> BoxFuture<'a, Result<Option<OwnDevice>, StoreError>> {
         self.read(|content| {
             let Some(account) = content.accounts.get(jid) else { return Ok(None) };
             let holdings = content.holdings.get(&account.id);

@@ -254,9 +254,7 @@ impl Content {
                 }
             }
             Write::Session { account, session } => self.holdings(*account).put_session(session),
-            Write::InvitationUsed { token } => {
-                self.invitations.remove(token);
-            }
+            Write::InvitationUsed { token } => drop(self.invitations.remove(token)),
             Write::SessionHandled { session, handled } => self.handled(*session, *handled),
             Write::SessionEnded { session } => {
                 for holdings in self.holdings.values_mut() {

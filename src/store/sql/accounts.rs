@@ -8,7 +8,7 @@ use unisono_core::ids::{AccountId, DeviceId, LogPosition, SessionId};
 use unisono_core::jid::BareJid;
 use unisono_core::storage::{
     AccountData, AccountState, AccountSummary, Accounts, BoxFuture, Credential, DeviceRecord, Document,
-    RECENT_FINGERPRINTS, SessionRecord, StoreError,
+    OwnDevice, RECENT_FINGERPRINTS, SessionRecord, StoreError,
 };
 use unisono_core::subscription::SubscriptionState;
 
@@ -129,7 +129,7 @@ impl Accounts for SqlStore {
         &'a self,
         jid: &'a BareJid,
         key: &'a str,
-    ) -> BoxFuture<'a, Result<Option<(AccountId, Option<DeviceRecord>)>, StoreError>> {
+    ) -> BoxFuture<'a, Result<Option<OwnDevice>, StoreError>> {
         const FIND: &str = "SELECT account.id, coalesce(device.id, 0), coalesce(device.cursor, 0), \
             coalesce(device.pages_archive, 0), coalesce(device.last_seen, 0), coalesce(access.value, '') \
             FROM account LEFT JOIN device ON device.account = account.id AND device.key = $2 \

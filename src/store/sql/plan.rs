@@ -152,9 +152,7 @@ impl<'a> Plan<'a> {
                 self.handled.remove(session);
                 self.sessions_ended.insert(*session);
             }
-            Write::InvitationUsed { token } => {
-                self.invitations_used.insert(token);
-            }
+            Write::InvitationUsed { token } => self.invitations_used.extend([token.as_str()]),
         }
     }
 
