@@ -204,9 +204,13 @@ impl<'a> Deal<'a> {
         self.state(who).approved
     }
 
-    /// One side has agreed to nothing beforehand.
+    /// One side has agreed to nothing beforehand. Its devices are told what stands at the end, and not what led to it.
     pub(super) fn take_approval_back(&mut self, who: Who) {
         let before = self.state(who);
+        if !before.approved {
+            return;
+        }
+        self.due.retain(|due| !(due.is_push && due.who == who));
         let after = SubscriptionState { approved: false, ..before };
         self.set(who, &Outcome::change(before, after), None);
     }
