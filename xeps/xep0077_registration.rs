@@ -7,6 +7,7 @@
 //!   network so many in a time.
 //! - After the login: what is on file, without the password; another password (§3.3), which ends the other sessions; removal
 //!   (§3.2), which ends all when everything is erased, and the result comes before.
+//! - Ours: names that somebody asks for are counted by network and by invitation, before the password is hashed.
 //! - Ours: the password is what `unisono user add` would take. Names that look like others are a conflict, like those that
 //!   are taken: this cannot but tell which are.
 //! - Left out: mail addresses and the rest of the fields; redirection (§5), keys (§7), forms for more information (§3.2).
