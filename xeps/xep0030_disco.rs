@@ -98,6 +98,8 @@ pub struct Node {
     pub features: Vec<&'static str>,
     /// `<item/>`s, as [`item`] makes them.
     pub items: Vec<Element>,
+    /// It is there, and not for who asks.
+    pub is_forbidden: bool,
 }
 
 /// Nodes of an entity, for those who may see it (handed over by [`Registry::hand`]): finds one for who asks.
@@ -159,6 +161,7 @@ fn info(request: &Request) -> Answer {
     let found = node.and_then(|node| node_of(request, node));
     let is_found = found.is_some();
     let info = match found {
+        Some(Node { is_forbidden: true, .. }) => return Err(StanzaError::new(Condition::Forbidden)),
         Some(Node { identities, features, .. }) => Info { identities, features, forms: Vec::new() },
         None => info_of(&request.hub, request.entity),
     };

@@ -181,9 +181,13 @@ fn node(request: &Request, node: &str) -> Option<Node> {
         let items = seen.map(|command| item(to, command.node, command.name)).collect();
         return Some(Node { identities: vec![identity("command-list", "")], items, ..Node::default() });
     }
-    let command = commands.find(|command| command.node == node && (command.is_for)(&request.hub, &asker))?;
+    let command = commands.find(|command| command.node == node)?;
+    // §2.4: who may not run it is told so.
+    if !(command.is_for)(&request.hub, &asker) {
+        return Some(Node { is_forbidden: true, ..Node::default() });
+    }
     let identities = vec![identity("command-node", command.name)];
-    Some(Node { identities, features: vec![NS, xep0004_forms::NS], items: Vec::new() })
+    Some(Node { identities, features: vec![NS, xep0004_forms::NS], ..Node::default() })
 }
 
 /// What is to be done after a look at the runs.

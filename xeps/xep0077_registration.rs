@@ -7,11 +7,13 @@
 //!   network so many in a time.
 //! - After the login: what is on file, without the password; another password (§3.3), which ends the other sessions; removal
 //!   (§3.2), which ends all when everything is erased, and the result comes before.
+//! - Ours: names that somebody asks for are counted by network and by invitation, before the password is hashed.
 //! - Ours: the password is what `unisono user add` would take. Names that look like others are a conflict, like those that
 //!   are taken: this cannot but tell which are.
 //! - Left out: mail addresses and the rest of the fields; redirection (§5), keys (§7), forms for more information (§3.2).
 
 use std::net::IpAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use unisono_core::allowance::{Allowance, Allowances};
@@ -33,6 +35,10 @@ pub const NS: &str = "jabber:iq:register";
 /// §8
 pub const NS_FEATURE: &str = "http://jabber.org/features/iq-register";
 
+/// Names that one network, or whoever has one invitation, may ask for: each answer tells whether a name is taken.
+const NAMES: Allowance = Allowance { burst: 20, every: Duration::from_secs(180) };
+/// Passwords that one user may set: each takes a processor for some milliseconds.
+const CHANGES: Allowance = Allowance { burst: 5, every: Duration::from_secs(120) };
 /// A site of IPv6 may do what so many of its networks may.
 const NETWORKS_OF_SITE: u32 = 8;
 
@@ -56,18 +62,17 @@ impl Extension for Registration {
     }
 }
 
-/// How many accounts were made, and from where.
+/// How often something was done, and from where.
 #[derive(Default)]
-struct Made {
+struct Done {
     by_networks: Allowances<IpAddr>,
     by_sites: Allowances<IpAddr>,
 }
 
-impl Made {
-    /// Whether one more may be made there, which counts. All networks of a site have what [`NETWORKS_OF_SITE`] have.
+impl Done {
+    /// Whether it may be done there once more, which counts. All networks of a site have what [`NETWORKS_OF_SITE`] have.
     fn count(&mut self, origin: Origin, now: Duration, of_network: Allowance) -> bool {
-        let every = of_network.every.checked_div(NETWORKS_OF_SITE).unwrap_or_default();
-        let of_site = Allowance { burst: of_network.burst.saturating_mul(NETWORKS_OF_SITE), every };
+        let of_site = of_site(of_network);
         let has_room = origin.site.is_none_or(|site| self.by_sites.has_one(&site, now, of_site));
         let may = has_room && self.by_networks.try_take(origin.network, now, of_network);
         if let Some(site) = origin.site.filter(|_| may) {
@@ -75,6 +80,43 @@ impl Made {
         }
         may
     }
+
+    /// It came to nothing.
+    fn give_back(&mut self, origin: Origin, of_network: Allowance) {
+        self.by_networks.give_back(&origin.network, of_network);
+        if let Some(site) = origin.site {
+            self.by_sites.give_back(&site, of_site(of_network));
+        }
+    }
+}
+
+fn of_site(of_network: Allowance) -> Allowance {
+    let every = of_network.every.checked_div(NETWORKS_OF_SITE).unwrap_or_default();
+    Allowance { burst: of_network.burst.saturating_mul(NETWORKS_OF_SITE), every }
+}
+
+/// Accounts that were made, …
+#[derive(Default)]
+struct Made(Done);
+
+/// … names that were asked for, …
+#[derive(Default)]
+struct Asked(Done);
+
+/// … the same by invitations, wherever they were shown, …
+#[derive(Default)]
+struct AskedBy(Allowances<String>);
+
+/// … and passwords that users changed.
+#[derive(Default)]
+struct Changed(Allowances<BareJid>);
+
+/// A network that may make many accounts may ask for as many names.
+fn names(of_network: Allowance) -> Allowance {
+    if of_network.burst <= NAMES.burst {
+        return NAMES;
+    }
+    Allowance { burst: of_network.burst, every: NAMES.every.min(of_network.every) }
 }
 
 /// §3.1.1: somebody who is not known yet.
@@ -158,18 +200,69 @@ async fn make(request: &EarlyRequest) -> Result<(), StanzaError> {
     if invitation.and_then(|invitation| invitation.account.as_ref()).is_some_and(|meant| *meant != jid) {
         return Err(not_acceptable("The invitation is for another username"));
     }
-    let policy = hub.settings.registration.of_network;
-    let now = hub.clock.elapsed();
-    // Who is invited was counted when the invitation was made. A look for a free name costs as much as an account.
-    let may = invitation.is_some() || hub.memory(|made: &mut Made| made.count(*origin, now, policy));
-    if !may {
-        return Err(StanzaError::new(Condition::ResourceConstraint)
-            .with_text("Too many accounts were registered from here: try again later"));
+    may_ask(request)?;
+    // Before the password is hashed, which takes longer. Whether the name is free is decided at last.
+    if hub.store.summary(&jid).await?.is_some() {
+        return Err(StoreError::Exists.into());
     }
+    // Who is invited was counted when the invitation was made.
+    let place = match invitation {
+        Some(_) => None,
+        None => Some(Place::take(hub, *origin).ok_or_else(too_many)?),
+    };
     let credentials = hub.credentials(password).await.map_err(no_credentials)?;
     let (maker, invitation) = (hub.clone(), standing.invitation.clone());
-    let creation = async move { create(&maker, &jid, &credentials, invitation.as_deref()).await };
+    let creation = async move {
+        let created = create(&maker, &jid, &credentials, invitation.as_deref()).await;
+        if let Some(place) = place.filter(|_| created.is_ok()) {
+            place.keep();
+        }
+        created
+    };
     hub.carry_out(creation).await.unwrap_or(Err(StanzaError::new(Condition::InternalServerError)))
+}
+
+fn too_many() -> StanzaError {
+    StanzaError::new(Condition::ResourceConstraint)
+        .with_text("Too many accounts were registered from here: try again later")
+}
+
+/// Counts that somebody asks for a name, by the network and by the invitation.
+fn may_ask(request: &EarlyRequest) -> Result<(), StanzaError> {
+    let EarlyRequest { hub, origin, standing, .. } = request;
+    let (now, names) = (hub.clock.elapsed(), names(hub.settings.registration.of_network));
+    let token = standing.invitation.as_ref().map(|invitation| invitation.token.clone());
+    let may = hub.memory(|asked: &mut Asked| asked.0.count(*origin, now, names))
+        && token.is_none_or(|token| hub.memory(|by: &mut AskedBy| by.0.try_take(token, now, NAMES)));
+    may.then_some(()).ok_or_else(too_many)
+}
+
+/// The place of an account among those that a network may make, given back where none is made.
+struct Place {
+    hub: Arc<Hub>,
+    origin: Origin,
+    is_kept: bool,
+}
+
+impl Place {
+    fn take(hub: &Arc<Hub>, origin: Origin) -> Option<Self> {
+        let (now, policy) = (hub.clock.elapsed(), hub.settings.registration.of_network);
+        let may = hub.memory(|made: &mut Made| made.0.count(origin, now, policy));
+        may.then(|| Self { hub: hub.clone(), origin, is_kept: false })
+    }
+
+    fn keep(mut self) {
+        self.is_kept = true;
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        if !self.is_kept {
+            let policy = self.hub.settings.registration.of_network;
+            self.hub.memory(|made: &mut Made| made.0.give_back(self.origin, policy));
+        }
+    }
 }
 
 fn no_credentials(error: NoCredentials) -> StanzaError {
@@ -180,45 +273,39 @@ fn no_credentials(error: NoCredentials) -> StanzaError {
 }
 
 async fn create(
-    hub: &std::sync::Arc<Hub>,
+    hub: &Arc<Hub>,
     jid: &BareJid,
     credentials: &[(String, String)],
     invitation: Option<&Invitation>,
 ) -> Result<(), StanzaError> {
     let now = hub.clock.now_micros();
+    let used = || StanzaError::new(Condition::Forbidden).with_text("The invitation was used");
     let created = match invitation {
-        Some(invitation) => hub.store.create_invited(&invitation.token, jid, credentials, now).await,
+        Some(invitation) => {
+            let _claim = hub.claim(&invitation.token).ok_or_else(used)?;
+            hub.store.create_invited(&invitation.token, jid, credentials, now).await
+        }
         None => hub.store.create_distinct(jid, credentials, now).await,
     };
     match created {
         Ok(_) => {
             tracing::info!(account = %jid, is_invited = invitation.is_some(), "an account was registered");
         }
-        Err(StoreError::NotFound) => {
-            // Somebody else used the invitation meanwhile.
-            return Err(StanzaError::new(Condition::Forbidden).with_text("The invitation was used"));
-        }
+        // Somebody else used the invitation meanwhile.
+        Err(StoreError::NotFound) => return Err(used()),
         Err(error) => return Err(error.into()),
     }
-    if let Some(inviter) = invitation.and_then(|invitation| invitation.inviter.as_ref()) {
-        become_contacts(hub, jid, inviter).await;
+    if invitation.is_some_and(|invitation| invitation.inviter.is_some()) {
+        // XEP-0401 §5.5: it becomes a contact where it is loaded. The account is there, whatever comes of this.
+        match hub.account(jid).await {
+            Ok(Some(cell)) => hub.settled(&cell).await,
+            Ok(None) => {}
+            Err(error) => {
+                tracing::warn!(account = %jid, %error, "cannot load an account that was registered");
+            }
+        }
     }
     Ok(())
-}
-
-/// XEP-0401 §5.5. The account is there, whatever comes of this.
-async fn become_contacts(hub: &std::sync::Arc<Hub>, jid: &BareJid, inviter: &BareJid) {
-    let befriended = async {
-        let (Some(user), Some(inviter)) = (hub.account(jid).await?, hub.account(inviter).await?) else {
-            return Ok(());
-        };
-        let ticket = hub.befriend(&user, &inviter)?;
-        hub.store.wait(ticket).await;
-        Ok::<_, StanzaError>(())
-    };
-    if let Err(error) = befriended.await {
-        tracing::warn!(account = %jid, %inviter, %error, "an invited account has not become a contact");
-    }
 }
 
 /// §3.1, Example 3: what is on file for who is registered.
@@ -247,6 +334,7 @@ async fn change(request: Request) -> Answer {
         }
         let hub = request.hub.clone();
         let last_word = result(&request);
+        tracing::info!(account = %origin.cell.jid, "a user removes the account");
         let removal = async move { hub.remove_own_account(&origin, last_word).await };
         let removed = request.hub.carry_out(removal).await;
         // Nobody is left to answer to, except where it failed.
@@ -269,6 +357,11 @@ async fn change(request: Request) -> Answer {
     let meant = meant.or_else(|| BareJid::new(Some(&username), own.domain()).ok());
     if meant.as_ref() != Some(own) {
         return Err(bad_request());
+    }
+    let now = request.hub.clock.elapsed();
+    if !request.hub.memory(|changed: &mut Changed| changed.0.try_take(own.clone(), now, CHANGES)) {
+        return Err(StanzaError::new(Condition::ResourceConstraint)
+            .with_text("The password was changed too often: try again later"));
     }
     let credentials = request.hub.credentials(password).await.map_err(no_credentials)?;
     let (hub, acting) = (request.hub.clone(), origin.clone());
@@ -335,7 +428,7 @@ mod tests {
     #[test]
     fn a_site_makes_what_a_few_of_its_networks_may() {
         let policy = Allowance { burst: 2, every: Duration::from_secs(10) };
-        let mut made = Made::default();
+        let mut made = Done::default();
         let mut counted = |network: &str, site: Option<&str>| {
             let site = site.map(|site| site.parse().unwrap());
             made.count(Origin { network: network.parse().unwrap(), site }, Duration::ZERO, policy)
@@ -345,6 +438,12 @@ mod tests {
         let networks = (0..30).map(|n| counted(&format!("2001:db8:7:{n}::"), site));
         assert_eq!(networks.filter(|may| *may).count(), 16);
         assert!(counted("2001:db8:8::", Some("2001:db8:8::")));
+        let site = Some("2001:db8:7::".parse().unwrap());
+        made.give_back(Origin { network: "2001:db8:7:1::".parse().unwrap(), site }, policy);
+        let mut counted = |network: &str| {
+            made.count(Origin { network: network.parse().unwrap(), site }, Duration::ZERO, policy)
+        };
+        assert_eq!([1, 2].map(|_| counted("2001:db8:7:1::")), [true, false]);
     }
 
     #[test]
@@ -354,6 +453,7 @@ mod tests {
             domain: None,
             account: Some("juliet@example.org".parse().unwrap()),
             inviter: None,
+            maker: None,
             created_at: 0,
             expires_at: 0,
         };

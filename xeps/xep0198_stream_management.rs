@@ -95,13 +95,13 @@ fn told(reply: Element) -> NonzaReply {
 
 /// §5, and §9.2 together with the login
 async fn resume(request: NonzaRequest) -> NonzaReply {
-    let StreamState::Authenticated { account, connection } = request.stream else {
+    let StreamState::Authenticated { account, login, connection } = request.stream else {
         return failed(Condition::UnexpectedRequest, None);
     };
     let (Some(previous), Some(handled)) = (request.element.attr("previd"), count(&request.element)) else {
         return failed(Condition::BadRequest, None);
     };
-    match request.hub.resume(&account, previous, handled, connection).await {
+    match request.hub.resume(&login, &account, previous, handled, connection).await {
         Ok(resumed) => {
             let reply = Element::builder("resumed", NS)
                 .attr("previd", previous)

@@ -16,7 +16,7 @@ use unisono_core::extension::{Entity, Extension, Registry, Request, Spec};
 use unisono_core::hub::Hub;
 use unisono_core::ids::{AccountId, LogPosition};
 use unisono_core::jid::{BareJid, Jid};
-use unisono_core::reports::Report;
+use unisono_core::reports::{Kept, Report};
 use unisono_core::stanza::{CLIENT_SCOPE, NS_CLIENT, OUR_LIMITS};
 use unisono_core::storage::{BoxFuture, LogEntry, LogQuery, StoreError};
 use unisono_xml::{Element, XML_NS};
@@ -27,8 +27,8 @@ use crate::{xep0203_delay, xep0297_forwarding, xep0359_stanza_ids};
 pub const NS: &str = "urn:xmpp:reporting:1";
 /// §4, the reasons that are known.
 pub const REASONS: [&str; 2] = ["urn:xmpp:reporting:spam", "urn:xmpp:reporting:abuse"];
-/// Reports that are kept for the administrator.
-pub const KEPT_MAX: u32 = 10_000;
+/// Reports that are kept for the administrator. Of one account there are so few that nobody pushes those of others out.
+pub const KEPT: Kept = Kept { in_all: 10_000, of_one: 200 };
 /// Reports of one account.
 const PACE: Allowance = Allowance { burst: 20, every: Duration::from_secs(600) };
 /// Messages of one report.
@@ -180,7 +180,7 @@ async fn keep(
     let content = told.to_element().to_string_in(&CLIENT_SCOPE);
     let at = hub.clock.now_micros();
     let report = Report { number: 0, at, reporter, about, content };
-    let number = hub.store.report(&report, KEPT_MAX).await?;
+    let number = hub.store.report(&report, KEPT).await?;
     tracing::info!(number, about = %report.about, reason = told.reason, "a user has reported somebody");
     Ok(())
 }

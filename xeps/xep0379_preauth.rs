@@ -14,6 +14,7 @@ use std::time::Duration;
 use unisono_core::allowance::{Allowance, Allowances};
 use unisono_core::extension::{Extension, Registry, Spec, Voucher};
 use unisono_core::hub::Hub;
+use unisono_core::invitations::Claim;
 use unisono_core::jid::BareJid;
 use unisono_core::stanza::Presence;
 use unisono_core::storage::{BoxFuture, StoreError};
@@ -44,7 +45,7 @@ fn vouch(
     user: &BareJid,
     contact: &BareJid,
     presence: &Presence,
-) -> Option<BoxFuture<'static, bool>> {
+) -> Option<BoxFuture<'static, Option<Claim>>> {
     let token = presence.payload.in_ns(NS).filter(|child| child.name() == "preauth")?.attr("token")?;
     let now = hub.clock.elapsed();
     if !hub.memory(|guessers: &mut Guessers| guessers.0.has_one(user, now, WRONG)) {
@@ -52,26 +53,30 @@ fn vouch(
     }
     let (hub, user, contact, token) = (hub.clone(), user.clone(), contact.clone(), token.to_owned());
     Some(Box::pin(async move {
+        // Somebody else may be using it.
+        let claim = hub.claim(&token)?;
         match is_of(&hub, &token, &contact).await {
-            Ok(true) => true,
+            Ok(true) => Some(claim),
             Ok(false) => {
+                if let Some(left_out) = hub.sampled("a wrong token of a contact") {
+                    tracing::info!(account = %user, %contact, left_out, "a request shows a token that is none of the contact's");
+                }
                 hub.memory(|guessers: &mut Guessers| guessers.0.take(user, now, WRONG));
-                false
+                None
             }
             Err(error) => {
                 tracing::error!(%error, "cannot look for an invitation");
-                false
+                None
             }
         }
     }))
 }
 
-/// Whether a token is of an invitation by `inviter`, which is used up by this (§5.2).
+/// Whether a token is of an invitation by `inviter`. It is used up together with what comes of it (§5.2).
 async fn is_of(hub: &Hub, token: &str, inviter: &BareJid) -> Result<bool, StoreError> {
     let found = hub.store.invitation(token, hub.clock.now_micros()).await?;
     // One for an account of a certain name is for who makes that account.
-    let is_meant = found.is_some_and(|invitation| {
+    Ok(found.is_some_and(|invitation| {
         invitation.inviter.as_ref() == Some(inviter) && invitation.account.is_none()
-    });
-    Ok(is_meant && hub.store.redeem(token).await?)
+    }))
 }

@@ -76,7 +76,7 @@ async fn invite(request: &Request) -> Result<Done, StanzaError> {
     let (hub, inviter) = (&request.hub, request.from().to_bare());
     let makes_accounts = hub.settings.invitations.by_users == UsersInvite::Accounts;
     let domain = BareJid::domain_jid(inviter.domain()).ok().filter(|_| makes_accounts);
-    let invitation = new(hub, domain, None, Some(inviter.clone()));
+    let invitation = new(hub, &inviter, (domain, None, Some(inviter.clone())));
     match keep(hub, &inviter, &invitation).await? {
         Ok(()) => Ok(told(hub, &invitation, &invitation.uri())),
         Err(failure) => Ok(Done { failure: Some(failure), ..Done::default() }),
@@ -94,7 +94,7 @@ async fn create(request: &Request, filled: &[Element]) -> Result<Done, StanzaErr
         None => None,
     };
     let contact = wish.is_contact.then(|| inviter.clone());
-    let invitation = new(hub, Some(domain), account, contact);
+    let invitation = new(hub, &inviter, (Some(domain), account, contact));
     match keep(hub, &inviter, &invitation).await? {
         Ok(()) => Ok(told(hub, &invitation, &invitation.registration_uri().unwrap_or_default())),
         Err(failure) => Ok(Done { failure: Some(failure), ..Done::default() }),
@@ -107,11 +107,15 @@ pub fn account_named(name: &str, domain: &BareJid) -> Option<BareJid> {
     (jid.local().is_some() && !jid.mixes_scripts()).then_some(jid)
 }
 
-fn new(hub: &Hub, domain: Option<BareJid>, account: Option<BareJid>, inviter: Option<BareJid>) -> Invitation {
+/// To a domain, an account and a contact, as far as they are there.
+type To = (Option<BareJid>, Option<BareJid>, Option<BareJid>);
+
+fn new(hub: &Hub, maker: &BareJid, (domain, account, inviter): To) -> Invitation {
+    let maker = Some(maker.clone());
     let created_at = hub.clock.now_micros();
     let last_for = i64::try_from(hub.settings.invitations.last_for.as_micros()).unwrap_or(i64::MAX);
     let (token, expires_at) = (Invitation::token(hub.random.as_ref()), created_at.saturating_add(last_for));
-    Invitation { token, domain, account, inviter, created_at, expires_at }
+    Invitation { token, domain, account, inviter, maker, created_at, expires_at }
 }
 
 /// Keeps an invitation, or says why not, in words for who asked for it.

@@ -66,6 +66,9 @@ async fn look_up(request: &EarlyRequest) -> Result<Invitation, StanzaError> {
     let found = hub.store.invitation(token, hub.clock.now_micros()).await?;
     let found = found.filter(|invitation| invitation.domain.as_ref() == Some(domain));
     found.ok_or_else(|| {
+        if let Some(left_out) = hub.sampled("a wrong token of an account") {
+            tracing::info!(%network, %domain, left_out, "somebody shows a token that nobody may register by");
+        }
         hub.memory(|guessers: &mut Guessers| guessers.0.take(*network, now, WRONG));
         unknown()
     })

@@ -6,6 +6,7 @@
 //! - Ours: who may list is the owner alone, and whether there is such an account does not show. A device whose access is
 //!   taken back loses its sessions (`not-authorized`), its tokens and all that extensions keep for it, and this is durable
 //!   before it is told.
+//! - §6: how long devices are remembered, and whether their names are, the configuration says (`[devices]`).
 //! - Ours: for a device that does not say what it is, its resource stands in `<device/>`.
 //! - Left out: grants (§3.1), and with them permissions other than `unrestricted`, for nothing but a password lets anybody
 //!   in; a `<uri/>`, which XEP-0388 does not have.
@@ -75,6 +76,7 @@ fn revoke(request: &Request) -> Answer {
         error.application = application;
         return Err(error);
     }
+    tracing::info!(account = %cell.jid, device = device.id.as_str(), "a user has taken the access of a device back");
     let (_, ticket) = request.hub.end_device(cell, device.device, &StreamCondition::NotAuthorized);
     Ok(Reply::empty().after(ticket))
 }

@@ -21,7 +21,7 @@ use crate::devices::{Login, Proof, UserAgent};
 use crate::hub::Hub;
 use crate::ids::{AccountId, DeviceId, Ticket};
 use crate::jid::BareJid;
-use crate::storage::{Access, StoreError, TokenRecord, Write};
+use crate::storage::{Access, DeviceRecord, OwnDevice, StoreError, TokenRecord, Write};
 
 /// How long a token can be used. A device that is away for longer needs the password again.
 const LIFETIME: Duration = Duration::from_secs(60 * 24 * 3600);
@@ -37,11 +37,20 @@ pub struct TokenUse<'a> {
     pub invalidate: bool,
 }
 
+impl TokenUse<'_> {
+    /// What the device is kept under.
+    pub fn key(&self) -> CompactString {
+        self.agent.map(UserAgent::key).unwrap_or_default()
+    }
+}
+
 /// What came of it. The reasons are for the log.
 #[derive(Debug)]
 pub enum Tried {
     /// It is right.
     Right {
+        /// What to show where a session begins.
+        proof: Proof,
         /// When this is durable, what came before it is over.
         ticket: Ticket,
         /// The device is due another one (§3.5).
@@ -71,34 +80,21 @@ impl Hub {
         is_right: &mut dyn FnMut(&str) -> bool,
     ) -> Tried {
         let mut account = cell.map(Cell::lock);
-        let key = tried.agent.map(UserAgent::key).unwrap_or_default();
-        let owner = account.as_ref().map_or(AccountId(0), |account| account.id);
-        let device = account
-            .as_ref()
-            .and_then(|account| account.devices.iter().find(|device| !key.is_empty() && device.key == key));
-        let id = device.map_or(DeviceId(0), |device| device.id);
-        let access = device.and_then(|device| device.access.clone());
-        let slots =
-            access.as_ref().map_or([None, None], |access| [access.next.clone(), access.current.clone()]);
-        let mut found = None;
-        for (place, slot) in slots.iter().enumerate() {
-            let fitting = slot.as_ref().filter(|token| token.mechanism == tried.mechanism);
-            let salt = fitting.map_or(0, |token| token.salt);
-            let is_it = is_right(&self.token(owner, id, tried.mechanism, salt));
-            found = found.or(fitting.filter(|_| is_it).map(|token| (place == 0, token.clone())));
-        }
-        let (Some(account), Some(access), Some((is_next, token))) = (account.as_mut(), access, found) else {
-            let has_other = |slot: &Option<TokenRecord>| {
-                slot.as_ref().is_some_and(|token| token.mechanism != tried.mechanism)
-            };
-            return Tried::Wrong(match (cell, id) {
-                (None, _) => "unknown user",
-                (_, DeviceId(0)) => "token of an unknown device",
-                _ if slots.iter().all(Option::is_none) => "device has no token",
-                _ if slots.iter().any(has_other) => "wrong token, or wrong mechanism for it",
-                _ => "wrong token, or bound to another channel",
+        let key = tried.key();
+        let found = {
+            let device = account.as_ref().and_then(|account| {
+                account.devices.iter().find(|device| !key.is_empty() && device.key == key)
             });
+            let owner = account.as_ref().map(|account| account.id);
+            self.find_token(owner, device, tried, is_right)
+                .map(|(is_next, token)| (device.cloned(), is_next, token))
         };
+        let (account, device, is_next, token) = match (account.as_mut(), found) {
+            (Some(account), Ok((Some(device), is_next, token))) => (account, device, is_next, token),
+            (_, Err(reason)) => return Tried::Wrong(reason),
+            (_, Ok(_)) => return Tried::Wrong("token of an unknown device"),
+        };
+        let (id, access) = (device.id, device.access.unwrap_or_default());
         let now = self.clock.now_micros();
         if account.is_gone || !account.is_enabled() {
             return Tried::Disabled;
@@ -119,7 +115,48 @@ impl Hub {
         }
         let writes: Vec<_> = account.set_access(id, after).into_iter().collect();
         let ticket = self.commit(account, writes);
-        Tried::Right { ticket, rotate }
+        Tried::Right { proof: Proof::Token { device: id, passwords: token.passwords }, ticket, rotate }
+    }
+
+    /// Looks for it among what is stored of the device, so that no account is loaded for a stranger's guess. `None` if it is
+    /// there; what to do about it, [`Self::try_token`] tells.
+    pub fn guess(
+        &self,
+        stored: Option<OwnDevice>,
+        tried: TokenUse<'_>,
+        is_right: &mut dyn FnMut(&str) -> bool,
+    ) -> Option<Tried> {
+        let (owner, device) = stored.map_or((None, None), |(owner, device)| (Some(owner), device));
+        self.find_token(owner, device.as_ref(), tried, is_right).err().map(Tried::Wrong)
+    }
+
+    /// A token of a device that is right, and whether it is the one that the device did not use yet.
+    fn find_token(
+        &self,
+        owner: Option<AccountId>,
+        device: Option<&DeviceRecord>,
+        tried: TokenUse<'_>,
+        is_right: &mut dyn FnMut(&str) -> bool,
+    ) -> Result<(bool, TokenRecord), &'static str> {
+        let id = device.map_or(DeviceId(0), |device| device.id);
+        let access = device.and_then(|device| device.access.as_deref());
+        let slots = access.map_or([None, None], |access| [access.next.as_ref(), access.current.as_ref()]);
+        let mut found = None;
+        for (place, slot) in slots.iter().enumerate() {
+            let fitting = slot.filter(|token| token.mechanism == tried.mechanism);
+            let salt = fitting.map_or(0, |token| token.salt);
+            let is_it = is_right(&self.token(owner.unwrap_or(AccountId(0)), id, tried.mechanism, salt));
+            found = found.or(fitting.filter(|_| is_it).map(|token| (place == 0, token.clone())));
+        }
+        let has_other =
+            |slot: Option<&TokenRecord>| slot.is_some_and(|token| token.mechanism != tried.mechanism);
+        found.ok_or(match (owner, device) {
+            (None, _) => "unknown user",
+            (_, None) => "token of an unknown device",
+            _ if slots.iter().all(Option::is_none) => "device has no token",
+            _ if slots.into_iter().any(has_other) => "wrong token, or wrong mechanism for it",
+            _ => "wrong token, or bound to another channel",
+        })
     }
 
     /// Makes a token for a device that is known now (§3.3), in the place of one that it did not use. It is durable. `None`
@@ -134,7 +171,7 @@ impl Hub {
         let (Some(agent), Some(cell)) = (login.agent, self.account(account).await?) else { return Ok(None) };
         let (issued, ticket) = {
             let mut account = cell.lock();
-            if !account.admits_login(connection) {
+            if !account.admits_login(connection, login.proof) {
                 return Ok(None);
             }
             let key = agent.key();
@@ -142,7 +179,7 @@ impl Hub {
             let device = known.unwrap_or_else(|| self.device_for(&mut account, &key, login));
             let mut after = account.access(device);
             let now = self.clock.now_micros();
-            let token = match after.next.take().filter(|_| login.proof == Proof::Token) {
+            let token = match after.next.take().filter(|_| matches!(login.proof, Proof::Token { .. })) {
                 // It was given this one before, and perhaps did not hear it.
                 Some(next) if next.mechanism == mechanism && self.is_fresh(&next, &account) => next,
                 _ => TokenRecord {
@@ -228,20 +265,29 @@ impl Account {
     }
 }
 
-/// What there is to note of a device that logs in, `new` if it does so for the first time.
-pub(crate) fn seen(
-    before: Option<&Access>,
-    login: &Login,
-    new: Option<i64>,
-    passwords: i64,
-) -> Option<Access> {
-    let mut access = before.cloned().unwrap_or_default();
-    access.first_seen = new.unwrap_or(access.first_seen);
-    login.note(&mut access);
-    if login.proof == Proof::Password {
-        access.password = Some(passwords);
+impl Hub {
+    /// What there is to note of a device that logs in, `new` if it does so for the first time.
+    pub(crate) fn noted(
+        &self,
+        account: &Account,
+        before: Option<&Access>,
+        login: &Login,
+        new: Option<i64>,
+    ) -> Option<Access> {
+        let mut access = before.cloned().unwrap_or_default();
+        access.first_seen = new.unwrap_or(access.first_seen);
+        if self.settings.keeps_device_names {
+            login.note(&mut access);
+        } else {
+            (access.software, access.name) = Default::default();
+        }
+        access.password = match login.proof {
+            Proof::Nothing => Some(account.passwords),
+            Proof::Password(proven) => Some(proven),
+            Proof::Token { .. } => access.password,
+        };
+        (before != Some(&access)).then_some(access)
     }
-    (before != Some(&access)).then_some(access)
 }
 
 fn micros(duration: Duration) -> i64 {

@@ -13,6 +13,7 @@ use std::time::Duration;
 use compact_str::CompactString;
 
 use crate::catch_up::CatchUp;
+use crate::devices::Proof;
 use crate::extension::{AccountState as Kept, KeyedState, Registry};
 use crate::hub::{SessionRef, Settings};
 use crate::ids::{AccountId, DeviceId, LogPosition, SessionId, Ticket};
@@ -115,8 +116,7 @@ pub struct Account {
     pub(crate) moved_ticket: Ticket,
     /// Up to this commit, all sessions that there are now are woken.
     pub(crate) woken: Ticket,
-    /// Connections up to this number are older than the last change of the password or the state: they may not become
-    /// sessions.
+    /// Connections up to this number are older than the last change of the state: they may not become sessions.
     barred: u64,
     /// How often all of its devices were shown anew ([`crate::hub::Hub::show_again`]).
     pub(crate) shown: u32,
@@ -366,8 +366,21 @@ impl Account {
     }
 
     /// Whether a connection that has authenticated may have a session.
-    pub(crate) fn admits_login(&self, connection: u64) -> bool {
-        self.is_enabled() && !self.is_gone && connection > self.barred
+    pub(crate) fn admits_login(&self, connection: u64, proof: Proof) -> bool {
+        let is_good = match proof {
+            Proof::Nothing => true,
+            // One that is newer than what is known here was read from the store.
+            Proof::Password(passwords) => passwords >= self.passwords,
+            Proof::Token { device, passwords } => {
+                passwords >= self.passwords && self.device(device).is_some()
+            }
+        };
+        is_good && self.is_enabled() && !self.is_gone && connection > self.barred
+    }
+
+    /// The password was changed so often. Of two changes at once the news may come in any order.
+    pub(crate) fn count_passwords(&mut self, passwords: i64) {
+        self.passwords = self.passwords.max(passwords);
     }
 
     /// Connections up to this number must authenticate anew.

@@ -50,6 +50,13 @@ impl<K: Hash + Eq> Allowances<K> {
         *until = (*until).max(now).saturating_add(allowance.every);
     }
 
+    /// Takes back that it was counted, for it came to nothing.
+    pub fn give_back(&mut self, who: &K, allowance: Allowance) {
+        if let Some(until) = self.until.get_mut(who) {
+            *until = until.saturating_sub(allowance.every);
+        }
+    }
+
     /// Lets `who` do it, if it may.
     pub fn try_take(&mut self, who: K, now: Duration, allowance: Allowance) -> bool {
         let may = self.has_one(&who, now, allowance);
@@ -82,6 +89,10 @@ mod tests {
         ] {
             assert_eq!(done.try_take(who, Duration::from_secs(at), twice), may, "{who} {at}");
         }
+        let now = Duration::from_secs(100);
+        done.give_back(&1, twice);
+        done.give_back(&7, twice);
+        assert_eq!([1, 1].map(|who| done.try_take(who, now, twice)), [true, false]);
         assert!(!done.has_one(&9, Duration::ZERO, Allowance { burst: 0, ..twice }));
     }
 

@@ -9,7 +9,7 @@ use unisono_xml::Element;
 use crate::account::{Account, Cell};
 use crate::catch_up::{CatchUp, numbers_write};
 use crate::delays::Moment;
-use crate::devices::{Login, Place, UserAgent};
+use crate::devices::{Login, MADE_UP, Place, UserAgent};
 use crate::error::{Condition, StanzaError, StreamCondition};
 use crate::extension::{Entity, Registry, Reply};
 use crate::hub::{Connection, Hub, SessionRef};
@@ -65,7 +65,7 @@ impl Hub {
         let resource = match resource.filter(|resource| !resource.is_empty()) {
             Some(resource) => account.with_resource(resource),
             None => {
-                account.with_resource(&format!("unisono-{}", self.made_up_resource(account, login.agent)))
+                account.with_resource(&format!("{MADE_UP}{}", self.made_up_resource(account, login.agent)))
             }
         };
         let jid = resource.map_err(|_| StanzaError::new(Condition::BadRequest))?;
@@ -82,12 +82,12 @@ impl Hub {
     ) -> Result<(SessionRef, T), StanzaError> {
         let cell = self.account(&jid.bare()).await?.ok_or(StanzaError::new(Condition::NotAllowed))?;
         let key = login.agent.map_or_else(|| CompactString::from(jid.resource()), UserAgent::key);
-        let place = Place { resource: jid.resource(), key: &key, connection: connection.number };
+        let (number, proof) = (connection.number, login.proof);
+        let place = Place { resource: jid.resource(), key: &key, connection: number, proof };
         if let Some(ticket) = self.introduce(&cell, place, login)? {
             self.store.wait(ticket).await;
         }
         let mut account = self.lock_for(&cell, place)?;
-        let number = connection.number;
         let id = SessionId(self.random_id());
         let device = self.device_for(&mut account, &key, login);
         let mut session =
@@ -430,7 +430,7 @@ impl Hub {
         };
         loop {
             let mut account = cell.lock();
-            if !account.admits_login(place.connection) {
+            if !account.admits_login(place.connection, place.proof) {
                 return Err(StanzaError::new(Condition::NotAllowed));
             }
             let (id, reason) = match account.predecessor(place) {
@@ -480,10 +480,11 @@ impl Hub {
             self.commit(&mut account, vec![Write::SessionHandled { session: id, handled }]);
         }
         let has_others = account.sessions().any(Session::is_for_all);
-        drop(account);
+        // Before the lock is given back, so that a connection that finds no session finds the reason.
         if let (Some(condition), Some(number)) = (reason, session.connection_number()) {
             self.give_reason(number, condition);
         }
+        drop(account);
         session.wake();
         self.announce_leave(cell, &leave);
         self.bounce(&session, has_others);

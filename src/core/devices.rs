@@ -9,7 +9,6 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use compact_str::{CompactString, format_compact};
 use sha2::{Digest, Sha256};
 
-use crate::access;
 use crate::account::{Account, Cell};
 use crate::catch_up::numbers_write;
 use crate::error::{StanzaError, StreamCondition};
@@ -24,6 +23,10 @@ const NAMED: &str = "urn:uuid:";
 /// So many connections of a device may be taken over by its next one, in this time: a network that comes and goes.
 const REPLACED_MAX: usize = 4;
 const REPLACED_WITHIN: Duration = Duration::from_secs(60);
+/// What resources begin with that this server makes up.
+pub(crate) const MADE_UP: &str = "unisono-";
+/// How long a device is remembered that is known by such a resource alone.
+const MADE_UP_FOR: Duration = Duration::from_secs(24 * 3600);
 /// Bytes of what makes a resource unlike all others.
 const RESOURCE_BYTES: usize = 9;
 
@@ -73,20 +76,24 @@ pub struct Login {
     pub proof: Proof,
 }
 
-/// What a client has shown.
+/// What a client has shown. It has to be good still where a session begins: between the two, the connection waits for
+/// others, and the account may have left the memory.
 #[derive(Clone, Copy, Default, PartialEq, Eq, Debug)]
 pub enum Proof {
+    /// Nothing: somebody else answers for it.
     #[default]
-    Password,
-    /// XEP-0484
-    Token,
+    Nothing,
+    /// The password that the account had when it had been changed so often.
+    Password(i64),
+    /// A token (XEP-0484) of this device, from when the password had been changed so often.
+    Token { device: DeviceId, passwords: i64 },
 }
 
 impl Login {
     /// What `<user-agent/>` says (XEP-0388 §2.3): the installation, and the names of the software and of the device, as far
     /// as a line holds.
     pub fn new(agent: Option<UserAgent>, software: &str, name: &str) -> Self {
-        Self { agent, software: line(software), name: line(name), proof: Proof::Password }
+        Self { agent, software: line(software), name: line(name), proof: Proof::Nothing }
     }
 
     /// The same, with what was shown.
@@ -121,6 +128,7 @@ pub(crate) struct Place<'a> {
     /// What the device is known by.
     pub(crate) key: &'a str,
     pub(crate) connection: u64,
+    pub(crate) proof: Proof,
 }
 
 impl Account {
@@ -217,7 +225,7 @@ impl Hub {
             device
         };
         let id = device.id;
-        let access = access::seen(device.access.as_deref(), login, is_new.then_some(now), account.passwords);
+        let access = self.noted(account, device.access.as_deref(), login, is_new.then_some(now));
         let mut writes = vec![Write::Device { account: account.id, device }];
         writes.extend(access.and_then(|access| account.set_access(id, access)));
         writes.extend(self.forget_devices(account, now));
@@ -225,23 +233,27 @@ impl Hub {
         id
     }
 
-    /// Forgets devices that were not seen for long, and those beyond the limit; never one with a session.
+    /// Forgets devices that were not seen for long, and those beyond the limit; never one with a session. First go those
+    /// that people do not come back to: a client that names no installation has a new device with each resource.
     fn forget_devices(&self, account: &mut Account, now: i64) -> Vec<Write> {
         let age = i64::try_from(self.settings.forget_devices_after.as_micros()).unwrap_or(i64::MAX);
-        let before = now.saturating_sub(age);
+        let made_up_age = age.min(i64::try_from(MADE_UP_FOR.as_micros()).unwrap_or(i64::MAX));
+        let (before, made_up_before) = (now.saturating_sub(age), now.saturating_sub(made_up_age));
         let in_use: Vec<_> = account.sessions.iter().map(|session| session.device).collect();
         let mut idle: Vec<_> = account
             .devices
             .iter()
             .filter(|device| device.last_seen < now && !in_use.contains(&device.id))
-            .map(|device| (device.last_seen, device.id))
+            .map(|device| (device.is_named(), device.last_seen, device.id, device.is_made_up()))
             .collect();
         idle.sort_unstable();
         let too_many = account.devices.len().saturating_sub(self.settings.devices_max);
         let by_rank = idle.iter().enumerate();
         let old: Vec<_> = by_rank
-            .filter(|(rank, (seen, _))| *rank < too_many || *seen < before)
-            .map(|(_, (_, id))| *id)
+            .filter(|(rank, (_, seen, _, is_made_up))| {
+                *rank < too_many || *seen < if *is_made_up { made_up_before } else { before }
+            })
+            .map(|(_, (_, _, id, _))| *id)
             .collect();
         self.forgotten(account, &old)
     }
@@ -265,14 +277,13 @@ impl Hub {
     }
 
     /// Ends a device (XEP-0494 §3.2): its sessions, for which this is the reason, and all by which it could come back but
-    /// the password. From when the ticket is durable, that stays so. Who is about to log in has to do so again.
+    /// the password. From when the ticket is durable, that stays so. Who is about to log in by its token does not come in.
     pub fn end_device(
         &self,
         cell: &Arc<Cell>,
         device: DeviceId,
         reason: &StreamCondition,
     ) -> (usize, Ticket) {
-        self.bar_logins(cell);
         let sessions: Vec<SessionId> = {
             let mut account = cell.lock();
             let writes = self.forgotten(&mut account, &[device]);
@@ -349,6 +360,14 @@ impl DeviceRecord {
     /// Whether it says which installation it is.
     pub fn is_named(&self) -> bool {
         self.key.starts_with(NAMED)
+    }
+
+    /// Whether it has a resource that this server drew by chance: nobody asks for it again.
+    fn is_made_up(&self) -> bool {
+        let drawn = self.key.strip_prefix(MADE_UP);
+        drawn
+            .and_then(|drawn| URL_SAFE_NO_PAD.decode(drawn).ok())
+            .is_some_and(|bytes| bytes.len() == RESOURCE_BYTES)
     }
 }
 

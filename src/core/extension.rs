@@ -232,6 +232,7 @@ impl Registry {
         registry.kinds.extend([
             crate::account::REQUESTS,
             crate::account::ROSTER_FLOOR,
+            crate::invitations::INVITED_BY,
             crate::repetition::MEANT,
         ]);
         for extension in extensions {

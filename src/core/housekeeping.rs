@@ -1,7 +1,7 @@
 //! What happens without anybody asking: deadlines pass, cursors are stored, accounts leave the memory, the
 //! server stops and starts.
 
-use std::collections::HashSet;
+use std::collections::{BTreeSet, HashSet};
 use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
@@ -12,10 +12,10 @@ use crate::error::StreamCondition;
 use crate::extension::Moment;
 use crate::hub::{Farewell, Hub, SessionRef};
 use crate::ids::{SessionId, Ticket};
-use crate::presence::Who;
+use crate::jid::BareJid;
 use crate::session::{Link, Session};
 use crate::snapshot;
-use crate::storage::{Access, AccountState, SessionRecord, StoreError, Write};
+use crate::storage::{Access, AccountState, Commit, SessionRecord, StoreError, Write};
 use crate::subscription;
 
 impl Hub {
@@ -157,11 +157,12 @@ impl Hub {
         }
     }
 
-    /// The user of a session changed the password: as [`Self::password_changed`], but this session goes on.
+    /// The user of a session changed the password: as [`Self::password_changed`], but this session goes on,
+    /// and its device knows the password.
     pub fn password_changed_by(&self, acting: &SessionRef, passwords: i64) {
         {
             let mut account = acting.cell.lock();
-            account.passwords = passwords;
+            account.count_passwords(passwords);
             // Who changed it has it.
             let device = account.session(acting.id).map(Session::device);
             let known = device.map(|device| (device, account.access(device)));
@@ -170,7 +171,6 @@ impl Hub {
             });
             self.commit(&mut account, write.into_iter().collect());
         }
-        self.bar_logins(&acting.cell);
         self.end_others(acting);
     }
 
@@ -192,7 +192,7 @@ impl Hub {
         acting: &SessionRef,
         last_word: Element,
     ) -> Result<(), StoreError> {
-        let _leaving = Leaving::new(self, &acting.cell);
+        let _leaving = Leaving::new(self, &acting.cell)?;
         let waker = acting.cell.lock().session(acting.id).and_then(Session::waker);
         self.farewells().insert(acting.connection, None);
         let removed = self.remove_now(&acting.cell).await;
@@ -203,6 +203,11 @@ impl Hub {
                 (None, StreamCondition::InternalServerError)
             }
         };
+        if !acting.cell.lock().is_gone {
+            // The session goes on, and is answered.
+            self.farewells().remove(&acting.connection);
+            return removed;
+        }
         // Who has left meanwhile is told nothing.
         if let Some(farewell) = self.farewells().get_mut(&acting.connection) {
             *farewell = Some(Farewell { said, reason });
@@ -216,8 +221,7 @@ impl Hub {
     /// The password is another one, and was changed so often: whoever authenticated with the old one has to do so again, and
     /// the tokens that they were given are not trusted any more.
     pub fn password_changed(&self, cell: &Arc<Cell>, passwords: i64) {
-        cell.lock().passwords = passwords;
-        self.bar_logins(cell);
+        cell.lock().count_passwords(passwords);
         self.end_sessions(cell, &StreamCondition::NotAuthorized);
     }
 
@@ -226,53 +230,75 @@ impl Hub {
     ///
     /// # Errors
     ///
-    /// The store failed. The account may have lost a part of its log, and can be removed again.
+    /// The store failed. The account may have lost contacts and a part of its log, and can be removed again.
     pub async fn remove_account(&self, cell: &Arc<Cell>) -> Result<(), StoreError> {
-        let _leaving = Leaving::new(self, cell);
+        let _leaving = Leaving::new(self, cell)?;
         self.remove_now(cell).await
     }
 
     async fn remove_now(&self, cell: &Arc<Cell>) -> Result<(), StoreError> {
-        let agreed: Vec<_> = {
-            let account = cell.lock();
-            let contacts =
-                account.roster.values().map(|item| (item.jid.clone(), subscription::remove(item.state)));
-            contacts.filter(|(_, removal)| !removal.send.is_empty()).collect()
-        };
         let mut ticket = Ticket::NONE;
-        for (contact, removal) in agreed {
-            let other = self.account(&contact).await?;
-            let told = self.agree(cell, &contact, other.as_ref(), |deal| {
-                deal.withdraw(Who::User, &removal);
-                Ok(())
-            });
-            ticket = ticket.max(told.unwrap_or_default());
+        for contact in self.acquainted(cell).await? {
+            let other = match self.account(&contact).await {
+                Ok(other) => other,
+                // Nobody can read its roster, so nobody is let in by it.
+                Err(StoreError::Corrupt(error)) => {
+                    tracing::error!(account = %contact, error, "cannot tell a contact that an account is removed");
+                    None
+                }
+                Err(error) => return Err(error),
+            };
+            ticket = ticket.max(self.take_leave(cell, &contact, other.as_ref()));
         }
         cell.lock().is_gone = true;
         self.end_sessions(cell, &StreamCondition::NotAuthorized);
-        self.forget(&cell.jid);
+        self.forget(cell);
         let ticket = ticket.max(cell.lock().last_ticket);
         self.store.wait(ticket).await;
         self.store.delete(&cell.jid).await
+    }
+
+    /// All who have agreed on something with an account that is leaving, or agreed to it beforehand (RFC 6121 §3.4). From
+    /// now on nobody does any more.
+    async fn acquainted(&self, cell: &Cell) -> Result<BTreeSet<BareJid>, StoreError> {
+        let mut all: BTreeSet<_> = {
+            let account = cell.lock();
+            let known = account.roster.keys().chain(account.requests.keys()).collect::<BTreeSet<_>>();
+            let agreed = |contact: &&BareJid| !subscription::leave(account.subscription(contact)).is_empty();
+            known.into_iter().filter(agreed).cloned().collect()
+        };
+        // What others agreed to before can be read.
+        self.store.wait(self.store.submit(Commit::default())).await;
+        all.extend(self.store.acquainted(&cell.jid).await?);
+        Ok(all)
     }
 }
 
 /// An account that is being removed, until it is or somebody gave up.
 struct Leaving<'a> {
     hub: &'a Hub,
-    cell: &'a Cell,
+    cell: &'a Arc<Cell>,
 }
 
 impl<'a> Leaving<'a> {
-    fn new(hub: &'a Hub, cell: &'a Cell) -> Self {
-        hub.leaving().insert(cell.jid.clone());
-        Self { hub, cell }
+    /// Nobody removes an account twice: a second time, its name could be somebody else's already.
+    fn new(hub: &'a Hub, cell: &'a Arc<Cell>) -> Result<Self, StoreError> {
+        if cell.lock().is_gone {
+            return Err(StoreError::NotFound);
+        }
+        if !hub.leaving().insert(cell.jid.clone()) {
+            return Err(StoreError::Unavailable("the account is being removed already".to_owned()));
+        }
+        Ok(Self { hub, cell })
     }
 }
 
 impl Drop for Leaving<'_> {
+    /// An account that stays is the one in memory: a second one would number the same log.
     fn drop(&mut self) {
-        self.hub.forget(&self.cell.jid);
+        if self.cell.lock().is_gone {
+            self.hub.forget(self.cell);
+        }
         self.hub.leaving().remove(&self.cell.jid);
     }
 }

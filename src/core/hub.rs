@@ -19,7 +19,7 @@ use crate::extension::Registry;
 use crate::hosted::{Hosted, Open};
 use crate::ids::{SessionId, Ticket};
 use crate::interests::Lists;
-use crate::invitations::{InvitationPolicy, RegistrationPolicy};
+use crate::invitations::{INVITED_BY, InvitationPolicy, RegistrationPolicy};
 use crate::jid::{BareJid, FullJid};
 use crate::remote::Routes;
 use crate::render::Renderer;
@@ -76,6 +76,8 @@ pub struct Settings {
     pub outbox_bytes_max: usize,
     /// Devices that were not seen for so long are forgotten.
     pub forget_devices_after: Duration,
+    /// Whether the names are kept that clients give their software and devices (XEP-0494 §6).
+    pub keeps_device_names: bool,
     /// What the archive of an account keeps whose owner did not say.
     pub archive: ArchivePolicy,
     /// Whether a device that nobody looks at is spared what can wait (XEP-0352 §3.2).
@@ -120,6 +122,7 @@ impl Default for Settings {
             keep_idle_for: Duration::from_secs(120),
             outbox_bytes_max: 4 * 1024 * 1024,
             forget_devices_after: Duration::from_secs(90 * 24 * 3600),
+            keeps_device_names: true,
             archive: ArchivePolicy::Always,
             spares_inactive: true,
             contacts: Vec::new(),
@@ -324,20 +327,26 @@ impl Hub {
         let (Some(loading), Some(shard)) = (self.loading.get(self.index(jid)), self.shard(jid)) else {
             return Ok(None);
         };
-        let _one_at_a_time = loading.lock().await;
+        let one_at_a_time = loading.lock().await;
         if let Some(cell) = self.resident(jid) {
             return Ok(Some(cell));
         }
-        if self.leaving().contains(jid) {
+        if self.is_leaving(jid) {
             return Ok(None);
         }
         let Some(data) = self.store.load(jid, &self.registry.kinds).await? else { return Ok(None) };
         let sessions = data.sessions.clone();
+        let named = data.documents.iter().find(|document| document.kind == INVITED_BY);
+        let inviter = named.and_then(|document| document.value.parse::<BareJid>().ok());
         let mut account = Account::new(data, &self.registry, self.settings.clone());
         account.touched = self.clock.elapsed();
         let cell = Arc::new(Cell::new(account));
         self.restore_sessions(&cell, sessions);
         shard.write().unwrap_or_else(PoisonError::into_inner).insert(jid.clone(), cell.clone());
+        drop(one_at_a_time);
+        if let Some(inviter) = inviter {
+            Box::pin(self.meet_inviter(&cell, &inviter)).await;
+        }
         Ok(Some(cell))
     }
 
@@ -356,11 +365,19 @@ impl Hub {
         .collect()
     }
 
-    /// Lets go of an account that was removed from the store.
-    pub(crate) fn forget(&self, jid: &BareJid) {
-        if let Some(shard) = self.shard(jid) {
-            shard.write().unwrap_or_else(PoisonError::into_inner).remove(jid);
+    /// Lets go of an account that was removed from the store; not of the next one of its name.
+    pub(crate) fn forget(&self, cell: &Arc<Cell>) {
+        if let Some(shard) = self.shard(&cell.jid) {
+            let mut accounts = shard.write().unwrap_or_else(PoisonError::into_inner);
+            if accounts.get(&cell.jid).is_some_and(|known| Arc::ptr_eq(known, cell)) {
+                accounts.remove(&cell.jid);
+            }
         }
+    }
+
+    /// Whether an account is being removed, from when that begins.
+    pub fn is_leaving(&self, jid: &BareJid) -> bool {
+        self.leaving().contains(jid)
     }
 
     /// Accounts that are being removed from the store: nobody loads them any more.
@@ -368,7 +385,7 @@ impl Hub {
         self.leaving.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Connections that there are now may not become sessions of an account any more: what they authenticated with has
+    /// Connections that there are now may not become sessions of an account any more: whether it can be used has
     /// changed.
     pub fn bar_logins(&self, cell: &Cell) {
         cell.lock().bar_logins(self.last_connection.load(Ordering::Relaxed));

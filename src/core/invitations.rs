@@ -1,15 +1,22 @@
 //! Invitations: a secret that lets somebody make an account, or become a contact, once (XEP-0401).
 
+use std::collections::HashMap;
 use std::fmt::Write as _;
+use std::sync::Arc;
 use std::time::Duration;
 
 use crate::allowance::Allowance;
-use crate::ids::AccountId;
+use crate::hub::Hub;
+use crate::ids::{AccountId, Ticket};
 use crate::jid::BareJid;
-use crate::storage::{BoxFuture, StoreError};
+use crate::storage::{BoxFuture, StoreError, Write};
 
 /// Characters of a token: 120 bits of chance (XEP-0379 §5.1 asks for 80).
 const TOKEN_CHARS: usize = 24;
+/// Microseconds for which an invitation is kept after it has expired: whoever showed it before has to fill a form in.
+pub const GRACE_MICROS: i64 = 10 * 60 * 1_000_000;
+/// The document of this kind names who invited an account, until the two are contacts.
+pub const INVITED_BY: &str = "invited-by";
 /// Of base 32 (RFC 4648 §6), in lower case: fit for a URI, and to be read aloud.
 const ALPHABET: &[u8; 32] = b"abcdefghijklmnopqrstuvwxyz234567";
 
@@ -74,6 +81,8 @@ pub struct Invitation {
     pub account: Option<BareJid>,
     /// With whom one becomes a contact.
     pub inviter: Option<BareJid>,
+    /// Who asked for it, contact or not; none if the administrator did. It is counted as this account's, and goes with it.
+    pub maker: Option<BareJid>,
     /// Microseconds since 1970.
     pub created_at: i64,
     /// The same. From then on it is not there.
@@ -137,6 +146,54 @@ fn in_uri(jid: &BareJid) -> String {
     out
 }
 
+/// Invitations that are being used, with what makes that durable once that is known.
+#[derive(Default)]
+struct InUse(HashMap<String, Option<Ticket>>);
+
+/// An invitation that nobody else can use meanwhile.
+pub struct Claim {
+    hub: Arc<Hub>,
+    token: String,
+    used: Option<Ticket>,
+}
+
+impl Claim {
+    /// It is used up from when this is durable.
+    pub fn used(mut self, ticket: Ticket) {
+        self.used = Some(ticket);
+    }
+
+    /// What uses it up.
+    pub fn write(&self) -> Write {
+        Write::InvitationUsed { token: self.token.clone() }
+    }
+}
+
+impl Drop for Claim {
+    fn drop(&mut self) {
+        self.hub.memory(|in_use: &mut InUse| match self.used {
+            Some(ticket) => in_use.0.insert(std::mem::take(&mut self.token), Some(ticket)),
+            None => in_use.0.remove(&self.token),
+        });
+    }
+}
+
+impl Hub {
+    /// Claims an invitation before it is looked for. `None` if somebody else is using it.
+    pub fn claim(self: &Arc<Self>, token: &str) -> Option<Claim> {
+        let durable = self.store.durable();
+        let is_free = self.memory(|in_use: &mut InUse| {
+            in_use.0.retain(|_, used| used.is_none_or(|ticket| ticket > durable));
+            let is_free = !in_use.0.contains_key(token);
+            if is_free {
+                in_use.0.insert(token.to_owned(), None);
+            }
+            is_free
+        });
+        is_free.then(|| Claim { hub: self.clone(), token: token.to_owned(), used: None })
+    }
+}
+
 /// Invitations that were not used yet. One that has expired is not found, and forgotten sooner or later.
 pub trait Invitations: Send + Sync {
     /// Keeps an invitation. `StoreError::Exists` if there is the account that it is for, or its name is kept free by
@@ -148,10 +205,10 @@ pub trait Invitations: Send + Sync {
         token: &'a str,
         now_micros: i64,
     ) -> BoxFuture<'a, Result<Option<Invitation>, StoreError>>;
-    /// Invitations in the order of their tokens, after `after`, at most `limit`; of one inviter or of all.
+    /// Invitations in the order of their tokens, after `after`, at most `limit`; those that one account asked for, or all.
     fn invitations<'a>(
         &'a self,
-        inviter: Option<&'a BareJid>,
+        maker: Option<&'a BareJid>,
         after: Option<&'a str>,
         limit: usize,
         now_micros: i64,
@@ -159,7 +216,8 @@ pub trait Invitations: Send + Sync {
     /// Uses an invitation up, whether it has expired or not: whoever comes second finds none.
     fn redeem<'a>(&'a self, token: &'a str) -> BoxFuture<'a, Result<bool, StoreError>>;
     /// Uses an invitation up, as [`Self::redeem`], and creates an account by it, as
-    /// [`create_distinct`](crate::storage::Accounts::create_distinct) does: both or neither.
+    /// [`create_distinct`](crate::storage::Accounts::create_distinct) does: both or neither. The account is created with a
+    /// document of the kind [`INVITED_BY`] that names the inviter, if there is one.
     ///
     /// `StoreError::NotFound` if the invitation is not there any more.
     fn create_invited<'a>(
@@ -194,7 +252,8 @@ mod tests {
             (None, jid("ro#m;é@example.org"), None, "xmpp:ro%23m%3B%C3%A9@example.org?roster;preauth=T"), // RFC 5122 §2.2
         ] {
             let token = "T".to_owned();
-            let invitation = Invitation { token, domain, account, inviter, created_at: 0, expires_at: 1 };
+            let (maker, created_at, expires_at) = (None, 0, 1);
+            let invitation = Invitation { token, domain, account, inviter, maker, created_at, expires_at };
             assert_eq!(invitation.uri(), want);
         }
     }

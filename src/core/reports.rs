@@ -17,10 +17,19 @@ pub struct Report {
     pub content: String,
 }
 
+/// How many reports are kept.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Kept {
+    /// Of all accounts together, …
+    pub in_all: u32,
+    /// … and of one.
+    pub of_one: u32,
+}
+
 /// The reports that nobody has dealt with yet.
 pub trait Reports: Send + Sync {
-    /// Keeps a report, under a number of its own, and forgets all but the `keep` newest.
-    fn report<'a>(&'a self, report: &'a Report, keep: u32) -> BoxFuture<'a, Result<i64, StoreError>>;
+    /// Keeps a report, under a number of its own, and forgets the oldest of those that are too many.
+    fn report<'a>(&'a self, report: &'a Report, keep: Kept) -> BoxFuture<'a, Result<i64, StoreError>>;
     /// Reports, the newest first, before `before`, at most `limit`.
     fn reports(&self, before: Option<i64>, limit: usize) -> BoxFuture<'_, Result<Vec<Report>, StoreError>>;
     /// Forgets a report. Whether it was there.

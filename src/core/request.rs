@@ -119,7 +119,7 @@ pub enum StreamState {
     /// It is not known who the client is.
     Unauthenticated,
     /// Authenticated, no resource bound.
-    Authenticated { account: BareJid, connection: crate::hub::Connection },
+    Authenticated { account: BareJid, login: Box<crate::devices::Login>, connection: crate::hub::Connection },
     /// A resource is bound.
     Bound(SessionRef),
 }

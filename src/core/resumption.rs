@@ -5,6 +5,7 @@ use std::sync::{Arc, MutexGuard};
 
 use crate::account::{Account, Cell};
 use crate::binding::link;
+use crate::devices::Login;
 use crate::hub::{Connection, Hub, SessionRef};
 use crate::ids::{SessionId, Ticket};
 use crate::jid::BareJid;
@@ -51,12 +52,13 @@ impl Hub {
     /// Takes a broken session up on another connection (XEP-0198 §5). `handled` is the client's count.
     pub async fn resume(
         self: &Arc<Self>,
+        login: &Login,
         account: &BareJid,
         previous: &str,
         handled: u32,
         connection: Connection,
     ) -> Result<Resumed, NotResumed> {
-        let resumed = self.try_resume(account, previous, handled, connection).await;
+        let resumed = self.try_resume(login, account, previous, handled, connection).await;
         let counter = if resumed.is_ok() { &self.counters.resumed } else { &self.counters.resume_failed };
         counter.fetch_add(1, Ordering::Relaxed);
         resumed
@@ -64,6 +66,7 @@ impl Hub {
 
     async fn try_resume(
         self: &Arc<Self>,
+        login: &Login,
         jid: &BareJid,
         previous: &str,
         handled: u32,
@@ -76,7 +79,7 @@ impl Hub {
         };
         let mut is_counted = false;
         loop {
-            match self.take_up(&cell, id, handled, &mut is_counted, connection.clone()) {
+            match self.take_up(&cell, login, id, handled, &mut is_counted, connection.clone()) {
                 TakenUp::Session(session, ours) => return Ok(Resumed { session, handled: ours }),
                 TakenUp::Waits(ticket) => {
                     // What a client acknowledges waits for the next that is stored; it waits for this now.
@@ -96,13 +99,14 @@ impl Hub {
     fn take_up(
         &self,
         cell: &Arc<Cell>,
+        login: &Login,
         id: SessionId,
         handled: u32,
         is_counted: &mut bool,
         connection: Connection,
     ) -> TakenUp {
         let mut account = cell.lock();
-        if !account.admits_login(connection.number) {
+        if !account.admits_login(connection.number, login.proof) {
             return TakenUp::Nothing;
         }
         let Some(session) = account.session_mut(id) else { return TakenUp::Nothing };
@@ -142,7 +146,18 @@ impl Hub {
             // the connection that broke, too.
             return TakenUp::Waits(account.store_moved(|commit| self.store.submit(commit)));
         }
+        self.note_login(&mut account, id, login);
         self.hand_over(cell, account, id, connection, ours)
+    }
+
+    /// What the device of a session has shown now, and says of itself.
+    fn note_login(&self, account: &mut Account, id: SessionId, login: &Login) {
+        let device = account.session(id).map(|session| session.device);
+        let Some(device) = device.and_then(|device| account.device(device)) else { return };
+        let (id, before) = (device.id, device.access.as_deref());
+        let access = self.noted(account, before, login, None);
+        let writes = access.and_then(|access| account.set_access(id, access)).into_iter().collect();
+        self.commit(account, writes);
     }
 
     /// Gives the session to another connection.

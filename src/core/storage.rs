@@ -16,6 +16,10 @@ use crate::record::{Direction, MessageRecord};
 use crate::reports::Reports;
 use crate::roster::RosterItem;
 
+pub use crate::holdings::{
+    AccountData, AccountState, AccountSummary, Credential, OwnDevice, RECENT_FINGERPRINTS,
+};
+
 pub type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
 
 /// Why the store could not answer. Peers see `internal-server-error`; the log has it in full.
@@ -79,6 +83,8 @@ pub enum Write {
     SessionHandled { session: SessionId, handled: u32 },
     /// Forgets a session.
     SessionEnded { session: SessionId },
+    /// Uses an invitation up, if it is still there ([`Hub::claim`](crate::hub::Hub::claim) sees to that).
+    InvitationUsed { token: String },
 }
 
 /// How far a conversation was read.
@@ -126,52 +132,6 @@ pub trait Journal: Send + Sync {
     }
 }
 
-/// Whether an account can be used.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum AccountState {
-    Enabled,
-    Disabled,
-}
-
-/// What there is to know of an account without loading it.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub struct AccountSummary {
-    pub id: AccountId,
-    pub jid: BareJid,
-    pub state: AccountState,
-    /// Microseconds since 1970.
-    pub created_at: i64,
-    /// How many devices it has, connected or not.
-    pub devices: u32,
-}
-
-/// What an account holds in memory while somebody needs it.
-#[derive(Clone, Debug)]
-pub struct AccountData {
-    pub id: AccountId,
-    pub jid: BareJid,
-    pub state: AccountState,
-    /// How often the password was changed.
-    pub passwords: i64,
-    /// The last position that was given: to an entry of the log, or to an item of a node.
-    pub head: LogPosition,
-    /// The newest entry that only waits for delivery; none is after this.
-    pub waiting: LogPosition,
-    /// Removed items included.
-    pub roster: Vec<RosterItem>,
-    pub devices: Vec<DeviceRecord>,
-    pub sessions: Vec<SessionRecord>,
-    /// The documents of the kinds that were asked for.
-    pub documents: Vec<Document>,
-    /// The fingerprints of the last messages that the account sent, oldest first; at most
-    /// [`RECENT_FINGERPRINTS`]. Each with the session that sent it, if that is one of `sessions`; else with number 0,
-    /// which is nobody's.
-    pub recent: Vec<(SessionId, i64)>,
-}
-
-/// How many of its own messages an account remembers to tell a repetition (promise P3).
-pub const RECENT_FINGERPRINTS: usize = 512;
-
 /// Accounts and their credentials. A credential is an opaque text for each mechanism family, such as
 /// `SCRAM-SHA-256`; the store does not look inside.
 pub trait Accounts: Send + Sync {
@@ -204,12 +164,12 @@ pub trait Accounts: Send + Sync {
         after: Option<&'a BareJid>,
         limit: usize,
     ) -> BoxFuture<'a, Result<Vec<AccountSummary>, StoreError>>;
-    /// The credential of one mechanism family, and whether the account can be used.
+    /// The credential of one mechanism family.
     fn credential<'a>(
         &'a self,
         jid: &'a BareJid,
         family: &'a str,
-    ) -> BoxFuture<'a, Result<Option<(String, AccountState)>, StoreError>>;
+    ) -> BoxFuture<'a, Result<Option<Credential>, StoreError>>;
     /// Replaces all credentials, which counts as a change of the password. Returns how many of these there were now.
     /// `StoreError::NotFound` without such an account.
     fn set_credentials<'a>(
@@ -217,6 +177,14 @@ pub trait Accounts: Send + Sync {
         jid: &'a BareJid,
         credentials: &'a [(String, String)],
     ) -> BoxFuture<'a, Result<i64, StoreError>>;
+    /// An account, and its device that is known by this key.
+    fn device<'a>(
+        &'a self,
+        jid: &'a BareJid,
+        key: &'a str,
+    ) -> BoxFuture<'a, Result<Option<OwnDevice>, StoreError>>;
+    /// Accounts whose rosters say more of this address than a name: a subscription, a request, an approval.
+    fn acquainted<'a>(&'a self, contact: &'a BareJid) -> BoxFuture<'a, Result<Vec<BareJid>, StoreError>>;
     fn set_state<'a>(
         &'a self,
         jid: &'a BareJid,

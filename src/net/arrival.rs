@@ -284,7 +284,7 @@ impl Arrival {
                 self.bind_inline(stream, login, account, request).await?;
             }
             Action::Nonza { peer, element } => {
-                let answer = self.answer(stream, peer.as_ref(), element).await?;
+                let answer = self.answer(stream, peer, element).await?;
                 self.handle(Input::Answered(answer))?;
             }
             Action::Early { domain, element } => self.answer_early(stream, domain, element).await?,
@@ -347,7 +347,8 @@ impl Arrival {
         }
         let asked = Instant::now();
         let tried = TokenUse { agent, mechanism: proof.mechanism().as_str(), invalidate };
-        let trying = try_token(Arc::clone(&self.c2s), self.peer.ip(), account, tried, proof);
+        let is_suspect = self.attempt.as_ref().is_none_or(Attempt::is_suspect);
+        let trying = try_token(Arc::clone(&self.c2s), (self.peer.ip(), is_suspect), account, tried, proof);
         let found = self.wait_for(stream, trying).await?;
         if found.is_err() {
             self.withdraw();
@@ -480,7 +481,7 @@ impl Arrival {
     async fn answer<S>(
         &mut self,
         stream: &mut S,
-        peer: Option<&Authenticated<BareJid>>,
+        peer: Option<(Authenticated<BareJid>, Box<Login>)>,
         element: Element,
     ) -> Result<Answer, Stopped>
     where
@@ -491,9 +492,9 @@ impl Arrival {
             let error = Some(StreamError::UnknownElement(Said::new(element.name())));
             return Ok(Answer { write: Vec::new(), resumed: None, error });
         };
-        let state = peer.map_or(StreamState::Unauthenticated, |peer| {
-            let account = peer.account().clone();
-            StreamState::Authenticated { account, connection: self.connection() }
+        let state = peer.map_or(StreamState::Unauthenticated, |(peer, login)| {
+            let account = peer.into_account();
+            StreamState::Authenticated { account, login, connection: self.connection() }
         });
         let answering = handler(NonzaRequest { hub, element, stream: state });
         let NonzaReply { write, session, error, .. } = self.wait_for(stream, answering).await?;

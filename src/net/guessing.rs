@@ -103,6 +103,8 @@ pub(crate) struct Attempt {
     from: IpAddr,
     account: BareJid,
     keys: Keys,
+    /// Some of its network failed lately.
+    is_suspect: bool,
     has_failed: bool,
 }
 
@@ -141,6 +143,7 @@ impl Guessing {
         let of_network = memory.networks.beyond(now, keys.network, &NETWORK);
         let of_site = keys.site.map_or(0, |site| memory.sites.beyond(now, site, &SITE));
         let of_account = if is_at_home { 0 } else { memory.accounts.beyond(now, keys.account, &ACCOUNT) };
+        let is_suspect = !is_at_home && memory.networks.failures(now, keys.network, &NETWORK) > 0;
         let most = of_network.max(of_site).max(of_account);
         let delay = STEP.saturating_mul(most).min(self.delay_max);
         let wait = if delay.is_zero() {
@@ -160,7 +163,7 @@ impl Guessing {
         };
         drop(memory);
         let guessing = Arc::clone(self);
-        (Attempt { guessing, from, account: account.clone(), keys, has_failed: true }, wait)
+        (Attempt { guessing, from, account: account.clone(), keys, is_suspect, has_failed: true }, wait)
     }
 
     fn memory(&self) -> MutexGuard<'_, Memory> {
@@ -172,6 +175,11 @@ impl Attempt {
     /// Whose it is to be.
     pub(crate) fn account(&self) -> &BareJid {
         &self.account
+    }
+
+    /// Whether others of its network have failed lately, and its owner never came in from there.
+    pub(crate) fn is_suspect(&self) -> bool {
+        self.is_suspect
     }
 
     /// It was right.

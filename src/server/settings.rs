@@ -12,8 +12,8 @@ use unisono_net::{Limits, Rate};
 use unisono_xeps::xep0060_pubsub;
 
 use crate::config::{
-    ArchivePolicy, Config, ContactUri, Contacts, Invitations, LoginMechanism, NodeMakers, OpenTo,
-    Registration, Relay, SelfService, Size, UsersTo, WhenInactive,
+    ArchivePolicy, Config, ContactUri, Contacts, Invitations, KeepOfDevices, LoginMechanism, NodeMakers,
+    OpenTo, Registration, Relay, SelfService, Size, UsersTo, WhenInactive,
 };
 
 /// The time over which what a client sends is averaged.
@@ -36,6 +36,11 @@ pub(crate) fn settings(config: &Config) -> Settings {
         spares_inactive: match config.clients.when_inactive {
             WhenInactive::Important => true,
             WhenInactive::Everything => false,
+        },
+        forget_devices_after: config.devices.forget_after,
+        keeps_device_names: match config.devices.keep {
+            KeepOfDevices::Names => true,
+            KeepOfDevices::Nothing => false,
         },
         contacts: contacts(&config.contacts),
         services: config.calls.relay.iter().map(service).collect(),
@@ -161,6 +166,8 @@ mod tests {
     #[test]
     fn a_mechanism_that_is_not_named_is_not_offered() {
         let mut config = Config::default();
+        assert_eq!(policy(&config), Policy { plain: false, ..Policy::default() });
+        config.login.mechanisms = LoginMechanism::ALL.into();
         assert_eq!(policy(&config), Policy::default());
         config.login.mechanisms = vec![LoginMechanism::ScramSha256];
         let one = Policy { hashes: vec![Hash::Sha256], plain: false, ..Policy::default() };

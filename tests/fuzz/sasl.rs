@@ -121,7 +121,7 @@ fn credentials(account: &BareJid, hash: Hash) -> Option<Credentials> {
         let of = |(name, password, standing): (&str, &str, Standing), hash| {
             let keys =
                 ScramKeys::derive(&Password::prepare(password).unwrap(), &salt(name), ITERATIONS, hash);
-            (BareJid::new(Some(name), DOMAIN).unwrap(), Credentials { keys, standing })
+            (BareJid::new(Some(name), DOMAIN).unwrap(), Credentials { keys, standing, passwords: 0 })
         };
         ACCOUNTS.into_iter().flat_map(|account| Hash::ALL.map(|hash| of(account, hash))).collect()
     });

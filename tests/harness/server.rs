@@ -322,6 +322,7 @@ pub(crate) fn command(folder: &Path) -> Command {
 fn configuration(database: &Database) -> String {
     format!(
         "[server]\ndomains = [\"{DOMAIN}\"]\ndata_dir = \"data\"\n[store]\nurl = \"{}\"\n\
+         [login]\nmechanisms = [\"SCRAM-SHA-512\", \"SCRAM-SHA-256\", \"SCRAM-SHA-1\", \"PLAIN\"]\n\
          [listen]\nstarttls = [\"127.0.0.1:0\"]\ndirect_tls = [\"127.0.0.1:0\"]\n\
          [metrics]\nlisten = \"127.0.0.1:0\"\n",
         database.url()

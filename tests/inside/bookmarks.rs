@@ -375,9 +375,10 @@ async fn what_cannot_be_read_stays_in_the_list() {
     let strange = "<conference jid='r@c.example/nick'/><conference/><url url='https://example.org'/>";
     let list = format!("<storage xmlns='{OLD}'><conference jid='a@c.example' name='A'/>{strange}</storage>");
     for is_private in [true, false] {
-        let refused = match is_private {
-            true => store_list(&phone, &list).await,
-            false => publish(&phone, OLD, "current", &list).await,
+        let refused = if is_private {
+            store_list(&phone, &list).await
+        } else {
+            publish(&phone, OLD, "current", &list).await
         };
         assert_eq!(refused, None);
         assert_eq!(add(&phone, "b").await, None);

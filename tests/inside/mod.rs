@@ -11,7 +11,9 @@ mod catching_up;
 mod contacts;
 mod displayed;
 mod edges;
+mod invitations;
 mod limits;
+mod logins;
 mod nodes;
 mod numbers;
 mod omemo;
@@ -93,19 +95,29 @@ pub(crate) struct World {
 impl World {
     /// A server with accounts on example.org.
     pub(crate) async fn with(accounts: &[&str]) -> Self {
+        Self::set(accounts, Settings::default()).await
+    }
+
+    /// The same, as the operator set it.
+    pub(crate) async fn set(accounts: &[&str], settings: Settings) -> Self {
         let clock = Arc::new(TestClock {
             now: AtomicI64::new(1_790_000_000_000_000),
             elapsed: Mutex::new(Duration::from_secs(1)),
         });
         let random = Arc::new(TestRandom(AtomicU64::new(1)));
-        let world = Self::start(Arc::new(MemoryStore::new()), clock, random).await;
+        let world = Self::start(Arc::new(MemoryStore::new()), clock, random, settings).await;
         for name in accounts {
             world.store.create(&jid(name), &[], 1).await.unwrap();
         }
         world
     }
 
-    async fn start(store: Arc<MemoryStore>, clock: Arc<TestClock>, random: Arc<TestRandom>) -> Self {
+    async fn start(
+        store: Arc<MemoryStore>,
+        clock: Arc<TestClock>,
+        random: Arc<TestRandom>,
+        settings: Settings,
+    ) -> Self {
         let settings = Settings {
             domains: vec![BareJid::domain_jid("example.org").unwrap()],
             hosted: vec![Hosted {
@@ -113,7 +125,7 @@ impl World {
                 kind: unisono_xeps::xep0060_pubsub::SERVICE,
                 makers: Makers::Users,
             }],
-            ..Settings::default()
+            ..settings
         };
         let mut registry = Registry::new(unisono_xeps::ALL);
         caps::write_down(&mut registry);
@@ -126,7 +138,8 @@ impl World {
     /// `kill -9`, and a start on what was durable.
     pub(crate) async fn crash(self) -> Self {
         let store = Arc::new(self.store.reopened());
-        Self::start(store, self.clock, self.random).await
+        let settings = Settings::clone(&self.hub.settings);
+        Self::start(store, self.clock, self.random, settings).await
     }
 
     /// A clean stop, and a start.
@@ -190,7 +203,8 @@ impl World {
             .attr("previd", previous)
             .attr("h", handled.to_string())
             .build();
-        let stream = StreamState::Authenticated { account: jid(name), connection: self.connection() };
+        let (account, login) = (jid(name), Box::default());
+        let stream = StreamState::Authenticated { account, login, connection: self.connection() };
         let resume = self.hub.registry.nonza_handler(&element).unwrap();
         let reply = resume(NonzaRequest { hub: self.hub.clone(), element, stream }).await;
         let device = reply.session.clone().map(|session| Device { hub: self.hub.clone(), session });

@@ -3,7 +3,7 @@
 use unisono_core::ids::AccountId;
 use unisono_core::invitations::{Invitation, Invitations};
 use unisono_core::jid::BareJid;
-use unisono_core::reports::{Report, Reports};
+use unisono_core::reports::{Kept, Report, Reports};
 use unisono_core::storage::{BoxFuture, StoreError};
 
 use super::disk::Disk;
@@ -47,7 +47,7 @@ impl Invitations for Disk {
 }
 
 impl Reports for Disk {
-    fn report<'a>(&'a self, report: &'a Report, keep: u32) -> BoxFuture<'a, Result<i64, StoreError>> {
+    fn report<'a>(&'a self, report: &'a Report, keep: Kept) -> BoxFuture<'a, Result<i64, StoreError>> {
         self.inner.report(report, keep)
     }
 

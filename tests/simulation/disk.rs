@@ -11,9 +11,9 @@ use unisono_conformance::converge::{Event, Random, Recorder};
 use unisono_core::ids::{AccountId, LogPosition, SessionId, Ticket};
 use unisono_core::jid::BareJid;
 use unisono_core::storage::{
-    AccountData, AccountState, AccountSummary, Accounts, BoxFuture, Commit, Document, Documents, Inbox,
-    InboxQuery, ItemPage, ItemQuery, Journal, LogPage, LogQuery, Logs, NodeItem, Nodes, SessionRecord,
-    Sessions, StoreError,
+    AccountData, AccountState, AccountSummary, Accounts, BoxFuture, Commit, Credential, Document, Documents,
+    Inbox, InboxQuery, ItemPage, ItemQuery, Journal, LogPage, LogQuery, Logs, NodeItem, Nodes, OwnDevice,
+    SessionRecord, Sessions, StoreError,
 };
 use unisono_store::MemoryStore;
 
@@ -352,7 +352,7 @@ impl Accounts for Disk {
         &'a self,
         jid: &'a BareJid,
         family: &'a str,
-    ) -> BoxFuture<'a, Result<Option<(String, AccountState)>, StoreError>> {
+    ) -> BoxFuture<'a, Result<Option<Credential>, StoreError>> {
         self.read(move || self.inner.credential(jid, family))
     }
 
@@ -362,6 +362,18 @@ impl Accounts for Disk {
         credentials: &'a [(String, String)],
     ) -> BoxFuture<'a, Result<i64, StoreError>> {
         self.inner.set_credentials(jid, credentials)
+    }
+
+    fn device<'a>(
+        &'a self,
+        jid: &'a BareJid,
+        key: &'a str,
+    ) -> BoxFuture<'a, Result<Option<OwnDevice>, StoreError>> {
+        self.read(move || self.inner.device(jid, key))
+    }
+
+    fn acquainted<'a>(&'a self, contact: &'a BareJid) -> BoxFuture<'a, Result<Vec<BareJid>, StoreError>> {
+        self.read(move || self.inner.acquainted(contact))
     }
 
     fn set_state<'a>(

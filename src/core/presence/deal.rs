@@ -57,6 +57,8 @@ pub(crate) struct Deal<'a> {
     hub: &'a Hub,
     user: Party<'a>,
     contact: Party<'a>,
+    /// The contact's account is being removed.
+    contact_leaves: bool,
     writes: Vec<Write>,
     due: Vec<Due>,
     /// Stanzas for a side that is of another domain.
@@ -72,7 +74,13 @@ impl<'a> Deal<'a> {
     ) -> Self {
         let user = Party { jid: user.jid.clone(), account: Some(user) };
         let contact = Party { jid: contact.clone(), account };
-        Self { hub, user, contact, writes: Vec::new(), due: Vec::new(), away: Vec::new() }
+        let contact_leaves = false;
+        Self { hub, user, contact, contact_leaves, writes: Vec::new(), due: Vec::new(), away: Vec::new() }
+    }
+
+    /// The same with a contact that is being removed, to whom nothing can be agreed beforehand.
+    pub(super) fn with_leaving_contact(self) -> Self {
+        Self { contact_leaves: true, ..self }
     }
 
     /// One side sends the other a subscription stanza (§3, outbound).
@@ -88,6 +96,9 @@ impl<'a> Deal<'a> {
         sent: &Presence,
     ) -> Result<(), StanzaError> {
         let outcome = subscription::outbound(self.state(who), kind);
+        if self.contact_leaves && outcome.state.approved {
+            return Ok(());
+        }
         let has_room =
             self.has_room_for(who, &outcome) && (!outcome.route || self.may_ask(who.other(), kind));
         if !has_room {
@@ -164,10 +175,53 @@ impl<'a> Deal<'a> {
     }
 
     /// What the other side learns of a removal.
-    pub(crate) fn withdraw(&mut self, who: Who, removal: &Removal) {
+    fn withdraw(&mut self, who: Who, removal: &Removal) {
         for kind in removal.send {
             self.receive(who.other(), *kind, None);
         }
+    }
+
+    /// One side is there no longer: the other keeps nothing that was agreed, nor to be agreed.
+    pub(super) fn leave(&mut self, who: Who) {
+        for kind in subscription::leave(self.state(who)) {
+            self.receive(who.other(), *kind, None);
+        }
+        self.take_approval_back(who.other());
+    }
+
+    /// Whether both sides have accounts here.
+    pub(super) fn is_between_two(&self) -> bool {
+        self.user.account.is_some() && self.contact.account.is_some()
+    }
+
+    /// Adds to the commit.
+    pub(super) fn also(&mut self, writes: Vec<Write>) {
+        self.writes.extend(writes);
+    }
+
+    /// Whether one side has agreed beforehand to a request of the other (§3.4).
+    pub(super) fn is_approved(&self, who: Who) -> bool {
+        self.state(who).approved
+    }
+
+    /// One side has agreed to nothing beforehand. Its devices are told what stands at the end, and not what led to it.
+    pub(super) fn take_approval_back(&mut self, who: Who) {
+        let before = self.state(who);
+        if !before.approved {
+            return;
+        }
+        self.due.retain(|due| !(due.is_push && due.who == who));
+        let after = SubscriptionState { approved: false, ..before };
+        self.set(who, &Outcome::change(before, after), None);
+    }
+
+    /// Whether the roster of one side has or could have the other.
+    pub(super) fn has_room(&self, who: Who) -> bool {
+        let peer = &self.party(who.other()).jid;
+        let has_room = |account: &Account| {
+            account.contact(peer).is_some() || account.has_room_for(&RosterItem::new(peer.clone()))
+        };
+        self.account(who).is_none_or(has_room)
     }
 
     /// Hands all changes to the journal, and queues behind them what devices are due.
@@ -208,9 +262,7 @@ impl<'a> Deal<'a> {
 
     /// Whether the roster of one side holds what is new in it.
     fn has_room_for(&self, who: Who, outcome: &Outcome) -> bool {
-        let Some(account) = self.account(who).filter(|_| outcome.push) else { return true };
-        let peer = &self.party(who.other()).jid;
-        account.contact(peer).is_some() || account.has_room_for(&RosterItem::new(peer.clone()))
+        !outcome.push || self.has_room(who)
     }
 
     /// Whether one side can be asked: what a request leaves behind is bounded.

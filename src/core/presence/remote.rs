@@ -47,6 +47,9 @@ impl Hub {
             | PresenceType::Unsubscribed) => {
                 if let Some(kind) = SubscriptionKind::parse(kind.as_str()) {
                     let mut account = cell.lock();
+                    if account.is_gone || self.is_leaving(&account.jid) {
+                        return;
+                    }
                     let mut deal = Deal::new(self, &mut account, &from, None);
                     if deal.may_receive(kind) {
                         deal.receive(Who::User, kind, Some(presence));

@@ -2,19 +2,21 @@
 
 use std::sync::Arc;
 
+use compact_str::CompactString;
 use unisono_xml::Element;
 
 use super::deal::{Deal, Who};
 use crate::account::{Account, Cell, lock_pair};
-use crate::error::StanzaError;
+use crate::error::{Condition, StanzaError};
 use crate::extension::Refusal;
 use crate::hub::{Hub, SessionRef};
 use crate::ids::Ticket;
+use crate::invitations::{Claim, INVITED_BY};
 use crate::jid::BareJid;
 use crate::receive::Receipt;
 use crate::record::Payload;
 use crate::stanza::{CLIENT_SCOPE, Header, OUR_LIMITS, Presence, PresenceType};
-use crate::storage::BoxFuture;
+use crate::storage::{BoxFuture, StoreError, Write};
 use crate::subscription::SubscriptionKind;
 
 impl Hub {
@@ -33,31 +35,39 @@ impl Hub {
         }
         let (hub, origin, contact) = (self.clone(), origin.clone(), contact.clone());
         Receipt::Later(Box::pin(async move {
-            let is_vouched_for = match vouched {
+            let claim = match vouched {
                 Some(vouched) => vouched.await,
-                None => false,
+                None => None,
             };
-            match hub.account(&contact).await {
-                Ok(Some(cell)) if is_vouched_for => match hub.befriend(&origin.cell, &cell) {
-                    Ok(ticket) => hub.settle(&origin, ticket, None),
-                    Err(error) => hub.refuse_presence(&origin, &presence, Refusal::Error(Box::new(error))),
-                },
-                Ok(cell) => hub.subscribe_now(&origin, kind, &contact, cell.as_ref(), &presence),
-                Err(error) => hub.cannot_take(&origin, error).unwrap_or_else(|error| {
+            match (hub.account(&contact).await, claim) {
+                // One commit: whatever ends here, no invitation is used up for nothing.
+                (Ok(Some(cell)), Some(claim)) => {
+                    match hub.befriend_and(&origin.cell, &cell, vec![claim.write()]) {
+                        Ok(ticket) => {
+                            claim.used(ticket);
+                            hub.settle(&origin, ticket, None)
+                        }
+                        Err(error) => {
+                            hub.refuse_presence(&origin, &presence, Refusal::Error(Box::new(error)))
+                        }
+                    }
+                }
+                (Ok(cell), _) => hub.subscribe_now(&origin, kind, &contact, cell.as_ref(), &presence),
+                (Err(error), _) => hub.cannot_take(&origin, error).unwrap_or_else(|error| {
                     hub.refuse_presence(&origin, &presence, Refusal::Error(Box::new(error)))
                 }),
             }
         }))
     }
 
-    /// Whether an extension knows that the contact has agreed already.
+    /// The invitation by which the contact has agreed already, if an extension knows one.
     fn vouch(
         self: &Arc<Self>,
         origin: &SessionRef,
         kind: SubscriptionKind,
         contact: &BareJid,
         presence: &Presence,
-    ) -> Option<BoxFuture<'static, bool>> {
+    ) -> Option<BoxFuture<'static, Option<Claim>>> {
         let mut vouchers = self.registry.handed::<Voucher>().filter(|_| kind == SubscriptionKind::Subscribe);
         vouchers.find_map(|voucher| (voucher.0)(self, &origin.cell.jid, contact, presence))
     }
@@ -66,9 +76,27 @@ impl Hub {
     ///
     /// # Errors
     ///
-    /// `resource-constraint` if a roster is full. Then nothing has changed.
+    /// `resource-constraint` if a roster is full, `item-not-found` if the contact's account is being removed. Then nothing
+    /// has changed.
     pub fn befriend(&self, user: &Cell, contact: &Arc<Cell>) -> Result<Ticket, StanzaError> {
+        self.befriend_and(user, contact, Vec::new())
+    }
+
+    /// The same, with more in the same commit.
+    fn befriend_and(
+        &self,
+        user: &Cell,
+        contact: &Arc<Cell>,
+        writes: Vec<Write>,
+    ) -> Result<Ticket, StanzaError> {
         self.agree(user, &contact.jid, Some(contact), |deal| {
+            if !deal.is_between_two() {
+                return Err(StanzaError::new(Condition::ItemNotFound));
+            }
+            if !(deal.has_room(Who::User) && deal.has_room(Who::Contact)) {
+                return Err(StanzaError::new(Condition::ResourceConstraint));
+            }
+            let before = [Who::User, Who::Contact].map(|who| (who, deal.is_approved(who)));
             for (who, kind) in [
                 // Agreed to beforehand (RFC 6121 §3.4), the request is granted at once.
                 (Who::Contact, SubscriptionKind::Subscribed),
@@ -79,8 +107,33 @@ impl Hub {
                 let (from, to) = if who == Who::User { (user, &**contact) } else { (&**contact, user) };
                 deal.send(who, kind, &sent(kind, &from.jid, &to.jid))?;
             }
+            // Whoever has the name some day has not been agreed to.
+            for (who, _) in before.into_iter().filter(|(_, was_approved)| !was_approved) {
+                deal.take_approval_back(who);
+            }
+            deal.also(writes);
             Ok(())
         })
+    }
+
+    /// An account that was made by an invitation becomes a contact of who invited it (XEP-0401 §5.5), when it is first
+    /// loaded. That is forgotten in the commit in which it comes to pass, or cannot any more.
+    pub(crate) async fn meet_inviter(&self, cell: &Arc<Cell>, inviter: &BareJid) {
+        let (kind, key) = (CompactString::const_new(INVITED_BY), CompactString::default());
+        let done = Write::Document { account: cell.id, kind, key, value: None };
+        let met = match self.account(inviter).await {
+            Ok(Some(other)) => self.befriend_and(cell, &other, vec![done.clone()]),
+            Ok(None) => Err(StanzaError::new(Condition::ItemNotFound)),
+            Err(StoreError::Unavailable(error)) => {
+                tracing::error!(account = %cell.jid, %inviter, error, "an invited account is no contact yet");
+                return;
+            }
+            Err(error) => Err(error.into()),
+        };
+        if let Err(error) = met {
+            tracing::warn!(account = %cell.jid, %inviter, %error, "an invited account has not become a contact");
+            self.commit(&mut cell.lock(), vec![done]);
+        }
     }
 
     fn subscribe_now(
@@ -102,7 +155,8 @@ impl Hub {
     ///
     /// # Errors
     ///
-    /// What `terms` refuses. Then nothing has changed.
+    /// What `terms` refuses. Then nothing has changed. `not-allowed` if the user's account is being removed; a contact's is
+    /// as if it were not there any more.
     pub(crate) fn agree(
         &self,
         user: &Cell,
@@ -114,18 +168,36 @@ impl Hub {
             Some(cell) => lock_pair(user, cell),
             None => (user.lock(), None),
         };
-        let mut deal = Deal::new(self, &mut user, contact, other.as_deref_mut());
+        if user.is_gone || self.is_leaving(&user.jid) {
+            return Err(StanzaError::new(Condition::NotAllowed));
+        }
+        let leaves = other.as_ref().is_some_and(|other| other.is_gone) || self.is_leaving(contact);
+        let mut deal = match other.as_deref_mut().filter(|_| !leaves) {
+            None if leaves => Deal::new(self, &mut user, contact, None).with_leaving_contact(),
+            other => Deal::new(self, &mut user, contact, other),
+        };
         terms(&mut deal)?;
         Ok(deal.close())
     }
+
+    /// An account that is being removed takes back what was agreed with somebody, and nobody after it finds an approval.
+    pub(crate) fn take_leave(&self, user: &Cell, contact: &BareJid, cell: Option<&Arc<Cell>>) -> Ticket {
+        let (mut user, mut other) = match cell {
+            Some(cell) => lock_pair(user, cell),
+            None => (user.lock(), None),
+        };
+        let mut deal = Deal::new(self, &mut user, contact, other.as_deref_mut());
+        deal.leave(Who::User);
+        deal.close()
+    }
 }
 
-/// Tells whether a contact has agreed already to a request of `user` (handed over by [`crate::extension::Registry::hand`]);
+/// Tells by which invitation a contact has agreed already to a request of `user` (handed over by [`crate::extension::Registry::hand`]);
 /// `None` if the request says nothing of that.
 pub struct Voucher(pub Vouch);
 
 /// The hub, the user, the contact and the request.
-pub type Vouch = fn(&Arc<Hub>, &BareJid, &BareJid, &Presence) -> Option<BoxFuture<'static, bool>>;
+pub type Vouch = fn(&Arc<Hub>, &BareJid, &BareJid, &Presence) -> Option<BoxFuture<'static, Option<Claim>>>;
 
 /// A subscription stanza without content, as if a device had sent it.
 fn sent(kind: SubscriptionKind, from: &BareJid, to: &BareJid) -> Presence {

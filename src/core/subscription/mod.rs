@@ -164,7 +164,7 @@ pub struct Outcome {
 
 impl Outcome {
     /// Nothing but the new state, and the push where that shows in the roster.
-    fn change(before: SubscriptionState, state: SubscriptionState) -> Self {
+    pub(crate) fn change(before: SubscriptionState, state: SubscriptionState) -> Self {
         Self {
             state,
             route: false,
@@ -277,6 +277,18 @@ pub fn remove(state: SubscriptionState) -> Removal {
         state: SubscriptionState { pending_in: state.pending_in, ..SubscriptionState::default() },
         send,
         announce: if has_from { Announce::Unavailable } else { Announce::Nothing },
+    }
+}
+
+/// What the contact is told when the user's account is removed: nothing stays agreed, and what waits has its answer.
+pub fn leave(state: SubscriptionState) -> &'static [SubscriptionKind] {
+    let removal = remove(state);
+    match removal.send {
+        [] if state.pending_in => &[SubscriptionKind::Unsubscribed],
+        [SubscriptionKind::Unsubscribe] if state.pending_in => {
+            &[SubscriptionKind::Unsubscribe, SubscriptionKind::Unsubscribed]
+        }
+        send => send,
     }
 }
 

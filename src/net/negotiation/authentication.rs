@@ -60,9 +60,9 @@ impl Negotiation {
     fn counts_on_another_offer(&mut self, element: &Element, sasl: &Authenticator<BareJid>) -> bool {
         let offered = || features::authenticating(sasl.offer(), &self.terms);
         let is_told =
-            !self.was_outdated && self.request.is_none() && pipelining::is_outdated(element, offered);
+            self.mismatches == 0 && self.request.is_none() && pipelining::is_outdated(element, offered);
         if is_told {
-            self.was_outdated = true;
+            self.mismatches = 1;
             let (failure, reason) = (SaslFailure::Aborted, Some(pipelining::mismatch()));
             exchange::write_failure(&mut self.out, Profile::Extensible, failure, reason);
         }

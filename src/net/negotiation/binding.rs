@@ -4,6 +4,7 @@ use std::mem;
 
 use compact_str::CompactString;
 use unisono_core::binding::NS_BIND;
+use unisono_core::devices::Login;
 use unisono_core::error::{Condition, StanzaError};
 use unisono_core::jid::{BareJid, FullJid, Jid};
 use unisono_core::stanza::{CLIENT_SCOPE, NS_CLIENT};
@@ -36,11 +37,7 @@ impl Negotiation {
         }
         let resource = request.child_text("resource", NS_BIND).filter(|text| !text.is_empty());
         let resource = resource.map(CompactString::from);
-        self.next = Some(Action::Bind {
-            peer: peer.clone(),
-            login: self.login.clone().unwrap_or_default(),
-            resource,
-        });
+        self.next = Some(Action::Bind { peer: peer.clone(), login: Box::new(self.login(&peer)), resource });
         self.state = State::Asking(peer, id);
         Ok(())
     }
@@ -101,6 +98,17 @@ impl Negotiation {
             return Err(StreamError::TooManyAttempts("take up a session"));
         }
         Ok(())
+    }
+
+    /// How the client came in.
+    pub(super) fn login(&self, peer: &Authenticated<BareJid>) -> Login {
+        let login = self.login.as_deref().cloned().unwrap_or_default();
+        login.proven_by(peer.proof())
+    }
+
+    /// Lets an extension answer.
+    pub(super) fn ask(&self, peer: Option<&Authenticated<BareJid>>, element: Element) -> Action {
+        Action::Nonza { peer: peer.map(|peer| (peer.clone(), Box::new(self.login(peer)))), element }
     }
 
     pub(super) fn finish(&mut self) {

@@ -22,7 +22,7 @@ use std::mem;
 
 use unisono_core::access::Issued;
 use unisono_core::bind2;
-use unisono_core::devices::{Login, Proof, UserAgent};
+use unisono_core::devices::{Login, UserAgent};
 use unisono_core::error::{Condition, StanzaError, StreamCondition};
 use unisono_core::jid::{BareJid, FullJid};
 use unisono_core::stanza::CLIENT_SCOPE;
@@ -31,7 +31,7 @@ use unisono_xml::Element;
 use super::{Action, Answer, NS_SASL2, Negotiation, State, exchange, fast, features};
 use crate::error::StreamError;
 use crate::limits::STRANGER_ELEMENT_BYTES_MAX;
-use crate::sasl::{Authenticated, Mechanism, SaslFailure, TokenMechanism};
+use crate::sasl::{Authenticated, SaslFailure, TokenMechanism};
 
 /// What came with `<authenticate/>`. While the client is a stranger it is text, which takes the least memory.
 #[derive(Debug)]
@@ -125,15 +125,13 @@ impl Negotiation {
     ) -> Result<(), StreamError> {
         let limits = self.terms.limits.early_xml();
         let read = |text: Box<str>| Element::parse(&text, &CLIENT_SCOPE, &limits);
-        let by_token = matches!(peer.mechanism(), Mechanism::Token(_));
-        let proof = if by_token { Proof::Token } else { Proof::Password };
         let token = request.fast.wanted().filter(|_| request.login.agent.is_some());
-        self.login = Some(Box::new(request.login.proven_by(proof)));
+        self.login = Some(Box::new(request.login));
         let bind = request.bind.map(read).transpose()?;
         let completion = Completion { peer, data, bind, token, end: End::Known, results: Vec::new() };
         match request.nonza.map(read).transpose()? {
             Some(element) => {
-                self.next = Some(Action::Nonza { peer: Some(completion.peer.clone()), element });
+                self.next = Some(self.ask(Some(&completion.peer), element));
                 self.state = State::Completing(Box::new(completion));
             }
             None => return self.bind_inline(Box::new(completion)),
@@ -162,7 +160,7 @@ impl Negotiation {
 
     fn bind_inline(&mut self, mut completion: Box<Completion>) -> Result<(), StreamError> {
         let Some(request) = completion.bind.take() else { return self.give_token(completion) };
-        let login = self.login.clone().unwrap_or_default();
+        let login = Box::new(self.login(&completion.peer));
         self.next = Some(Action::BindInline { peer: completion.peer.clone(), login, request });
         self.state = State::Completing(completion);
         Ok(())
@@ -188,7 +186,7 @@ impl Negotiation {
             self.tell_success(*completion);
             return Ok(());
         };
-        let login = self.login.clone().unwrap_or_default();
+        let login = Box::new(self.login(&completion.peer));
         self.next = Some(Action::IssueToken { peer: completion.peer.clone(), login, mechanism });
         self.state = State::Completing(completion);
         Ok(())

@@ -168,7 +168,7 @@ pub(crate) enum Action {
     },
     /// Let an extension answer, who the client is if it has proven that.
     Nonza {
-        peer: Option<Authenticated<BareJid>>,
+        peer: Option<(Authenticated<BareJid>, Box<Login>)>,
         element: Element,
     },
     /// Let an extension answer an iq of who is not known yet.
@@ -200,8 +200,8 @@ pub(crate) struct Negotiation {
     /// How the client came in, once it is known who it is.
     login: Option<Box<Login>>,
     failures: u32,
-    /// It has learned that it counted on another offer (XEP-0509).
-    was_outdated: bool,
+    /// How often it was told that it counts on another offer (XEP-0509).
+    mismatches: u32,
     /// The client has proven who it is, whatever came of that.
     has_proven: bool,
     /// Why the last attempt to authenticate failed, for the log.
@@ -286,7 +286,7 @@ impl Negotiation {
             request: None,
             login: None,
             failures: 0,
-            was_outdated: false,
+            mismatches: 0,
             has_proven: false,
             refusal: None,
             bindings: 0,
@@ -495,8 +495,8 @@ impl Negotiation {
             (state @ (State::Securing | State::Authenticating(_) | State::Binding(_)), None)
                 if element.ns() != NS_STREAMS =>
             {
-                let peer = if let State::Binding(peer) = &state { Some(peer.clone()) } else { None };
-                self.next = Some(Action::Nonza { peer, element: element.clone() });
+                let peer = if let State::Binding(peer) = &state { Some(peer) } else { None };
+                self.next = Some(self.ask(peer, element.clone()));
                 self.state = State::Interrupted(Box::new(state));
                 Ok(())
             }

@@ -143,7 +143,7 @@ fn plain(message: &str) -> String {
 fn credentials() -> Credentials {
     let password = Password::prepare("secret").unwrap();
     let keys = ScramKeys::derive(&password, b"salt", NonZeroU32::new(1).unwrap(), Hash::Sha256);
-    Credentials { keys, standing: Standing::Active }
+    Credentials { keys, standing: Standing::Active, passwords: 0 }
 }
 
 /// Authenticated, before the header that follows.

@@ -10,6 +10,8 @@
 
 use std::{fmt, mem, sync::Arc};
 
+use unisono_core::devices::Proof;
+
 use super::{
     decoy::Decoys,
     failure::{Refusal, SaslFailure},
@@ -38,6 +40,7 @@ pub trait Account: Clone + Eq + fmt::Display {
 pub struct Authenticated<A> {
     account: A,
     mechanism: Mechanism,
+    proof: Proof,
 }
 
 impl<A> Authenticated<A> {
@@ -52,6 +55,11 @@ impl<A> Authenticated<A> {
     /// By which mechanism.
     pub fn mechanism(&self) -> Mechanism {
         self.mechanism
+    }
+
+    /// What it has shown, which may have been taken back since.
+    pub fn proof(&self) -> Proof {
+        self.proof
     }
 }
 
@@ -71,6 +79,16 @@ pub struct Credentials {
     /// For the hash that [`Step::NeedCredentials`] names.
     pub keys: ScramKeys,
     pub standing: Standing,
+    /// How often the password had been changed.
+    pub passwords: i64,
+}
+
+/// What is known of an account until the client has proven to be its owner.
+#[derive(Debug, Clone, Copy)]
+struct Known {
+    standing: Standing,
+    /// What it will have shown then.
+    proof: Proof,
 }
 
 /// What [`Authenticator::provide`] will cost in CPU.
@@ -85,7 +103,7 @@ pub enum Cost {
 /// What came of a [`TokenProof`]. The reasons are for the log.
 #[derive(Debug)]
 pub enum TokenOutcome {
-    Right(Responder),
+    Right(Responder, Proof),
     /// Right, and not trusted any more (XEP-0484 §4.2).
     Expired(&'static str),
     /// Right, of an account that is switched off.
@@ -122,7 +140,7 @@ enum State<A> {
     Idle,
     Initial(Mechanism, ServerNonce),
     Credentials(Mechanism, A, Evidence),
-    Proof(Mechanism, A, Standing, Challenged),
+    Proof(Mechanism, A, Known, Challenged),
     Token(TokenMechanism, A),
 }
 
@@ -175,25 +193,21 @@ impl<A: Account> Authenticator<A> {
         let State::Token(mechanism, account) = mem::replace(&mut self.state, State::Idle) else {
             return Err(SaslFailure::MalformedRequest.because("nobody asked for a token"));
         };
-        let standing = match &outcome {
-            TokenOutcome::Disabled => Standing::Disabled,
-            _ => Standing::Active,
-        };
-        let data = match outcome {
-            TokenOutcome::Right(responder) => Some(responder.into_bytes()),
-            TokenOutcome::Disabled => None,
+        let (standing, data, proof) = match outcome {
+            TokenOutcome::Right(responder, proof) => (Standing::Active, Some(responder.into_bytes()), proof),
+            TokenOutcome::Disabled => (Standing::Disabled, None, Proof::Nothing),
             TokenOutcome::Expired(reason) => return Err(SaslFailure::CredentialsExpired.because(reason)),
             TokenOutcome::Wrong(reason) => return Err(SaslFailure::NotAuthorized.because(reason)),
         };
-        succeed(account, Mechanism::Token(mechanism), standing, data)
+        succeed(account, Mechanism::Token(mechanism), Known { standing, proof }, data)
     }
 
     /// `<response/>`.
     pub fn respond(&mut self, message: &[u8]) -> Result<Step<A>, Refusal> {
         match mem::replace(&mut self.state, State::Idle) {
             State::Initial(mechanism, nonce) => self.read(mechanism, nonce, message),
-            State::Proof(mechanism, account, standing, challenged) => {
-                challenged.verify(message).and_then(|data| succeed(account, mechanism, standing, Some(data)))
+            State::Proof(mechanism, account, known, challenged) => {
+                challenged.verify(message).and_then(|data| succeed(account, mechanism, known, Some(data)))
             }
             State::Idle | State::Credentials(..) | State::Token(..) => {
                 Err(SaslFailure::MalformedRequest.because("response without a challenge"))
@@ -206,14 +220,14 @@ impl<A: Account> Authenticator<A> {
     pub fn provide(&mut self, credentials: Option<Credentials>) -> Result<Step<A>, Refusal> {
         match mem::replace(&mut self.state, State::Idle) {
             State::Credentials(mechanism, account, Evidence::Plain(password)) => {
-                let (keys, standing, owner) = self.keys(&account, PLAIN_HASH, credentials);
+                let (keys, known, owner) = self.keys(&account, PLAIN_HASH, credentials);
                 check_password(&keys, &password, owner)
-                    .and_then(|()| succeed(account, mechanism, standing, None))
+                    .and_then(|()| succeed(account, mechanism, known, None))
             }
             State::Credentials(mechanism, account, Evidence::Scram(hash, first)) => {
-                let (keys, standing, owner) = self.keys(&account, hash, credentials);
+                let (keys, known, owner) = self.keys(&account, hash, credentials);
                 let (message, challenged) = first.challenge(&self.offer, keys, owner);
-                self.state = State::Proof(mechanism, account, standing, challenged);
+                self.state = State::Proof(mechanism, account, known, challenged);
                 Ok(Step::Challenge(message))
             }
             State::Idle | State::Initial(..) | State::Proof(..) | State::Token(..) => {
@@ -274,12 +288,14 @@ impl<A: Account> Authenticator<A> {
     }
 
     /// The keys to go on with: the account's, or nobody's.
-    fn keys(&self, account: &A, hash: Hash, found: Option<Credentials>) -> (ScramKeys, Standing, Owner) {
+    fn keys(&self, account: &A, hash: Hash, found: Option<Credentials>) -> (ScramKeys, Known, Owner) {
         // The decoy is made in any case, so that both ways take the same time.
         let decoy = self.decoys.keys(&account.to_string(), hash);
         match found {
-            Some(found) if found.keys.hash() == hash => (found.keys, found.standing, Owner::Account),
-            _ => (decoy, Standing::Active, Owner::Nobody),
+            Some(Credentials { keys, standing, passwords }) if keys.hash() == hash => {
+                (keys, Known { standing, proof: Proof::Password(passwords) }, Owner::Account)
+            }
+            _ => (decoy, Known { standing: Standing::Active, proof: Proof::Nothing }, Owner::Nobody),
         }
     }
 }
@@ -297,11 +313,13 @@ fn check_password(keys: &ScramKeys, password: &Password, owner: Owner) -> Result
 fn succeed<A>(
     account: A,
     mechanism: Mechanism,
-    standing: Standing,
+    known: Known,
     data: Option<Vec<u8>>,
 ) -> Result<Step<A>, Refusal> {
-    match standing {
-        Standing::Active => Ok(Step::Success { peer: Authenticated { account, mechanism }, data }),
+    match known.standing {
+        Standing::Active => {
+            Ok(Step::Success { peer: Authenticated { account, mechanism, proof: known.proof }, data })
+        }
         Standing::Disabled => Err(SaslFailure::AccountDisabled.because("account is disabled")),
         Standing::Expired => Err(SaslFailure::CredentialsExpired.because("credentials have expired")),
     }

@@ -71,7 +71,7 @@ impl TestServer {
 
     pub(super) fn insert(&mut self, name: &str, keys: ScramKeys, standing: Standing) {
         let jid = TestJid::parse(name, DOMAIN).unwrap();
-        self.accounts.insert((jid, keys.hash()), Credentials { keys, standing });
+        self.accounts.insert((jid, keys.hash()), Credentials { keys, standing, passwords: 0 });
     }
 
     pub(super) fn open(&self) -> Authenticator<TestJid> {

@@ -113,7 +113,7 @@ fn no_step_of_an_exchange_is_shorter_for_nobody() {
     let offer = Offer::new(&Policy::default(), Channel::Tls(bindings));
     let found = |user: &str, hash: Hash| {
         let keys = keys.iter().find(|keys| keys.hash() == hash).filter(|_| user == KNOWN)?;
-        Some(Credentials { keys: keys.clone(), standing: Standing::Active })
+        Some(Credentials { keys: keys.clone(), standing: Standing::Active, passwords: 0 })
     };
     let open = || Authenticator::<BareJid>::new(DOMAIN, offer.clone(), decoys.clone());
     let round = || {

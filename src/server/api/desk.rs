@@ -49,7 +49,7 @@ pub(super) fn invitation(hub: &Hub, new: &NewInvitation) -> Result<Invitation, A
     };
     let expires_at = created_at.saturating_add(i64::try_from(last_for.as_micros()).unwrap_or(i64::MAX));
     let token = Invitation::token(hub.random.as_ref());
-    Ok(Invitation { token, domain, account, inviter, created_at, expires_at })
+    Ok(Invitation { token, domain, account, inviter, maker: None, created_at, expires_at })
 }
 
 /// An account of this server, there or not.
@@ -75,6 +75,7 @@ pub(super) fn info(hub: &Hub, invitation: &Invitation) -> InvitationInfo {
         account: text(&invitation.account),
         domain: text(&invitation.domain),
         contact: text(&invitation.inviter),
+        by: text(&invitation.maker),
         expires_at: format_utc(invitation.expires_at).into(),
     }
 }

@@ -42,6 +42,9 @@ pub struct InvitationInfo {
     /// Who becomes a contact.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub contact: Option<String>,
+    /// The user who asked for it, if one did.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub by: Option<String>,
     /// Until when it can be used.
     pub expires_at: String,
 }

@@ -108,14 +108,17 @@ async fn list(admin: &dyn Admin) -> Result<Report, Failure> {
         after = page.next;
     }
     let row = |invitation: &InvitationInfo| {
-        let InvitationInfo { token, account, domain, contact, expires_at, .. } = invitation.clone();
+        let InvitationInfo { token, account, domain, contact, by, expires_at, .. } = invitation.clone();
         let account = account.or(domain).unwrap_or_default();
-        [token, account, contact.unwrap_or_default(), expires_at]
+        [token, account, contact.unwrap_or_default(), by.unwrap_or_default(), expires_at]
     };
     let text = if invitations.is_empty() {
         "there are no invitations; `unisono invite` makes one".to_owned()
     } else {
-        table(["TOKEN", "ACCOUNT", "CONTACT", "EXPIRES"], &invitations.iter().map(row).collect::<Vec<_>>())
+        table(
+            ["TOKEN", "ACCOUNT", "CONTACT", "BY", "EXPIRES"],
+            &invitations.iter().map(row).collect::<Vec<_>>(),
+        )
     };
     Ok(Report::answer(json!({ "invitations": invitations }), text))
 }
@@ -132,6 +135,7 @@ mod tests {
             account: None,
             domain: Some("example.org".to_owned()),
             contact: None,
+            by: None,
             expires_at: "2026-01-01T00:00:00Z".to_owned(),
         }
     }

@@ -142,6 +142,7 @@ fn invitation(token: &str, account: Option<&str>) -> InvitationInfo {
         account: account.map(str::to_owned),
         domain: Some("example.org".to_owned()),
         contact: None,
+        by: None,
         expires_at: "2026-11-29T00:00:00Z".to_owned(),
     }
 }

@@ -163,6 +163,8 @@ impl Checks<'_> {
                 )
             },
         );
+        let forget_after = config.devices.forget_after;
+        self.range("devices.forget_after", forget_after, seconds(3_600), seconds(100 * 365 * 86_400));
         self.range("limits.idle_timeout", limits.idle_timeout, seconds(10), seconds(86_400));
         self.range("limits.resume_timeout", limits.resume_timeout, seconds(0), seconds(30 * 86_400));
         self.range("limits.connections_before_auth", limits.connections_before_auth, 1, u32::MAX);

@@ -2,18 +2,13 @@
 //! where a key is written; structs, parser and `unisono init` follow it (see `schema.rs`).
 
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::time::Duration;
-
-use toml::Spanned;
-use toml::de::DeValue;
 
 use super::data_file::DataFile;
 use super::domain::Domain;
-use super::read::Reader;
-use super::sample;
 use super::schema::{configuration, section};
-use super::setting::{Setting, Text as _, list_toml, words};
+use super::setting::words;
 use super::store_url::StoreUrl;
 use super::texts::{AccountJid, ContactUri, Host, PageUri, Secret};
 use super::units::Size;
@@ -29,6 +24,7 @@ configuration! {
         registration: Registration,
         invitations: Invitations,
         limits: Limits,
+        devices: Devices,
         clients: Clients,
         archive: Archive,
         contacts: Contacts,
@@ -101,8 +97,9 @@ section! {
     /// How clients prove who they are.
     Login {
         /// What they may use. Each SCRAM comes with its variant that is bound to the TLS connection (-PLUS).
-        /// Without PLAIN, which shows the password to the server, some old clients cannot log in.
-        mechanisms: Vec<LoginMechanism> = LoginMechanism::ALL.into();
+        /// PLAIN shows the password to the server, and to whoever stands in between with a certificate. Only clients
+        /// that know none of the others need it, which are few.
+        mechanisms: Vec<LoginMechanism> = LoginMechanism::SCRAM.into();
     }
 }
 
@@ -184,6 +181,16 @@ section! {
         /// What may wait in memory for one device. A device further behind is disconnected; it loses
         /// nothing, as it gets the rest from its log when it comes back. At least stanza_bytes.
         outbox_bytes: Size = Size::kib(1024);
+    }
+}
+
+section! {
+    /// What is kept of devices, which their owner is shown (XEP-0494) and whoever administers the server.
+    Devices {
+        /// How long a device is remembered that does not come any more. At least an hour.
+        forget_after: Duration = Duration::from_secs(90 * 24 * 3600);
+        /// What is kept of what a client says of itself: "names", which tell its owner which is which, or "nothing".
+        keep: KeepOfDevices = KeepOfDevices::Names;
     }
 }
 
@@ -337,6 +344,16 @@ words! {
 }
 
 words! {
+    /// What is kept of what a client says of itself.
+    KeepOfDevices {
+        /// The names of the software and of the device.
+        Names = "names",
+        /// Nothing.
+        Nothing = "nothing",
+    }
+}
+
+words! {
     /// Who may make an account with a client.
     OpenTo {
         /// Who has an invitation.
@@ -469,6 +486,7 @@ impl SelfService {
 
 impl LoginMechanism {
     /// All of them, the strongest first.
+    pub const SCRAM: [Self; 3] = [Self::ScramSha512, Self::ScramSha256, Self::ScramSha1];
     pub const ALL: [Self; 4] = [Self::ScramSha512, Self::ScramSha256, Self::ScramSha1, Self::Plain];
 }
 
@@ -512,76 +530,6 @@ impl Certificate {
     /// Whether this certificate is for `domain`.
     pub fn is_for(&self, domain: &Domain) -> bool {
         self.domains.is_empty() || self.domains.contains(domain)
-    }
-}
-
-/// A `[[tls.certificate]]`, or an element of an inline list.
-impl Setting for Certificate {
-    fn read(value: &Spanned<DeValue<'_>>, reader: &mut Reader<'_>) -> Option<Self> {
-        reader.element_table(value, "a table with cert and key", &["cert", "key"])
-    }
-
-    fn toml(&self) -> String {
-        let (domains, cert, key) = (list_toml(&self.domains), self.cert.toml(), self.key.toml());
-        format!("{{ domains = {domains}, cert = {cert}, key = {key} }}")
-    }
-
-    fn show_list(list: &[Self], _: &str, mark: &str) -> String {
-        let example = [Self {
-            domains: Domain::new("example.org").into_iter().collect(),
-            cert: "/etc/unisono/fullchain.pem".into(),
-            key: "/etc/unisono/privkey.pem".into(),
-        }];
-        let list = if list.is_empty() { &example } else { list };
-        let tables = list.iter().map(|one| format!("{mark}[[tls.certificate]]\n{}", sample::keys(one, mark)));
-        tables.collect()
-    }
-}
-
-/// A `[[components.allow]]`, or an element of an inline list.
-impl Setting for Component {
-    fn read(value: &Spanned<DeValue<'_>>, reader: &mut Reader<'_>) -> Option<Self> {
-        reader.element_table(value, "a table with name and secret", &["name", "secret"])
-    }
-
-    fn toml(&self) -> String {
-        format!("{{ name = {}, secret = {} }}", self.name.toml(), self.secret.toml())
-    }
-
-    fn show_list(list: &[Self], _: &str, mark: &str) -> String {
-        let example = Domain::new("gateway.example.org").map(|name| Self { name, ..Self::default() });
-        let example = example.into_iter().collect::<Vec<_>>();
-        let list = if list.is_empty() { &example } else { list };
-        let tables =
-            list.iter().map(|one| format!("{mark}[[components.allow]]\n{}", sample::keys(one, mark)));
-        tables.collect()
-    }
-}
-
-/// A `[[calls.relay]]`, or an element of an inline list.
-impl Setting for Relay {
-    fn read(value: &Spanned<DeValue<'_>>, reader: &mut Reader<'_>) -> Option<Self> {
-        reader.element_table(value, "a table with kind and host", &["kind", "host"])
-    }
-
-    fn toml(&self) -> String {
-        format!(
-            "{{ kind = {}, host = {}, port = {}, transport = {}, secret = {}, password_for = {} }}",
-            self.kind.toml(),
-            self.host.toml(),
-            self.port.toml(),
-            self.transport.toml(),
-            self.secret.toml(),
-            self.password_for.toml()
-        )
-    }
-
-    fn show_list(list: &[Self], _: &str, mark: &str) -> String {
-        let host = Host::parse("turn.example.org", Path::new("")).unwrap_or_default();
-        let example = [Self { host, ..Self::default() }];
-        let list = if list.is_empty() { &example } else { list };
-        let tables = list.iter().map(|one| format!("{mark}[[calls.relay]]\n{}", sample::keys(one, mark)));
-        tables.collect()
     }
 }
 

@@ -20,6 +20,7 @@ mod schema;
 mod setting;
 mod store_url;
 mod suggest;
+mod tables;
 #[cfg(test)]
 mod tests;
 mod texts;
@@ -30,8 +31,9 @@ pub use data_file::DataFile;
 pub use domain::Domain;
 pub use keys::{
     Admin, Archive, ArchivePolicy, Calls, Certificate, Clients, Component, Components, Config, Contacts,
-    Invitations, Limits, Listen, Log, LogFormat, LogLevel, Login, LoginMechanism, Metrics, NodeMakers,
-    OpenTo, PubSub, Registration, Relay, SelfService, Server, Store, Switch, Tls, UsersTo, WhenInactive,
+    Devices, Invitations, KeepOfDevices, Limits, Listen, Log, LogFormat, LogLevel, Login, LoginMechanism,
+    Metrics, NodeMakers, OpenTo, PubSub, Registration, Relay, SelfService, Server, Store, Switch, Tls,
+    UsersTo, WhenInactive,
 };
 pub(crate) use load::defaults_with;
 pub use load::{DEFAULT_FILE, Loaded, SYSTEM_FILE, load};

@@ -6,8 +6,7 @@ use unisono_core::ids::{DeviceId, LogPosition, SessionId};
 use unisono_core::record::Keep;
 use unisono_core::roster::RosterItem;
 use unisono_core::storage::{
-    Access, AccountState, DeviceRecord, Document, RECENT_FINGERPRINTS, SessionRecord, StoreError,
-    TokenRecord, Write,
+    Access, AccountState, Credential, DeviceRecord, Document, SessionRecord, StoreError, TokenRecord, Write,
 };
 use unisono_core::subscription::{Subscription, SubscriptionState};
 
@@ -21,6 +20,8 @@ contract! {
     devices_are_counted,
     a_secret_stays_what_it_was_first,
     an_account_is_loaded_whole,
+    who_has_to_do_with_somebody_is_found,
+    a_device_is_found_by_its_key,
     texts_come_back_as_they_were,
     a_deleted_account_leaves_nothing_but_what_others_have,
     the_number_of_an_account_is_not_given_twice,
@@ -30,8 +31,6 @@ contract! {
     the_access_of_a_device_is_its_own,
     saved_sessions_are_found,
     who_has_documents_of_a_kind_is_found,
-    recent_fingerprints_are_the_last_ones_sent,
-    recent_fingerprints_name_the_sessions_that_are_left,
 }
 
 fn credentials(value: &str) -> Vec<(String, String)> {
@@ -43,7 +42,8 @@ async fn an_account_has_credentials_and_a_state(subject: Subject) {
     let id = store.create(&alice, &credentials("a"), 77).await.unwrap();
     assert!(matches!(store.create(&alice, &credentials("b"), 78).await, Err(StoreError::Exists)));
     let found = store.credential(&alice, "SCRAM-SHA-256").await.unwrap();
-    assert_eq!(found, Some(("a-256".into(), AccountState::Enabled)));
+    let of = |text: &str, state, passwords| Some(Credential { text: text.into(), state, passwords });
+    assert_eq!(found, of("a-256", AccountState::Enabled, 0));
     assert_eq!(store.credential(&alice, "PLAIN").await.unwrap(), None);
     assert_eq!(store.credential(&bob, "SCRAM-SHA-256").await.unwrap(), None);
 
@@ -56,7 +56,7 @@ async fn an_account_has_credentials_and_a_state(subject: Subject) {
     store.set_state(&alice, AccountState::Disabled).await.unwrap();
     assert_eq!(
         store.credential(&alice, "SCRAM-SHA-256").await.unwrap(),
-        Some(("new".into(), AccountState::Disabled))
+        of("new", AccountState::Disabled, 2)
     );
     assert_eq!(store.credential(&alice, "SCRAM-SHA-1").await.unwrap(), None);
     let summary = store.summary(&alice).await.unwrap().unwrap();
@@ -160,7 +160,7 @@ fn device(id: i64, cursor: i64) -> DeviceRecord {
     }
 }
 
-fn session(id: i64, device: i64, handled: u32, snapshot: Option<&str>) -> SessionRecord {
+pub(super) fn session(id: i64, device: i64, handled: u32, snapshot: Option<&str>) -> SessionRecord {
     SessionRecord {
         id: SessionId(id),
         device: DeviceId(device),
@@ -243,6 +243,53 @@ async fn an_account_is_loaded_whole(subject: Subject) {
 }
 
 /// Whatever the form in which rows travel, no text can break it.
+async fn a_device_is_found_by_its_key(subject: Subject) {
+    let (store, alice) = (subject.store(), subject.account("alice").await);
+    subject.account("bob").await;
+    let access = Access { software: "A client".into(), ..Access::default() };
+    let known = DeviceRecord { access: Some(Arc::new(access.clone())), key: "k".into(), ..device(7, 3) };
+    let plain = DeviceRecord { key: "p".into(), ..device(8, 4) };
+    subject
+        .write([
+            Write::Device { account: alice, device: known.clone() },
+            Write::Access { device: known.id, access: Arc::new(access) },
+            Write::Device { account: alice, device: plain.clone() },
+        ])
+        .await;
+    let find = async |name: &str, key: &str| store.device(&jid(name), key).await.unwrap();
+    assert_eq!(find("alice", "k").await, Some((alice, Some(known))));
+    assert_eq!(find("alice", "p").await, Some((alice, Some(plain))));
+    assert_eq!(find("alice", "").await, Some((alice, None)));
+    assert!(matches!(find("bob", "k").await, Some((_, None))));
+    assert_eq!(find("carol", "k").await, None);
+}
+
+async fn who_has_to_do_with_somebody_is_found(subject: Subject) {
+    let (store, whom) = (subject.store(), jid("alice"));
+    let state = |of: fn(&mut SubscriptionState)| {
+        let mut state = SubscriptionState::default();
+        of(&mut state);
+        state
+    };
+    for (name, state) in [
+        ("approves", state(|state| state.approved = true)),
+        ("asks", state(|state| state.pending_out = true)),
+        ("friend", state(|state| state.subscription = Subscription::From)),
+        ("knows", state(|_| ())), // a name alone
+    ] {
+        let account = store.create(&jid(name), &[], 1).await.unwrap();
+        let item = RosterItem { state, ..contact("alice", 1) };
+        let writes = vec![Write::RosterItem { account, item }];
+        subject.write(writes).await;
+    }
+    let mut found = store.acquainted(&whom).await.unwrap();
+    found.sort_unstable();
+    assert_eq!(found, [jid("approves"), jid("asks"), jid("friend")]);
+    assert_eq!(store.acquainted(&jid("friend")).await.unwrap(), []);
+    store.delete(&jid("asks")).await.unwrap();
+    assert_eq!(store.acquainted(&whom).await.unwrap().len(), 2);
+}
+
 async fn texts_come_back_as_they_were(subject: Subject) {
     let account = subject.account("alice").await;
     let texts = ["", "-1:", "3:abc;", "\u{1e}\u{1f}\n\r\t'\"\\", "ß\u{10ffff}e\u{301}", &"x".repeat(100_000)];
@@ -488,74 +535,4 @@ async fn saved_sessions_are_found(subject: Subject) {
         subject.write(sessions).await;
     }
     assert_eq!(subject.store().saved().await.unwrap(), [jid("alice"), jid("carol")]);
-}
-
-async fn recent_fingerprints_are_the_last_ones_sent(subject: Subject) {
-    let (alice, bob) = (subject.account("alice").await, subject.account("bob").await);
-    let count = i64::try_from(RECENT_FINGERPRINTS).unwrap() + 20;
-    let recent = async |subject: &Subject| {
-        let recent = subject.store().load(&jid("alice"), &[]).await.unwrap().unwrap().recent;
-        recent.into_iter().map(|(_, fingerprint)| fingerprint).collect::<Vec<_>>()
-    };
-    for number in 1..=count {
-        let keep = if number % 3 == 0 { Keep::UntilDelivered } else { Keep::Archive };
-        subject.submit([message("alice", "bob", "m")
-            .sent(alice, number * 10, keep)
-            .fingerprint(number)
-            .write()]);
-        if number % 5 == 0 {
-            // Neither what others sent nor what has no id to go by.
-            let answer = message("bob", "alice", "m").sent(bob, number * 10 + 1, Keep::Archive);
-            let answer = answer.received(alice, number * 10 + 1, Keep::Archive).fingerprint(-number);
-            let nameless = message("alice", "bob", "m").sent(alice, number * 10 + 2, Keep::Archive);
-            subject.submit([answer.write(), nameless.write()]);
-        }
-        if number == 100 {
-            subject.write([]).await;
-            assert_eq!(recent(&subject).await, (1..=100).collect::<Vec<_>>());
-            subject.index().await;
-        }
-    }
-    // A message to oneself was sent, though its one entry is a received one.
-    subject
-        .write([message("alice", "alice", "me")
-            .received(alice, count * 10 + 9, Keep::Archive)
-            .fingerprint(9999)
-            .write()])
-        .await;
-    let expected: Vec<i64> = (22..=count).chain([9999]).collect();
-    assert_eq!(recent(&subject).await, expected);
-    let subject = subject.crash().await;
-    assert_eq!(recent(&subject).await, expected);
-    let data = subject.store().load(&jid("alice"), &[]).await.unwrap().unwrap();
-    assert_eq!(data.head, LogPosition(count * 10 + 9));
-}
-
-async fn recent_fingerprints_name_the_sessions_that_are_left(subject: Subject) {
-    let (alice, bob) = (subject.account("alice").await, subject.account("bob").await);
-    let session = |account, id| Write::Session { account, session: session(id, 1, 0, Some("s")) };
-    subject.write([session(alice, 20), session(alice, 21), session(bob, 30)]).await;
-    let sent = |n: i64, by: i64| {
-        let keep = if n % 2 == 0 { Keep::UntilDelivered } else { Keep::Archive };
-        let draft = message("alice", "bob", "m").sent(alice, n, keep).received(bob, n, Keep::Archive);
-        draft.fingerprint(n).origin(by, u32::try_from(n).unwrap()).write()
-    };
-    let to_oneself = message("alice", "alice", "m").received(alice, 7, Keep::Archive);
-    subject.write([sent(1, 20), sent(2, 20), sent(3, 21), sent(4, 99)]).await;
-    subject.index().await;
-    let no_session = message("alice", "bob", "m").sent(alice, 6, Keep::Archive).fingerprint(6);
-    subject.write([sent(5, 20), no_session.write(), to_oneself.fingerprint(7).origin(21, 7).write()]).await;
-    let expect = async |subject: &Subject, expected: [i64; 7]| {
-        let data = subject.store().load(&jid("alice"), &[]).await.unwrap().unwrap();
-        let expected: Vec<_> = expected.into_iter().map(SessionId).zip(1..).collect();
-        assert_eq!(data.recent, expected);
-        assert!(subject.store().load(&jid("bob"), &[]).await.unwrap().unwrap().recent.is_empty());
-    };
-    expect(&subject, [20, 20, 21, 0, 20, 0, 21]).await;
-    let subject = subject.crash().await;
-    expect(&subject, [20, 20, 21, 0, 20, 0, 21]).await;
-    subject.write([Write::SessionEnded { session: SessionId(20) }]).await;
-    expect(&subject, [0, 0, 21, 0, 0, 0, 21]).await;
-    subject.write([Write::SessionEnded { session: SessionId(21) }]).await;
-    expect(&subject, [0; 7]).await;
 }

@@ -1,9 +1,9 @@
 //! Invitations and reports.
 
-use unisono_core::invitations::Invitation;
+use unisono_core::invitations::{GRACE_MICROS, INVITED_BY, Invitation};
 use unisono_core::jid::BareJid;
-use unisono_core::reports::Report;
-use unisono_core::storage::StoreError;
+use unisono_core::reports::{Kept, Report};
+use unisono_core::storage::{StoreError, Write};
 
 use super::{Subject, contract, jid};
 
@@ -12,16 +12,23 @@ contract! {
     of_two_that_use_an_invitation_at_once_one_does,
     an_account_and_its_invitation_are_one_commit,
     an_invitation_keeps_a_name_free,
-    invitations_are_listed_by_token_and_by_inviter,
+    invitations_are_listed_by_token_and_by_maker,
+    an_account_knows_who_invited_it,
+    what_was_shown_in_time_can_be_used_a_little_later,
+    an_invitation_is_used_up_with_what_comes_of_it,
     reports_are_kept_up_to_a_bound,
+    who_reports_much_keeps_the_reports_of_others,
     a_deleted_account_takes_its_invitations_and_reports_along,
 }
 
 fn invitation(token: &str, account: Option<BareJid>, inviter: Option<&str>) -> Invitation {
     let domain = Some("example.org".parse().unwrap());
-    let inviter = inviter.map(jid);
-    Invitation { token: token.to_owned(), domain, account, inviter, created_at: 10, expires_at: 100 }
+    let (inviter, maker) = (inviter.map(jid), inviter.map(jid));
+    let (created_at, expires_at) = (10, 100);
+    Invitation { token: token.to_owned(), domain, account, inviter, maker, created_at, expires_at }
 }
+
+const KEEP: Kept = Kept { in_all: 3, of_one: 3 };
 
 fn report(reporter: &str, content: &str) -> Report {
     let about = "spam@example.net/x".parse().unwrap();
@@ -103,17 +110,19 @@ async fn an_invitation_keeps_a_name_free(subject: Subject) {
     store.create(&jid("bob"), &[], 100).await.unwrap();
 }
 
-async fn invitations_are_listed_by_token_and_by_inviter(subject: Subject) {
+async fn invitations_are_listed_by_token_and_by_maker(subject: Subject) {
     let store = subject.store();
     for (token, inviter) in [("b", Some("romeo")), ("a", None), ("d", Some("romeo")), ("c", Some("tybalt"))] {
         store.invite(&invitation(token, None, inviter)).await.unwrap();
     }
+    store.invite(&Invitation { maker: Some(jid("maker")), ..invitation("e", None, None) }).await.unwrap();
     let romeo = jid("romeo");
     for (inviter, after, limit, now, want) in [
-        (None, None, 10, 20, vec!["a", "b", "c", "d"]),
+        (None, None, 10, 20, vec!["a", "b", "c", "d", "e"]),
         (None, Some("b"), 1, 20, vec!["c"]),
         (Some(&romeo), None, 10, 20, vec!["b", "d"]),
         (Some(&romeo), Some("b"), 10, 20, vec!["d"]),
+        (Some(&jid("maker")), None, 10, 20, vec!["e"]),
         (None, None, 10, 100, vec![]),
     ] {
         let found = store.invitations(inviter, after, limit, now).await.unwrap();
@@ -122,11 +131,65 @@ async fn invitations_are_listed_by_token_and_by_inviter(subject: Subject) {
     }
 }
 
+async fn an_account_knows_who_invited_it(subject: Subject) {
+    let store = subject.store();
+    for (name, inviter) in [("invited", Some("romeo")), ("alone", None)] {
+        store.invite(&invitation(name, None, inviter)).await.unwrap();
+        let account = store.create_invited(name, &jid(name), &[], 20).await.unwrap();
+        let known = store.document(account, INVITED_BY, "").await.unwrap();
+        assert_eq!(known, inviter.map(|name| jid(name).to_string()));
+        let loaded = store.load(&jid(name), &[INVITED_BY]).await.unwrap().unwrap();
+        assert_eq!(loaded.documents.len(), usize::from(inviter.is_some()));
+        // It is a document like others.
+        let (kind, key) = (INVITED_BY.into(), "".into());
+        subject.write([Write::Document { account, kind, key, value: None }]).await;
+        assert_eq!(store.document(account, INVITED_BY, "").await.unwrap(), None);
+    }
+}
+
+async fn what_was_shown_in_time_can_be_used_a_little_later(subject: Subject) {
+    let store = subject.store();
+    for (token, later, is_there) in [("soon", GRACE_MICROS - 1, true), ("late", GRACE_MICROS, false)] {
+        store.invite(&invitation(token, None, None)).await.unwrap();
+        let now = 100 + later;
+        let other = Invitation { created_at: now, expires_at: now + 1, ..invitation("other", None, None) };
+        store.invite(&other).await.unwrap(); // which clears away
+        assert_eq!(store.invitation(token, 100).await.unwrap(), None);
+        let created = store.create_invited(token, &jid(token), &[], now).await;
+        assert_eq!(created.is_ok(), is_there, "{token}");
+        store.redeem("other").await.unwrap();
+    }
+}
+
+async fn an_invitation_is_used_up_with_what_comes_of_it(subject: Subject) {
+    let store = subject.store();
+    for token in ["a", "b", "c"] {
+        store.invite(&invitation(token, None, None)).await.unwrap();
+    }
+    let used = |token: &str| Write::InvitationUsed { token: token.into() };
+    subject.write([used("a"), used("a"), used("c"), used("none")]).await;
+    assert!(!store.redeem("a").await.unwrap());
+    assert!(!store.redeem("c").await.unwrap());
+    assert!(store.redeem("b").await.unwrap());
+}
+
+async fn who_reports_much_keeps_the_reports_of_others(subject: Subject) {
+    let store = subject.store();
+    let keep = Kept { in_all: 5, of_one: 2 };
+    store.report(&report("bob", "first"), keep).await.unwrap();
+    for n in 0..20 {
+        store.report(&report("alice", &n.to_string()), keep).await.unwrap();
+    }
+    let found = store.reports(None, 10).await.unwrap();
+    let found: Vec<_> = found.iter().map(|report| report.content.as_str()).collect();
+    assert_eq!(found, ["19", "18", "first"]);
+}
+
 async fn reports_are_kept_up_to_a_bound(subject: Subject) {
     let store = subject.store();
     let mut numbers = Vec::new();
     for content in ["one", "two", "three", "four\0"] {
-        numbers.push(store.report(&report("alice", content), 3).await.unwrap());
+        numbers.push(store.report(&report("alice", content), KEEP).await.unwrap());
     }
     assert!(numbers.is_sorted());
     let found = store.reports(None, 10).await.unwrap();
@@ -142,7 +205,7 @@ async fn reports_are_kept_up_to_a_bound(subject: Subject) {
     assert_eq!(store.reports(None, 10).await.unwrap().len(), 2);
     // A number is not given twice.
     store.forget_report(numbers[3]).await.unwrap();
-    assert!(store.report(&report("alice", "five"), 3).await.unwrap() > numbers[3]);
+    assert!(store.report(&report("alice", "five"), KEEP).await.unwrap() > numbers[3]);
 }
 
 async fn a_deleted_account_takes_its_invitations_and_reports_along(subject: Subject) {
@@ -150,11 +213,16 @@ async fn a_deleted_account_takes_its_invitations_and_reports_along(subject: Subj
     for name in ["alice", "bob"] {
         subject.account(name).await;
         store.invite(&invitation(name, None, Some(name))).await.unwrap();
-        store.report(&report(name, name), 10).await.unwrap();
+        store.report(&report(name, name), Kept { in_all: 10, ..KEEP }).await.unwrap();
     }
     store.delete(&jid("alice")).await.unwrap();
     assert!(store.invitation("alice", 20).await.unwrap().is_none());
     assert!(store.invitation("bob", 20).await.unwrap().is_some());
+    // One for no contact is its maker's as well.
+    subject.account("carol").await;
+    store.invite(&Invitation { maker: Some(jid("carol")), ..invitation("c", None, None) }).await.unwrap();
+    store.delete(&jid("carol")).await.unwrap();
+    assert!(store.invitation("c", 20).await.unwrap().is_none());
     let reporters: Vec<_> = store.reports(None, 10).await.unwrap().into_iter().map(|r| r.reporter).collect();
     assert_eq!(reporters, [jid("bob")]);
 }

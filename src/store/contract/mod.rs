@@ -10,6 +10,7 @@ mod journal;
 mod logs;
 mod model;
 mod nodes;
+mod repetition;
 mod retract;
 
 use std::sync::Arc;

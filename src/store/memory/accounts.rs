@@ -7,9 +7,10 @@ use unisono_core::ids::{AccountId, LogPosition, SessionId};
 use unisono_core::jid::BareJid;
 use unisono_core::record::{Direction, Keep, MessageRecord};
 use unisono_core::storage::{
-    AccountData, AccountState, AccountSummary, Accounts, BoxFuture, Document, Documents, RECENT_FINGERPRINTS,
-    SessionRecord, Sessions, StoreError,
+    AccountData, AccountState, AccountSummary, Accounts, BoxFuture, Credential, Document, Documents,
+    OwnDevice, RECENT_FINGERPRINTS, SessionRecord, Sessions, StoreError,
 };
+use unisono_core::subscription::SubscriptionState;
 
 use super::holdings::{Entry, Holdings};
 use super::{Account, Content, MemoryStore};
@@ -41,6 +42,9 @@ impl Accounts for MemoryStore {
         jid: &'a BareJid,
         kinds: &'a [&'static str],
     ) -> BoxFuture<'a, Result<Option<AccountData>, StoreError>> {
+        if let Some(error) = self.state().spoiled.get(jid) {
+            return Box::pin(std::future::ready(Err(error("told to fail".to_owned()))));
+        }
         self.read(|content| Ok(content.accounts.get(jid).map(|account| content.data(jid, account, kinds))))
     }
 
@@ -65,11 +69,15 @@ impl Accounts for MemoryStore {
         &'a self,
         jid: &'a BareJid,
         family: &'a str,
-    ) -> BoxFuture<'a, Result<Option<(String, AccountState)>, StoreError>> {
+    ) -> BoxFuture<'a, Result<Option<Credential>, StoreError>> {
         self.read(|content| {
             let account = content.accounts.get(jid);
             let found = account.and_then(|a| Some((a, a.credentials.iter().find(|(f, _)| f == family)?)));
-            Ok(found.map(|(account, (_, value))| (value.clone(), account.state)))
+            Ok(found.map(|(account, (_, value))| Credential {
+                text: value.clone(),
+                state: account.state,
+                passwords: account.passwords,
+            }))
         })
     }
 
@@ -83,6 +91,31 @@ impl Accounts for MemoryStore {
             account.credentials = credentials.to_vec();
             account.passwords = account.passwords.saturating_add(1);
             Ok(account.passwords)
+        })
+    }
+
+    fn device<'a>(
+        &'a self,
+        jid: &'a BareJid,
+        key: &'a str,
+    ) -> BoxFuture<'a, Result<Option<OwnDevice>, StoreError>> {
+        self.read(|content| {
+            let Some(account) = content.accounts.get(jid) else { return Ok(None) };
+            let holdings = content.holdings.get(&account.id);
+            let device = holdings.and_then(|own| own.devices.values().find(|device| device.key == key));
+            Ok(Some((account.id, device.cloned())))
+        })
+    }
+
+    fn acquainted<'a>(&'a self, contact: &'a BareJid) -> BoxFuture<'a, Result<Vec<BareJid>, StoreError>> {
+        self.read(|content| {
+            let has_to_do = |holdings: &Holdings| {
+                holdings.roster.get(contact).is_some_and(|item| item.state != SubscriptionState::default())
+            };
+            let accounts = content.accounts.iter();
+            let found =
+                accounts.filter(|(_, account)| content.holdings.get(&account.id).is_some_and(has_to_do));
+            Ok(found.map(|(jid, _)| jid.clone()).collect())
         })
     }
 
@@ -101,7 +134,10 @@ impl Accounts for MemoryStore {
         self.change(|content| {
             let account = content.accounts.remove(jid).ok_or(StoreError::NotFound)?;
             content.holdings.remove(&account.id);
-            content.invitations.retain(|_, invitation| invitation.inviter.as_ref() != Some(jid));
+            let is_of = |whose: &Option<BareJid>| whose.as_ref() == Some(jid);
+            content
+                .invitations
+                .retain(|_, invitation| !is_of(&invitation.inviter) && !is_of(&invitation.maker));
             content.reports.retain(|_, report| report.reporter != *jid);
             Ok(())
         })

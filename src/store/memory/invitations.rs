@@ -2,10 +2,11 @@
 
 use std::ops::Bound;
 
+use compact_str::CompactString;
 use unisono_core::ids::AccountId;
-use unisono_core::invitations::{Invitation, Invitations};
+use unisono_core::invitations::{GRACE_MICROS, INVITED_BY, Invitation, Invitations};
 use unisono_core::jid::BareJid;
-use unisono_core::reports::{Report, Reports};
+use unisono_core::reports::{Kept, Report, Reports};
 use unisono_core::storage::{BoxFuture, StoreError};
 
 use super::{Content, MemoryStore};
@@ -14,7 +15,7 @@ impl Invitations for MemoryStore {
     fn invite<'a>(&'a self, invitation: &'a Invitation) -> BoxFuture<'a, Result<(), StoreError>> {
         self.change(|content| {
             let now = invitation.created_at;
-            content.invitations.retain(|_, other| other.is_good(now));
+            content.invitations.retain(|_, other| other.is_good(now.saturating_sub(GRACE_MICROS)));
             if let Some(account) = &invitation.account {
                 content.check_distinct(account)?;
                 if content.accounts.contains_key(account) {
@@ -40,7 +41,7 @@ impl Invitations for MemoryStore {
 
     fn invitations<'a>(
         &'a self,
-        inviter: Option<&'a BareJid>,
+        maker: Option<&'a BareJid>,
         after: Option<&'a str>,
         limit: usize,
         now_micros: i64,
@@ -48,7 +49,7 @@ impl Invitations for MemoryStore {
         self.read(|content| {
             let range = (after.map_or(Bound::Unbounded, Bound::Excluded), Bound::Unbounded);
             let all = content.invitations.range::<str, _>(range).map(|(_, invitation)| invitation);
-            let of = all.filter(|invitation| inviter.is_none() || invitation.inviter.as_ref() == inviter);
+            let of = all.filter(|invitation| maker.is_none() || invitation.maker.as_ref() == maker);
             Ok(of.filter(|invitation| invitation.is_good(now_micros)).take(limit).cloned().collect())
         })
     }
@@ -67,8 +68,15 @@ impl Invitations for MemoryStore {
         self.change(|content| {
             let invitation = content.invitations.remove(token).ok_or(StoreError::NotFound)?;
             let created = content.create_distinct(jid, credentials, now_micros);
-            if created.is_err() {
-                content.invitations.insert(token.to_owned(), invitation);
+            match (&created, &invitation.inviter) {
+                (Err(_), _) => {
+                    content.invitations.insert(token.to_owned(), invitation);
+                }
+                (Ok(id), Some(inviter)) => {
+                    let (kind, value) = (CompactString::const_new(INVITED_BY), inviter.to_string());
+                    content.holdings(*id).documents.insert((kind, CompactString::default()), value);
+                }
+                (Ok(_), None) => {}
             }
             created
         })
@@ -98,12 +106,17 @@ impl Content {
 }
 
 impl Reports for MemoryStore {
-    fn report<'a>(&'a self, report: &'a Report, keep: u32) -> BoxFuture<'a, Result<i64, StoreError>> {
+    fn report<'a>(&'a self, report: &'a Report, keep: Kept) -> BoxFuture<'a, Result<i64, StoreError>> {
         self.change(|content| {
             content.last_report = content.last_report.saturating_add(1);
             let number = content.last_report;
             content.reports.insert(number, Report { number, ..report.clone() });
-            while content.reports.len() > keep as usize {
+            let own = content.reports.iter().filter(|(_, other)| other.reporter == report.reporter);
+            let own: Vec<_> = own.map(|(number, _)| *number).collect();
+            for number in own.iter().rev().skip(keep.of_one as usize) {
+                content.reports.remove(number);
+            }
+            while content.reports.len() > keep.in_all as usize {
                 content.reports.pop_first();
             }
             Ok(number)

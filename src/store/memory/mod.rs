@@ -41,6 +41,8 @@ struct State {
     /// How many commits still succeed, if not all do.
     left: Option<u64>,
     reads_fail: bool,
+    /// Accounts that cannot be loaded, and why.
+    spoiled: BTreeMap<BareJid, fn(String) -> StoreError>,
     /// How often somebody read.
     reads: u64,
 }
@@ -95,6 +97,14 @@ impl MemoryStore {
     /// Makes what an account has published unreadable for ever.
     pub fn spoil_items(&self, account: AccountId) {
         self.state().durable.spoilt.insert(account);
+    }
+
+    /// Lets no account of this name be loaded from now on; without an error, as before.
+    pub fn spoil(&self, jid: &BareJid, error: Option<fn(String) -> StoreError>) {
+        match error {
+            Some(error) => self.state().spoiled.insert(jid.clone(), error),
+            None => self.state().spoiled.remove(jid),
+        };
     }
 
     /// Holds commits back: they wait, and the store does not count as failing.
@@ -251,6 +261,7 @@ impl Content {
                 }
             }
             Write::Session { account, session } => self.holdings(*account).put_session(session),
+            Write::InvitationUsed { token } => drop(self.invitations.remove(token)),
             Write::SessionHandled { session, handled } => self.handled(*session, *handled),
             Write::SessionEnded { session } => {
                 for holdings in self.holdings.values_mut() {

@@ -7,9 +7,10 @@ use sqlx::{AnyConnection, Connection as _};
 use unisono_core::ids::{AccountId, DeviceId, LogPosition, SessionId};
 use unisono_core::jid::BareJid;
 use unisono_core::storage::{
-    AccountData, AccountState, AccountSummary, Accounts, BoxFuture, DeviceRecord, Document,
-    RECENT_FINGERPRINTS, SessionRecord, StoreError,
+    AccountData, AccountState, AccountSummary, Accounts, BoxFuture, Credential, DeviceRecord, Document,
+    OwnDevice, RECENT_FINGERPRINTS, SessionRecord, StoreError,
 };
+use unisono_core::subscription::SubscriptionState;
 
 use super::database::{Kind, composed};
 use super::documents::{flag, unpack_item};
@@ -89,16 +90,18 @@ impl Accounts for SqlStore {
         &'a self,
         jid: &'a BareJid,
         family: &'a str,
-    ) -> BoxFuture<'a, Result<Option<(String, AccountState)>, StoreError>> {
-        const CREDENTIAL: &str = "SELECT credential.value, account.state FROM account \
+    ) -> BoxFuture<'a, Result<Option<Credential>, StoreError>> {
+        const CREDENTIAL: &str = "SELECT credential.value, account.state, account.passwords FROM account \
             JOIN credential ON credential.account = account.id WHERE jid = $1 AND family = $2";
         Box::pin(async move {
-            let query = sqlx::query_as::<_, (String, i64)>(CREDENTIAL).bind(jid.as_str()).bind(family);
+            let query = sqlx::query_as::<_, (String, i64, i64)>(CREDENTIAL).bind(jid.as_str()).bind(family);
             let row = async |connection: &mut AnyConnection| {
                 query.fetch_optional(connection).await.map_err(read_error)
             };
             let row = self.shared.database.read(row).await?;
-            row.map(|(value, state)| Ok((value, account_state(state)?))).transpose()
+            let read =
+                |(text, state, passwords)| Ok(Credential { text, state: account_state(state)?, passwords });
+            row.map(read).transpose()
         })
     }
 
@@ -120,6 +123,55 @@ impl Accounts for SqlStore {
             transaction.commit().await.map_err(read_error)?;
             Ok(passwords)
         }))
+    }
+
+    fn device<'a>(
+        &'a self,
+        jid: &'a BareJid,
+        key: &'a str,
+    ) -> BoxFuture<'a, Result<Option<OwnDevice>, StoreError>> {
+        const FIND: &str = "SELECT account.id, coalesce(device.id, 0), coalesce(device.cursor, 0), \
+            coalesce(device.pages_archive, 0), coalesce(device.last_seen, 0), coalesce(access.value, '') \
+            FROM account LEFT JOIN device ON device.account = account.id AND device.key = $2 \
+            LEFT JOIN access ON access.device = device.id WHERE account.jid = $1 LIMIT 1";
+        Box::pin(async move {
+            let query = sqlx::query_as::<_, (i64, i64, i64, i64, i64, String)>(FIND);
+            let query = query.bind(jid.as_str()).bind(storable(key).into_owned());
+            let row = async |connection: &mut AnyConnection| {
+                query.fetch_optional(connection).await.map_err(read_error)
+            };
+            let Some(row) = self.shared.database.read(row).await? else { return Ok(None) };
+            let (owner, id, cursor, pages_archive, last_seen, access) = row;
+            let device = (id != 0).then(|| {
+                let access = (!access.is_empty()).then(|| access::unpack(&access)).transpose()?;
+                Ok::<_, StoreError>(DeviceRecord {
+                    id: DeviceId(id),
+                    key: key.into(),
+                    cursor: LogPosition(cursor),
+                    pages_archive: pages_archive != 0,
+                    last_seen,
+                    access: access.map(Arc::new),
+                })
+            });
+            Ok(Some((AccountId(owner), device.transpose()?)))
+        })
+    }
+
+    fn acquainted<'a>(&'a self, contact: &'a BareJid) -> BoxFuture<'a, Result<Vec<BareJid>, StoreError>> {
+        const FIND: &str = "SELECT account.jid, roster.item FROM roster \
+            JOIN account ON account.id = roster.account WHERE roster.jid = $1";
+        Box::pin(async move {
+            let query = sqlx::query_as::<_, (String, String)>(FIND).bind(contact.as_str());
+            let rows =
+                async |connection: &mut AnyConnection| query.fetch_all(connection).await.map_err(read_error);
+            let rows = self.shared.database.read(rows).await?;
+            // One that cannot be read may say anything.
+            let says_more = |item: &str| {
+                let item = unpack_item(contact.clone(), &mut Unpacker::new(item));
+                item.map_or(true, |item| item.state != SubscriptionState::default())
+            };
+            rows.into_iter().filter(|(_, item)| says_more(item)).map(|(owner, _)| self::jid(&owner)).collect()
+        })
     }
 
     fn set_state<'a>(
@@ -432,7 +484,7 @@ async fn forget_some(connection: &mut AnyConnection, kind: Kind, account: i64) -
 /// Removes what an account has given to others: invitations, and reports.
 async fn remove_words(connection: &mut AnyConnection, jid: &BareJid) -> sqlx::Result<()> {
     const WORDS: [&str; 2] =
-        ["DELETE FROM invitation WHERE inviter = $1", "DELETE FROM report WHERE reporter = $1"];
+        ["DELETE FROM invitation WHERE inviter = $1 OR maker = $1", "DELETE FROM report WHERE reporter = $1"];
     for statement in WORDS {
         sqlx::query(statement).bind(jid.as_str()).execute(&mut *connection).await?;
     }

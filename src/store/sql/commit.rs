@@ -33,6 +33,7 @@ pub(super) async fn write(
     put_roster(connection, kind, plan).await?;
     put_documents(connection, kind, hasher, plan).await?;
     plan.publishing.write(connection, kind, hasher).await?;
+    use_invitations(connection, kind, plan).await?;
     append_messages(connection, kind, plan).await?;
     inbox::put_displayed(connection, kind, plan, tail).await?;
     for retraction in &plan.retractions {
@@ -220,6 +221,12 @@ async fn put_documents(
     };
     PUT.run_large(connection, kind, &put, |(_, _, _, value)| value.len(), bind).await?;
     Ok(())
+}
+
+async fn use_invitations(connection: &mut AnyConnection, kind: Kind, plan: &Plan<'_>) -> sqlx::Result<u64> {
+    static USED: Bulk = Bulk::new("DELETE FROM invitation WHERE token IN (VALUES ", 1, ")");
+    let used: Vec<&str> = plan.invitations_used.iter().copied().collect();
+    USED.run(connection, kind, &used, |query, token| query.bind((*token).to_owned())).await
 }
 
 /// Readers skip waiting entries up to the mark. The indexer removes them.

@@ -14,7 +14,7 @@ struct Migration {
 }
 
 /// All steps, oldest first. What is released stays as it is.
-const MIGRATIONS: [Migration; 7] = [
+const MIGRATIONS: [Migration; 8] = [
     Migration {
         version: 1,
         sqlite: include_str!("../migrations/sqlite/0001_start.sql"),
@@ -49,6 +49,11 @@ const MIGRATIONS: [Migration; 7] = [
         version: 7,
         sqlite: include_str!("../migrations/sqlite/0007_inbox.sql"),
         postgres: include_str!("../migrations/postgres/0007_inbox.sql"),
+    },
+    Migration {
+        version: 10,
+        sqlite: include_str!("../migrations/sqlite/0008_acquaintances.sql"),
+        postgres: include_str!("../migrations/postgres/0008_acquaintances.sql"),
     },
 ];
 

@@ -39,6 +39,7 @@ pub(super) struct Plan<'a> {
     /// Removed before `sessions` are written.
     pub(super) sessions_ended: BTreeSet<SessionId>,
     pub(super) handled: BTreeMap<SessionId, u32>,
+    pub(super) invitations_used: BTreeSet<&'a str>,
 }
 
 /// A row of the table of messages.
@@ -93,6 +94,7 @@ impl<'a> Plan<'a> {
             && self.sessions.is_empty()
             && self.sessions_ended.is_empty()
             && self.handled.is_empty()
+            && self.invitations_used.is_empty()
     }
 
     fn add(&mut self, write: &'a Write, hasher: Hasher, next: i64) {
@@ -145,6 +147,7 @@ impl<'a> Plan<'a> {
                 self.handled.remove(session);
                 self.sessions_ended.insert(*session);
             }
+            Write::InvitationUsed { token } => self.invitations_used.extend([token.as_str()]),
         }
     }
 

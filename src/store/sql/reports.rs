@@ -1,7 +1,7 @@
 //! What users report to the administrator.
 
 use sqlx::{AnyConnection, Connection as _};
-use unisono_core::reports::{Report, Reports};
+use unisono_core::reports::{Kept, Report, Reports};
 use unisono_core::storage::{BoxFuture, StoreError};
 
 use super::error::read_error;
@@ -9,11 +9,13 @@ use super::{SqlStore, accounts};
 use crate::pack::storable;
 
 impl Reports for SqlStore {
-    fn report<'a>(&'a self, report: &'a Report, keep: u32) -> BoxFuture<'a, Result<i64, StoreError>> {
+    fn report<'a>(&'a self, report: &'a Report, keep: Kept) -> BoxFuture<'a, Result<i64, StoreError>> {
         const KEEP: &str =
             "INSERT INTO report (at, reporter, about, content) VALUES ($1, $2, $3, $4) RETURNING id";
         const FORGET: &str =
             "DELETE FROM report WHERE id <= (SELECT id FROM report ORDER BY id DESC LIMIT 1 OFFSET $1)";
+        const FORGET_OWN: &str = "DELETE FROM report WHERE reporter = $1 AND id <= \
+            (SELECT id FROM report WHERE reporter = $1 ORDER BY id DESC LIMIT 1 OFFSET $2)";
         Box::pin(self.shared.write(async move |connection| {
             let mut transaction = connection.begin().await.map_err(read_error)?;
             let kept = sqlx::query_scalar(KEEP)
@@ -22,7 +24,9 @@ impl Reports for SqlStore {
                 .bind(report.about.as_str())
                 .bind(storable(&report.content).into_owned());
             let number = kept.fetch_one(&mut *transaction).await.map_err(read_error)?;
-            let forget = sqlx::query(FORGET).bind(i64::from(keep));
+            let own = sqlx::query(FORGET_OWN).bind(report.reporter.as_str()).bind(i64::from(keep.of_one));
+            own.execute(&mut *transaction).await.map_err(read_error)?;
+            let forget = sqlx::query(FORGET).bind(i64::from(keep.in_all));
             forget.execute(&mut *transaction).await.map_err(read_error)?;
             transaction.commit().await.map_err(read_error)?;
             Ok(number)

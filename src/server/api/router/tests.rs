@@ -98,13 +98,13 @@ async fn a_change_goes_on_when_its_client_goes() {
     assert!(binding.is_err(), "the store takes nothing");
     // It waits for what the account wrote.
     let io = send(address, "DELETE /v1/users/alice%40localhost", "").await;
-    let gone = async |is_gone: &dyn Fn() -> bool| {
-        while !is_gone() {
+    let begun = async |has_begun: &dyn Fn() -> bool| {
+        while !has_begun() {
             sleep(Duration::from_millis(5)).await;
         }
     };
     let patience = Duration::from_secs(60);
-    timeout(patience, gone(&|| hub.resident(&alice()).is_none())).await.expect("it begins");
+    timeout(patience, begun(&|| hub.is_leaving(&alice()))).await.expect("it begins");
     drop(io);
     sleep(Duration::from_millis(200)).await;
     store.release();
