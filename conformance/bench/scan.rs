@@ -170,7 +170,10 @@ pub(super) fn child<'a>(element: &'a [u8], name: &str) -> Option<&'a [u8]> {
 /// Its text, as it stands there, up to a child.
 pub(super) fn text<'a>(element: &'a [u8], name: &str) -> Option<&'a str> {
     let child = child(element, name)?;
-    let inner = child.get(tag_length(child)?..)?;
+    let (tag, inner) = child.split_at_checked(tag_length(child)?)?;
+    if tag.ends_with(b"/>") {
+        return None;
+    }
     std::str::from_utf8(inner.get(..memchr(b'<', inner)?)?).ok()
 }
 

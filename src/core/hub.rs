@@ -518,6 +518,11 @@ impl Hub {
         self.farewells.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// Whether a session survives its connection.
+    pub fn is_resumable(&self, session: &SessionRef) -> bool {
+        session.cell.lock().session(session.id).is_some_and(crate::session::Session::is_resumable)
+    }
+
     /// What a connection is to be told before the error that ends its stream. It is said once.
     pub fn last_word(&self, session: &SessionRef) -> Option<Element> {
         self.farewells().remove(&session.connection)?.and_then(|farewell| farewell.said)

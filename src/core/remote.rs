@@ -119,7 +119,8 @@ impl Hub {
         }
         if !self.serves(to.domain()) {
             if !self.send_away(&to, element, Ticket::NONE) {
-                self.send_back(&stanza, &StanzaError::new(Condition::RemoteServerNotFound));
+                let route = self.routes.find(to.domain());
+                self.send_back(&stanza, &StanzaError::new(unreached(route.as_ref())));
             }
             return;
         }

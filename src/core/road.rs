@@ -222,6 +222,7 @@ impl Road<'_> {
         let mut writes = self.writes(&record);
         let then = self.follow(&record, account, Direction::Received, &mut writes);
         let ticket = self.submit(writes, account, None);
+        account.touched = self.hub.clock.elapsed();
         self.queue(account, &record, &delivered, Direction::Received, ticket);
         self.hub.go_on(account, then, ticket);
         ticket

@@ -144,7 +144,7 @@ impl C2s {
         }
     }
 
-    /// Stops: listeners close, every stream ends with `system-shutdown` when what is due to its client is written, and
+    /// Stops: listeners close, every stream ends when what is due to its client is written, with `system-shutdown` unless it can be resumed, and
     /// sessions that can be resumed wait. Returns how many connections were not done after `grace`; they are cut off
     /// when the runtime stops. [`Hub::save`] is to be called then.
     pub async fn stop(&self, grace: Duration) -> usize {

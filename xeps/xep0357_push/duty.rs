@@ -191,7 +191,7 @@ pub(super) fn next(account: &mut Account, key: &str, now: Duration) -> Next {
     let Some(registration) = account.keyed_mut::<Registration>(key) else { return Next::Rest };
     registration.waiting = waiting;
     let waiting = &registration.waiting;
-    if waiting.is_empty() {
+    if !waiting.has_told() {
         registration.caught_up();
     }
     if registration.sent.is_some() {

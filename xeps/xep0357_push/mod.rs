@@ -84,13 +84,14 @@ fn service(request: &Request) -> Result<(Jid, Option<&str>), StanzaError> {
 /// §5
 fn enable(request: &Request) -> Answer {
     let (jid, node) = service(request)?;
-    if request.hub.serves(jid.domain()) {
+    if request.hub.serves(jid.domain()) || request.hub.hosted(jid.domain()).is_some() {
         return Err(StanzaError::new(Condition::NotAcceptable).with_text("this is no push service"));
     }
     let options = Options::of(&request.payload)?;
     let origin = request.session.as_ref().ok_or(StanzaError::new(Condition::Forbidden))?;
     let mut account = request.account()?;
     let device = account.session(origin.id).map(Session::device);
+    let device = device.filter(|device| account.device(*device).is_some());
     let device = device.ok_or(StanzaError::new(Condition::UnexpectedRequest))?;
     let key = registration::key(&jid, node);
     let mut writes = Vec::new();

@@ -43,9 +43,12 @@ pub(super) fn publish(hub: &Hub, cell: &Arc<Cell>, account: &mut Account, key: &
         };
         conclude(hub, &mut answered_of.lock(), &key_of, number, &outcome);
     });
-    if let Err(condition) = hub.ask_afar(&from, &service, payload, after, then) {
-        tracing::debug!(%service, condition = condition.as_str(), "cannot push now");
+    let Err(condition) = hub.ask_afar(&from, &service, payload, after, then) else { return };
+    tracing::debug!(%service, condition = condition.as_str(), "cannot push now");
+    if condition != Condition::ResourceConstraint {
         conclude(hub, account, key, number, &Outcome::Passing);
+    } else if let Some(registration) = account.keyed_mut::<Registration>(key) {
+        registration.sent = None; // Too much waits on our side, and the service is not to blame: a second later.
     }
 }
 

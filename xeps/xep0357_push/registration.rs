@@ -124,8 +124,11 @@ impl Registration {
         Self { device, options, failures: 0, rest_until: Duration::ZERO, ..self }
     }
 
-    /// The device has all.
+    /// The device has all that it was told of.
     pub(super) fn caught_up(&mut self) {
+        if self.unheeded >= UNHEEDED_MAX && self.failures == 0 {
+            self.rest_until = Duration::ZERO;
+        }
         self.unheeded = 0;
     }
 

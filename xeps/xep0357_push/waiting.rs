@@ -79,8 +79,9 @@ impl Waiting {
         self.items.retain(|item| is_missing(&item.place, account, cursor));
     }
 
-    pub(super) fn is_empty(&self) -> bool {
-        self.items.is_empty()
+    /// Whether there is something that was told, and not come for.
+    pub(super) fn has_told(&self) -> bool {
+        self.items.iter().any(|item| item.is_pushed)
     }
 
     /// How much of it there is, and the number of the last.

@@ -175,6 +175,6 @@ pub(super) fn for_shown(seen: &Account, asker: &Jid, to: &Jid) -> Vec<Element> {
 }
 
 /// That a device is there, and nothing else about it.
-fn mere(from: &FullJid) -> Element {
+pub(super) fn mere(from: &FullJid) -> Element {
     Element::builder("presence", NS_CLIENT).attr("from", from.as_str()).build()
 }

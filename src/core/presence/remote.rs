@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::deal::{Deal, Who};
-use super::probe::for_shown;
+use super::probe::{for_shown, mere};
 use super::{News, bytes_max, plain_presence, presence_element};
 use crate::account::Cell;
 use crate::extension::Side;
@@ -17,8 +17,16 @@ use crate::subscription::SubscriptionKind;
 impl Hub {
     /// Shows somebody of another domain how a device is. Its account is locked, so that what was said before goes before.
     pub(super) fn send_news_away(&self, news: &News, to: &Jid) {
-        let element = news.element.to_builder().attr("to", to.as_str()).build();
-        self.send_away(to, &element, news.ticket);
+        let Some(route) = self.routes.find(to.domain()) else { return };
+        // A device may show itself to a thousand at once: where much waits already, that it is there, or not, is all.
+        let mere = || {
+            mere(&news.from)
+                .to_builder()
+                .attr_opt("type", Some(news.kind.as_str()).filter(|kind| !kind.is_empty()))
+                .build()
+        };
+        let element = if route.has_room() { news.element.clone() } else { mere() };
+        route.send(&element.to_builder().attr("to", to.as_str()).build(), news.ticket);
     }
 
     /// §4.3.1: a device that has come asks how a contact of another domain is.

@@ -33,8 +33,7 @@ impl Negotiation {
             Ok(exchange::Message::Begin { mechanism, data }) => {
                 if profile == Profile::Extensible {
                     if self.counts_on_another_offer(element, &sasl) {
-                        self.state = State::Authenticating(sasl);
-                        return Ok(());
+                        return self.tell_mismatch(now, sasl);
                     }
                     match self.note_request(element)? {
                         Ok(mut request) => {
@@ -56,17 +55,22 @@ impl Negotiation {
         self.step(now, sasl, step)
     }
 
-    /// XEP-0509 §2.2: told once, without prejudice.
-    fn counts_on_another_offer(&mut self, element: &Element, sasl: &Authenticator<BareJid>) -> bool {
+    /// XEP-0509 §2.2
+    fn counts_on_another_offer(&self, element: &Element, sasl: &Authenticator<BareJid>) -> bool {
         let offered = || features::authenticating(sasl.offer(), &self.terms);
-        let is_told =
-            self.mismatches == 0 && self.request.is_none() && pipelining::is_outdated(element, offered);
-        if is_told {
-            self.mismatches = 1;
-            let (failure, reason) = (SaslFailure::Aborted, Some(pipelining::mismatch()));
-            exchange::write_failure(&mut self.out, Profile::Extensible, failure, reason);
+        self.request.is_none() && pipelining::is_outdated(element, offered)
+    }
+
+    /// Told without prejudice, for a while.
+    fn tell_mismatch(&mut self, now: Instant, sasl: Box<Authenticator<BareJid>>) -> Result<(), StreamError> {
+        if self.mismatches >= pipelining::WITHOUT_PREJUDICE {
+            return self.refuse(now, sasl, SaslFailure::Aborted);
         }
-        is_told
+        self.mismatches = self.mismatches.saturating_add(1);
+        let (failure, reason) = (SaslFailure::Aborted, Some(pipelining::mismatch()));
+        exchange::write_failure(&mut self.out, Profile::Extensible, failure, reason);
+        self.state = State::Authenticating(sasl);
+        Ok(())
     }
 
     pub(super) fn verify(

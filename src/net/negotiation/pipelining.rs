@@ -3,7 +3,7 @@
 //! Follows 0.2.0 (2026-04-03). What is offered has a version, of the scheme `opaque`: a hash of it. A client that sends
 //! `<authenticate/>` right behind its header says what version it counts on, and learns where there is another by now.
 //!
-//! - Ours: one such attempt of a stream is without prejudice (§2.2). By the next the client has seen what is offered.
+//! - Ours: so many such attempts of a stream are without prejudice (§2.2); then they count as failed.
 
 use aws_lc_rs::digest::{SHA256, digest};
 use base64::Engine as _;
@@ -14,6 +14,8 @@ use unisono_xml::Element;
 /// §2.1
 const NS: &str = "urn:xmpp:iap:0";
 const SCHEME: &str = "opaque";
+/// Attempts of one stream that count on another offer, and are not counted.
+pub(super) const WITHOUT_PREJUDICE: u32 = 3;
 /// Bytes of the hash that tell one offer from another.
 const VERSION_BYTES: usize = 12;
 

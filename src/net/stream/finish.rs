@@ -79,7 +79,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Stream<S> {
         }
         let _passed_on = self.pass_on_in_time(until, Leaver::Server).await;
         let mut rest = std::mem::take(&mut self.outgoing).into_rest();
-        StreamError::Shutdown.write_into(&mut rest);
+        // Clients that are told of an error give a session up that waits for them. To one whose connection is gone they come
+        // back (XEP-0198 §5).
+        if !self.held.hub.is_resumable(&self.held.session) {
+            StreamError::Shutdown.write_into(&mut rest);
+        }
         let closing = async {
             self.io.write_all(&rest).await?;
             self.io.shutdown().await

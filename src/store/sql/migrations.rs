@@ -51,7 +51,7 @@ const MIGRATIONS: [Migration; 8] = [
         postgres: include_str!("../migrations/postgres/0007_inbox.sql"),
     },
     Migration {
-        version: 10,
+        version: 8,
         sqlite: include_str!("../migrations/sqlite/0008_acquaintances.sql"),
         postgres: include_str!("../migrations/postgres/0008_acquaintances.sql"),
     },
