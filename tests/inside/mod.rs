@@ -12,6 +12,7 @@ mod contacts;
 mod displayed;
 mod edges;
 mod limits;
+mod node_rights;
 mod nodes;
 mod numbers;
 mod omemo;
