@@ -89,3 +89,76 @@ async fn an_owner_changes_few_subscriptions_at_once() {
     let twice = [("bob@example.org", "subscribed"), ("bob@example.org", "none")];
     assert_eq!(subscriptions(&alice, &twice).await.as_deref(), Some("bad-request"));
 }
+
+async fn read(device: &Device) -> Option<String> {
+    ask(device, "get", "alice", "", "<items node='urn:x'/>").await
+}
+
+async fn configure(device: &Device, name: &str, value: &str) {
+    let form = format!(
+        "<configure node='urn:x'><x xmlns='jabber:x:data' type='submit'><field var='FORM_TYPE'><value>{NS}\
+         #node_config</value></field><field var='pubsub#{name}'><value>{value}</value></field></x></configure>"
+    );
+    assert_eq!(ask(device, "set", "alice", "#owner", &form).await, None, "{name} {value}");
+}
+
+async fn affiliate(device: &Device, who: &str, what: &str) {
+    let entry = format!("<affiliation jid='{who}@example.org' affiliation='{what}'/>");
+    let content = format!("<affiliations node='urn:x'>{entry}</affiliations>");
+    assert_eq!(ask(device, "set", "alice", "#owner", &content).await, None, "{who} {what}");
+}
+
+#[tokio::test]
+async fn a_subscription_that_has_ended_does_not_come_back() {
+    let world = World::with(&["alice", "bob", "eve"]).await;
+    let alice = world.online("alice", "phone").await;
+    let (bob, eve) = (world.online("bob", "desk").await, world.online("eve", "desk").await);
+    befriend(&alice, &bob).await;
+    assert_eq!(publish(&alice, "alice", &[("publish_model", "subscribers")]).await, None);
+    assert_eq!(subscribe(&bob, "alice").await, None);
+    assert_eq!(publish(&bob, "alice", &[]).await, None);
+    alice.send("<presence type='unsubscribed' to='bob@example.org'/>").await;
+    bob.take().await;
+    assert_eq!(publish(&bob, "alice", &[]).await.as_deref(), Some("forbidden"), "§7.1.3.1");
+    configure(&alice, "access_model", "authorize").await;
+    assert_eq!(states(&bob).await, ["none"]);
+    assert_ne!(read(&bob).await, None, "what alice never agreed to");
+    // Who came in while anybody could waits for consent like everybody.
+    configure(&alice, "access_model", "open").await;
+    assert_eq!(subscribe(&eve, "alice").await, None);
+    configure(&alice, "access_model", "authorize").await;
+    assert_eq!(states(&eve).await, ["pending"]);
+    assert_ne!(read(&eve).await, None);
+    assert_ne!(publish(&eve, "alice", &[]).await, None);
+    assert_eq!(subscriptions(&alice, &[("eve@example.org", "subscribed")]).await, None);
+    assert_eq!(states(&eve).await, ["subscribed"]);
+    configure(&alice, "title", "x").await;
+    affiliate(&alice, "eve", "none").await;
+    assert_eq!(states(&eve).await, [""; 0], "what was agreed to stays");
+    assert_eq!(read(&eve).await, None);
+    configure(&alice, "access_model", "whitelist").await;
+    assert_eq!(states(&eve).await, ["none"]);
+    configure(&alice, "access_model", "authorize").await;
+    assert_ne!(read(&eve).await, None);
+}
+
+#[tokio::test]
+async fn a_subscription_goes_with_the_affiliation_that_allowed_it() {
+    for (model, lost, want) in [
+        ("whitelist", "none", &["none"][..]),
+        ("authorize", "none", &["pending"]),
+        ("open", "none", &[]),
+        ("open", "publish-only", &["none"]),
+        ("open", "outcast", &["none"]),
+        ("whitelist", "publisher", &[]),
+    ] {
+        let world = World::with(&["alice", "bob"]).await;
+        let (alice, bob) = (world.online("alice", "phone").await, world.online("bob", "desk").await);
+        assert_eq!(publish(&alice, "alice", &[("access_model", model)]).await, None);
+        affiliate(&alice, "bob", "member").await;
+        assert_eq!(subscribe(&bob, "alice").await, None);
+        bob.take().await;
+        affiliate(&alice, "bob", lost).await;
+        assert_eq!(states(&bob).await, want, "{model} {lost}");
+    }
+}

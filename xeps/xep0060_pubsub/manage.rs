@@ -164,9 +164,10 @@ pub(super) async fn configure(ask: &Ask) -> Answer {
             None if may_go => return Err(Undecided::Unknown(name.into())),
             None => Vec::new(),
         };
-        let meta = Meta { config, ..Meta::clone(old) };
+        let mut meta = Meta { config, ..Meta::clone(old) };
+        let settled = access::settle(account, old, &mut meta);
         has_room(account, Some(old), &meta)?;
-        let what = What::Configured { meta: Box::new(meta), gone };
+        let what = What::Configured { meta: Box::new(meta), gone, settled };
         decide(ask, (account, seen), Step::of(name, what))
     });
     // Where nothing changes, it is as somebody has just made it.
