@@ -162,3 +162,14 @@ async fn a_subscription_goes_with_the_affiliation_that_allowed_it() {
         assert_eq!(states(&bob).await, want, "{model} {lost}");
     }
 }
+
+#[tokio::test]
+async fn who_waits_for_consent_knows_of_the_account() {
+    let world = World::with(&["alice", "eve"]).await;
+    let (alice, eve) = (world.online("alice", "phone").await, world.online("eve", "desk").await);
+    assert_eq!(publish(&alice, "alice", &[("access_model", "authorize")]).await, None);
+    assert_eq!(read(&eve).await.as_deref(), Some("service-unavailable"));
+    assert_eq!(subscribe(&eve, "alice").await, None);
+    assert_eq!(read(&eve).await.as_deref(), Some("not-authorized"), "§6.5.9.3");
+    assert_eq!(subscribe(&eve, "alice").await.as_deref(), Some("not-authorized"), "§6.1.3.7");
+}

@@ -123,12 +123,12 @@ pub(super) fn may_publish(account: &Account, node: &Meta, who: &BareJid) -> Resu
 }
 
 /// Whether somebody may see that the account is there: everybody where it is a service; else its owner, whom it shows its
-/// presence to, and who has to do with one of its nodes. All others are told nothing but what is open to everybody.
+/// presence to, and who has to do with one of its nodes, be it that an owner has to agree yet. All others are told nothing but what is open to everybody.
 pub(super) fn knows_account(account: &Account, who: &BareJid) -> bool {
     let has_part = |node: &Node| {
         let affiliation = node.meta.affiliations.get(who);
         affiliation.is_some_and(|affiliation| *affiliation != Affiliation::Outcast)
-            || node.meta.has_subscriber(who)
+            || node.meta.subscriptions_of(who).next().is_some()
     };
     is_service(account.jid())
         || account.is_seen_by(who)
