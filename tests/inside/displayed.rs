@@ -344,3 +344,18 @@ async fn what_is_not_there_is_not_looked_for_all_the_time() {
     alice.send(&mark("995")).await;
     assert!(position() > older);
 }
+
+#[tokio::test]
+async fn an_address_that_is_too_long_for_an_item_is_not_assisted() {
+    let (_world, [mds, _, _, bob]) = scene().await;
+    let mut ids = Ids::default();
+    says(&bob, &["1"]).await;
+    ids.told(&mds).await;
+    for (length, is_moved) in [(1_000, true), (1_001, false)] {
+        let to = format!("r@c.example.org.example/{}", "x".repeat(length - 1));
+        let payload = ids.payload("1").replace("alice@example.org", "r@c.example");
+        mds.send(&format!("<message to='{to}' type='chat'><body>x</body>{payload}</message>")).await;
+        let moved = ids.told(&mds).await;
+        assert_eq!(moved.len(), usize::from(is_moved), "{}: {moved:?}", to.len());
+    }
+}
