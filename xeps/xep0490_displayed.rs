@@ -195,7 +195,8 @@ enum Said<'a> {
 impl<'a> Said<'a> {
     fn of(message: &'a Payload, taken: &'a [Element]) -> Option<Self> {
         let mut all = message.elements().iter().chain(taken);
-        if let Some(element) = all.find(|child| child.is("displayed", NS)) {
+        // What is malformed says nothing, and hides nothing.
+        if let Some(element) = all.find(|child| is_well_formed(child)) {
             return Some(Self::Assisted(element));
         }
         if let Some(marker) = message.child("displayed", xep0333_markers::NS) {
@@ -348,9 +349,7 @@ fn follow(following: &mut Following<'_>) {
         Some(Said::Assisted(element)) => {
             let key = CompactString::from(record.to.as_str());
             let newer = newer(following.hub, following.account, &key, element);
-            if is_well_formed(element) {
-                publish(following, origin, key, newer.unwrap_or_else(|| element.clone()));
-            }
+            publish(following, origin, key, newer.unwrap_or_else(|| element.clone()));
         }
         Some(Said::Marker(id)) if is_conversation => {
             let key = conversation(&record.to, &record.payload, following.account.settings());
@@ -537,7 +536,8 @@ mod tests {
         for (length, most) in [(20, CONVERSATIONS_MAX), (1_000, KEYS_BYTES_MAX / 1_000)] {
             let mut account = account();
             for n in 0..most {
-                let reading = Reading { displayed: Some(LogPosition(1_000 + n as i64)), ..Reading::default() };
+                let reading =
+                    Reading { displayed: Some(LogPosition(1_000 + n as i64)), ..Reading::default() };
                 account.set_keyed(&format!("{n:0length$}"), Some(reading), &mut Vec::new());
             }
             assert!(is_full(&account, &"x".repeat(length)));

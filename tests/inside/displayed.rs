@@ -359,3 +359,15 @@ async fn an_address_that_is_too_long_for_an_item_is_not_assisted() {
         assert_eq!(moved.len(), usize::from(is_moved), "{}: {moved:?}", to.len());
     }
 }
+
+#[tokio::test]
+async fn a_malformed_assistance_hides_no_marker() {
+    let (_world, [mds, _, _, bob]) = scene().await;
+    let mut ids = Ids::default();
+    says(&bob, &["1", "2"]).await;
+    ids.told(&mds).await;
+    let marker = "<displayed xmlns='urn:xmpp:chat-markers:0' id='2'/>";
+    let twice = ids.payload("1").replace("</displayed>", "<stanza-id xmlns='urn:xmpp:sid:0'/></displayed>");
+    mds.send(&format!("<message to='{BOB}' type='chat'>{twice}{marker}</message>")).await;
+    assert_eq!(ids.told(&mds).await, ["bob@example.org: 2"]);
+}
