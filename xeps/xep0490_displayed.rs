@@ -52,6 +52,10 @@ const OPTIONS: &[(&str, &str)] = &[
 ];
 /// Conversations of an account with a position; with one more, that goes which was read longest ago.
 const CONVERSATIONS_MAX: usize = 10_000;
+/// Bytes of the name of a conversation that has one: that of an item (XEP-0060).
+const KEY_BYTES_MAX: usize = 1_023;
+/// Bytes of all names together. With more, it is as with too many.
+const KEYS_BYTES_MAX: usize = 256 * 1024;
 /// Messages of a conversation that are remembered to find what a marker names.
 const RECENT_MAX: usize = 8;
 /// Entries that are read at once to find one that is not remembered,
@@ -191,7 +195,8 @@ enum Said<'a> {
 impl<'a> Said<'a> {
     fn of(message: &'a Payload, taken: &'a [Element]) -> Option<Self> {
         let mut all = message.elements().iter().chain(taken);
-        if let Some(element) = all.find(|child| child.is("displayed", NS)) {
+        // What is malformed says nothing, and hides nothing.
+        if let Some(element) = all.find(|child| is_well_formed(child)) {
             return Some(Self::Assisted(element));
         }
         if let Some(marker) = message.child("displayed", xep0333_markers::NS) {
@@ -241,6 +246,9 @@ fn prepare(
     let to = message.header.to.as_ref().filter(|to| to.to_bare() != origin.cell.jid);
     let account = origin.cell.lock();
     let key = to.map(|to| conversation(to, &message.payload, account.settings())).unwrap_or_default();
+    if key.len() > KEY_BYTES_MAX {
+        return None;
+    }
     let reading = account.keyed::<Reading>(&key);
     let is_known = reading.is_some_and(|reading| reading.is_known);
     let wanted = match said {
@@ -341,9 +349,7 @@ fn follow(following: &mut Following<'_>) {
         Some(Said::Assisted(element)) => {
             let key = CompactString::from(record.to.as_str());
             let newer = newer(following.hub, following.account, &key, element);
-            if is_well_formed(element) {
-                publish(following, origin, key, newer.unwrap_or_else(|| element.clone()));
-            }
+            publish(following, origin, key, newer.unwrap_or_else(|| element.clone()));
         }
         Some(Said::Marker(id)) if is_conversation => {
             let key = conversation(&record.to, &record.payload, following.account.settings());
@@ -394,6 +400,9 @@ fn advance(
 /// Publishes an item in the commit of the message. No lock is needed but that of the account, see [`publish_within`].
 fn publish(following: &mut Following<'_>, origin: &SessionRef, key: CompactString, payload: Element) {
     let Following { hub, account, writes, .. } = following;
+    if key.len() > KEY_BYTES_MAX {
+        return; // No item can have that id.
+    }
     if !is_private(account, NS) {
         let publication = Publication { id: &key, payload: &payload, by: None };
         OfDisplayed.published(hub, account, &publication, writes);
@@ -491,10 +500,9 @@ impl Rule for OfDisplayed {
 /// Makes room for one more conversation with a position.
 fn make_room(account: &mut Account, key: &str, writes: &mut Vec<Write>) {
     forget_unread(account, key);
-    if is_full(account, key)
-        && let Some(oldest) = account.all_keyed::<Reading>().min_by_key(|(_, reading)| reading.displayed)
-    {
-        let oldest = oldest.0.clone();
+    while is_full(account, key) {
+        let oldest = account.all_keyed::<Reading>().min_by_key(|(_, reading)| reading.displayed);
+        let Some(oldest) = oldest.map(|(key, _)| key.clone()) else { return };
         account.set_keyed::<Reading>(&oldest, None, writes);
     }
 }
@@ -512,5 +520,32 @@ fn forget_unread(account: &mut Account, key: &str) {
 }
 
 fn is_full(account: &Account, key: &str) -> bool {
-    account.keyed::<Reading>(key).is_none() && account.all_keyed::<Reading>().count() >= CONVERSATIONS_MAX
+    let known = account.all_keyed::<Reading>().map(|(key, _)| key.len());
+    let sum = |(count, bytes): (usize, usize), more| (count.saturating_add(1), bytes.saturating_add(more));
+    let (count, bytes) = known.fold((0, key.len()), sum);
+    account.keyed::<Reading>(key).is_none() && (count >= CONVERSATIONS_MAX || bytes > KEYS_BYTES_MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::account;
+
+    #[test]
+    fn conversations_have_a_number_and_a_size() {
+        for (length, most) in [(20, CONVERSATIONS_MAX), (1_000, KEYS_BYTES_MAX / 1_000)] {
+            let mut account = account();
+            for n in 0..most {
+                let reading =
+                    Reading { displayed: Some(LogPosition(1_000 + n as i64)), ..Reading::default() };
+                account.set_keyed(&format!("{n:0length$}"), Some(reading), &mut Vec::new());
+            }
+            assert!(is_full(&account, &"x".repeat(length)));
+            assert!(!is_full(&account, &format!("{:0length$}", 7)), "it is there already");
+            let mut writes = Vec::new();
+            make_room(&mut account, &"x".repeat(length), &mut writes);
+            assert_eq!((account.all_keyed::<Reading>().count(), writes.len()), (most - 1, 1));
+            assert!(account.keyed::<Reading>(&format!("{:0length$}", 0)).is_none(), "the oldest");
+        }
+    }
 }

@@ -344,3 +344,30 @@ async fn what_is_not_there_is_not_looked_for_all_the_time() {
     alice.send(&mark("995")).await;
     assert!(position() > older);
 }
+
+#[tokio::test]
+async fn an_address_that_is_too_long_for_an_item_is_not_assisted() {
+    let (_world, [mds, _, _, bob]) = scene().await;
+    let mut ids = Ids::default();
+    says(&bob, &["1"]).await;
+    ids.told(&mds).await;
+    for (length, is_moved) in [(1_000, true), (1_001, false)] {
+        let to = format!("r@c.example.org.example/{}", "x".repeat(length - 1));
+        let payload = ids.payload("1").replace("alice@example.org", "r@c.example");
+        mds.send(&format!("<message to='{to}' type='chat'><body>x</body>{payload}</message>")).await;
+        let moved = ids.told(&mds).await;
+        assert_eq!(moved.len(), usize::from(is_moved), "{}: {moved:?}", to.len());
+    }
+}
+
+#[tokio::test]
+async fn a_malformed_assistance_hides_no_marker() {
+    let (_world, [mds, _, _, bob]) = scene().await;
+    let mut ids = Ids::default();
+    says(&bob, &["1", "2"]).await;
+    ids.told(&mds).await;
+    let marker = "<displayed xmlns='urn:xmpp:chat-markers:0' id='2'/>";
+    let twice = ids.payload("1").replace("</displayed>", "<stanza-id xmlns='urn:xmpp:sid:0'/></displayed>");
+    mds.send(&format!("<message to='{BOB}' type='chat'>{twice}{marker}</message>")).await;
+    assert_eq!(ids.told(&mds).await, ["bob@example.org: 2"]);
+}

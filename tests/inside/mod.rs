@@ -14,6 +14,7 @@ mod edges;
 mod invitations;
 mod limits;
 mod logins;
+mod node_rights;
 mod nodes;
 mod numbers;
 mod omemo;

@@ -461,3 +461,25 @@ async fn what_is_unreadable_of_one_contact_keeps_nobody_from_the_others() {
     interest(&bob, &["urn:x"]);
     assert_eq!(events(&bob).await, ["urn:x: 1=a"]);
 }
+
+#[tokio::test]
+async fn who_asks_for_more_items_than_fit_learns_how_many_there_are() {
+    let world = World::with(&["alice"]).await;
+    let alice = world.online("alice", "phone").await;
+    let many = options(&[("max_items", "20")]);
+    let text = "x".repeat(190_000);
+    for n in 0..8 {
+        assert_eq!(publish(&alice, "urn:x", &format!("{n}"), &text, &many).await, None);
+    }
+    for (count, is_cut) in [(3, false), (8, true)] {
+        let ids: String = (0..count).map(|n| format!("<item id='{n}'/>")).collect();
+        let (answer, _) = ask(&alice, "get", "", "", &format!("<items node='urn:x'>{ids}</items>")).await;
+        let answer = answer.child("pubsub", NS).unwrap();
+        let set = answer.child("set", "http://jabber.org/protocol/rsm");
+        let found = answer.child("items", NS).unwrap().children().count();
+        assert_eq!(found < count, is_cut, "{found} of {count}");
+        let says =
+            set.map(|set| set.child("count", "http://jabber.org/protocol/rsm").unwrap().text().into_owned());
+        assert_eq!(says, is_cut.then(|| count.to_string()), "§6.5.4");
+    }
+}

@@ -228,6 +228,19 @@ async fn what_waits_is_told_in_order_and_before_the_server_stops() {
     assert_eq!(got, ["delete"]);
 }
 
+/// A node that nobody else reads costs nothing: nobody is even looked at.
+#[tokio::test]
+async fn what_is_private_takes_nothing_of_the_budget() {
+    let (_world, alice, watchers) = with_watchers(1_500).await;
+    let private = super::nodes::options(&[("access_model", "whitelist")]);
+    for text in ["1", "2", "3", "4"] {
+        let published = ask(&alice, "alice@example.org", "", &(item("urn:y", text) + &private)).await;
+        assert_eq!(published, None);
+    }
+    assert_eq!(ask(&alice, "alice@example.org", "", &item("urn:x", "a")).await, None);
+    assert_eq!(told(&watchers[0].take().await), ["a"]);
+}
+
 /// Each pays for what it causes itself.
 #[tokio::test]
 async fn a_budget_is_that_of_who_publishes() {

@@ -2,11 +2,11 @@
 
 use unisono_core::account::Account;
 use unisono_core::error::{Condition, StanzaError};
-use unisono_core::jid::BareJid;
+use unisono_core::jid::{BareJid, Jid};
 
 use super::config::{AccessModel, PublishModel};
 use super::errors::{error, forbidden};
-use super::node::{Affiliation, Meta, Node, is_service};
+use super::node::{Affiliation, Meta, Node, State, Subscription, is_service};
 
 /// What somebody is to a node. The account owns all of its nodes.
 pub(super) fn affiliation(account: &Account, node: &Meta, who: &BareJid) -> Affiliation {
@@ -56,6 +56,28 @@ pub(super) fn may_subscribe(account: &Account, node: &Meta, who: &BareJid) -> Re
     }
 }
 
+/// Brings the subscriptions of a node that changes in step with who may have one now: who may not, or ceased to before, has
+/// none any more, and who came in without consent waits for it where that is needed now. Returns what has changed.
+pub(super) fn settle(account: &Account, old: &Meta, new: &mut Meta) -> Vec<(Jid, Option<State>)> {
+    let mut changed = Vec::new();
+    for (jid, subscription) in std::mem::take(&mut new.subscriptions) {
+        let who = jid.to_bare();
+        let (before, now) = (may_subscribe(account, old, &who), may_subscribe(account, new, &who));
+        let state = match (before, now) {
+            (Err(_), _) | (_, Err(_)) => None,
+            (Ok(Consent::Given), Ok(Consent::Needed)) => Some(State::Pending),
+            (_, Ok(_)) => Some(subscription.state),
+        };
+        if state != Some(subscription.state) {
+            changed.push((jid.clone(), state));
+        }
+        if let Some(state) = state {
+            new.subscriptions.insert(jid, Subscription { state, ..subscription });
+        }
+    }
+    changed
+}
+
 /// Whether an owner has to agree to a subscription.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) enum Consent {
@@ -92,7 +114,8 @@ pub(super) fn may_publish(account: &Account, node: &Meta, who: &BareJid) -> Resu
         Affiliation::Outcast => false,
         Affiliation::Member | Affiliation::None => match node.config.publish_model {
             PublishModel::Publishers => false,
-            PublishModel::Subscribers => node.has_subscriber(who),
+            // A subscription is over where its node may not be read any more.
+            PublishModel::Subscribers => node.has_subscriber(who) && may_read(account, node, who).is_ok(),
             PublishModel::Open => true,
         },
     };
@@ -100,12 +123,12 @@ pub(super) fn may_publish(account: &Account, node: &Meta, who: &BareJid) -> Resu
 }
 
 /// Whether somebody may see that the account is there: everybody where it is a service; else its owner, whom it shows its
-/// presence to, and who has to do with one of its nodes. All others are told nothing but what is open to everybody.
+/// presence to, and who has to do with one of its nodes, be it that an owner has to agree yet. All others are told nothing but what is open to everybody.
 pub(super) fn knows_account(account: &Account, who: &BareJid) -> bool {
     let has_part = |node: &Node| {
         let affiliation = node.meta.affiliations.get(who);
         affiliation.is_some_and(|affiliation| *affiliation != Affiliation::Outcast)
-            || node.meta.has_subscriber(who)
+            || node.meta.subscriptions_of(who).next().is_some()
     };
     is_service(account.jid())
         || account.is_seen_by(who)
@@ -119,7 +142,6 @@ mod tests {
     use unisono_core::subscription::{Subscription as Seen, SubscriptionState};
 
     use super::super::config::Config;
-    use super::super::node::{State, Subscription};
     use super::*;
     use crate::testing::{account_with, contact};
 
@@ -186,16 +208,17 @@ mod tests {
     #[test]
     fn who_may_publish() {
         let account = account_with([]);
-        for (model, who, may) in [
-            (PublishModel::Publishers, "alice", true),
-            (PublishModel::Publishers, "writer", true), // §4.1
-            (PublishModel::Publishers, "stranger", false),
-            (PublishModel::Subscribers, "subscriber", true),
-            (PublishModel::Subscribers, "stranger", false),
-            (PublishModel::Open, "stranger", true),
-            (PublishModel::Open, "outcast", false),
+        for (model, access_model, who, may) in [
+            (PublishModel::Publishers, AccessModel::Open, "alice", true),
+            (PublishModel::Publishers, AccessModel::Open, "writer", true), // §4.1
+            (PublishModel::Publishers, AccessModel::Open, "stranger", false),
+            (PublishModel::Subscribers, AccessModel::Open, "subscriber", true),
+            (PublishModel::Subscribers, AccessModel::Open, "stranger", false),
+            (PublishModel::Subscribers, AccessModel::Presence, "subscriber", false), // it has ended
+            (PublishModel::Open, AccessModel::Open, "stranger", true),
+            (PublishModel::Open, AccessModel::Open, "outcast", false),
         ] {
-            let config = Config { publish_model: model, ..Config::default() };
+            let config = Config { publish_model: model, access_model, ..Config::default() };
             let mut node = Meta::new(config, account.jid().clone(), 0);
             node.affiliations.insert("outcast@example.org".parse().unwrap(), Affiliation::Outcast);
             node.affiliations.insert("writer@example.org".parse().unwrap(), Affiliation::PublishOnly);

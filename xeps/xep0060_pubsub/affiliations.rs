@@ -8,8 +8,9 @@ use unisono_core::extension::{Answer, Reply};
 use unisono_core::jid::{BareJid, Jid};
 use unisono_xml::Element;
 
+use super::access::Consent;
 use super::errors::{malformed, not_acceptable, not_found};
-use super::node::{Affiliation, Meta, Node, State, is_service};
+use super::node::{Affiliation, Meta, Node, State, Subscription, is_service};
 use super::notify::tell_subscriber;
 use super::subscribe::state_event;
 use super::{Ask, NS, NS_OWNER, access, change, manage};
@@ -61,7 +62,8 @@ pub(super) fn modify(ask: &Ask) -> Answer {
     let hub = &ask.request.hub;
     let _order = ask.cell.publishing();
     let mut account = ask.cell.lock();
-    let mut meta = Meta::clone(&manage::owned(ask, &account, name)?.meta);
+    let old = manage::owned(ask, &account, name)?.meta.clone();
+    let mut meta = Meta::clone(&old);
     let wanted = wanted?;
     must_keep_an_owner(&account, name, &meta, &wanted)?;
     let mut told = Vec::new();
@@ -76,7 +78,7 @@ pub(super) fn modify(ask: &Ask) -> Answer {
             | Affiliation::Member
             | Affiliation::Outcast => _ = meta.affiliations.insert(jid.clone(), affiliation),
         }
-        told.extend(follow(&mut meta, &jid, affiliation));
+        told.extend(follow(&account, &old, &mut meta, &jid));
     }
     let mut writes = Vec::new();
     let was_private = change::is_private(&account, name);
@@ -93,24 +95,30 @@ pub(super) fn modify(ask: &Ask) -> Answer {
     Ok(Reply::empty().after(ticket))
 }
 
-/// What becomes of somebody's subscriptions with another affiliation: who may not subscribe has none, and who needs no
-/// consent does not wait for it (§8.7.4, the note). Returns what has changed.
-fn follow(meta: &mut Meta, jid: &BareJid, affiliation: Affiliation) -> Vec<(Jid, Option<State>)> {
-    let is_active = |found: &&(Jid, State)| found.1 == State::Subscribed;
-    let own: Vec<_> = meta.subscriptions_of(jid).map(|(jid, found)| (jid.clone(), found.state)).collect();
-    let (lost, gained) = match affiliation {
-        Affiliation::Outcast => (own.as_slice(), [].as_slice()),
-        Affiliation::Owner | Affiliation::Publisher | Affiliation::Member => ([].as_slice(), own.as_slice()),
-        Affiliation::PublishOnly | Affiliation::None => return Vec::new(),
-    };
-    let mut changed = Vec::new();
-    for (jid, _) in lost {
-        meta.subscriptions.remove(jid);
-        changed.push((jid.clone(), None));
+/// What becomes of the subscriptions of who has another affiliation now: who may not subscribe has none, who needs no consent
+/// does not wait for it (§8.7.4, the note), and who needs it again does. Returns what has changed.
+fn follow(account: &Account, old: &Meta, meta: &mut Meta, jid: &BareJid) -> Vec<(Jid, Option<State>)> {
+    if old.affiliations.get(jid) == meta.affiliations.get(jid) {
+        return Vec::new();
     }
-    for (jid, _) in gained.iter().filter(|found| !is_active(found)) {
-        meta.subscriptions.entry(jid.clone()).and_modify(|found| found.state = State::Subscribed);
-        changed.push((jid.clone(), Some(State::Subscribed)));
+    let own: Vec<_> = meta.subscriptions_of(jid).map(|(jid, found)| (jid.clone(), *found)).collect();
+    let before = access::may_subscribe(account, old, jid).ok();
+    let now = access::may_subscribe(account, meta, jid).ok();
+    let mut changed = Vec::new();
+    for (jid, found) in own {
+        let state = match (before, now) {
+            (None, _) | (_, None) => None,
+            (Some(Consent::Needed), Some(Consent::Given)) => Some(State::Subscribed),
+            (Some(Consent::Given), Some(Consent::Needed)) => Some(State::Pending),
+            (Some(_), Some(_)) => Some(found.state),
+        };
+        match state {
+            Some(state) => _ = meta.subscriptions.insert(jid.clone(), Subscription { state, ..found }),
+            None => _ = meta.subscriptions.remove(&jid),
+        }
+        if state != Some(found.state) {
+            changed.push((jid, state));
+        }
     }
     changed
 }

@@ -17,10 +17,11 @@ use unisono_xml::Element;
 use super::config::{AccessModel, Config, ITEMS_MAX};
 use super::errors::too_much;
 use super::node::{Entry, Node};
-use super::notify::tell;
+use super::notify::{tell, tell_subscriber};
 use super::rules::Made;
 use super::seen::Seen;
 use super::step::{Kept, Step, What};
+use super::subscribe::state_event;
 use super::{items, manage, publish, rules};
 
 /// How often something is decided again because others changed the nodes meanwhile.
@@ -185,9 +186,11 @@ fn attempt(
     let mut account = cell.lock();
     let Decision { steps, mut writes } = decide(&account, seen)?;
     let (mut made, mut is_shown) = (Vec::with_capacity(steps.len()), false);
+    let mut settled = Vec::new();
     for step in steps {
         let rule = rule_of(&cell.jid, &step.node);
         let (node, kept) = (step.node.clone(), step.kept());
+        settled.extend(step.settled().into_iter().map(|(jid, state)| (node.clone(), jid, state)));
         let was_private = is_private(&account, &node);
         if let (Some(rule), Kept::Emptied) = (rule, &kept) {
             is_shown |= rule.keep(&Made::Emptied, seen, &mut account, &mut writes);
@@ -222,6 +225,12 @@ fn attempt(
     drop(account);
     for telling in telling {
         telling.go_on(publisher);
+    }
+    for (name, jid, state) in settled {
+        let meta = made.iter().find(|(other, ..)| *other == name).map(|(_, meta, _)| meta);
+        if let Some(meta) = meta {
+            tell_subscriber(hub, cell, meta, &jid, (state_event(&name, &jid, state), ticket)); // §12.14
+        }
     }
     if is_shown {
         hub.show_again(cell, ticket);

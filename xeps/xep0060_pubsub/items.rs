@@ -57,11 +57,16 @@ pub(super) async fn retrieve(ask: &Ask) -> Answer {
         let max_items = max_items.map(|max| max.ok_or_else(|| malformed("max_items is no number")));
         page(hub, &ask.cell, name, since, wanted, max_items.transpose()?).await?
     } else {
-        // §6.5.8
+        // §6.5.8. What there is no room for is left out, and the count says so (§6.5.4).
         let ids: Option<Vec<_>> = asked.iter().map(|item| item.attr("id").map(CompactString::from)).collect();
         let ids = ids.ok_or_else(|| bad("item-required"))?;
         let query = ItemQuery { limit: ids.len(), ids: Some(ids), since, ..ItemQuery::default() };
-        (within_budget(hub.store.items(ask.cell.id, name, &query).await?.items), None)
+        let found = hub.store.items(ask.cell.id, name, &query).await?.items;
+        let count = found.len();
+        let items = take(found, &mut 0, false);
+        let is_cut = items.len() < count;
+        let set = is_cut.then(|| set_of(&items, Some(0), u64::try_from(count).ok()));
+        (items, set)
     };
     let positions = items.iter().map(|item| (item.id.as_str(), item.position));
     let values = cap::map(hub, ask.cell.id, positions);
@@ -81,13 +86,10 @@ pub(super) async fn retrieve(ask: &Ask) -> Answer {
     }))
 }
 
-fn within_budget(items: Vec<Arc<NodeItem>>) -> Vec<Arc<NodeItem>> {
-    let mut bytes: usize = 0;
-    let fits = |item: &Arc<NodeItem>| {
-        bytes = bytes.saturating_add(item.payload.len());
-        bytes <= ANSWER_BYTES_MAX
-    };
-    items.into_iter().take_while(fits).collect()
+/// The `<set/>` for these items (XEP-0059).
+fn set_of(items: &[Arc<NodeItem>], index: Option<u64>, count: Option<u64>) -> Element {
+    let ends = items.first().zip(items.last()).map(|(first, last)| (first.id.as_str(), last.id.as_str()));
+    Page { ends, index, count }.to_element()
 }
 
 /// What is older than this is no item any more (`pubsub#item_expire`).
@@ -151,8 +153,7 @@ async fn page(
         query.counted = from_end;
     }
     let is_cut = !complete && max_items.is_none_or(|max| items.len() < max);
-    let ends = items.first().zip(items.last()).map(|(first, last)| (first.id.as_str(), last.id.as_str()));
-    let set = (is_paged || is_cut).then(|| Page { ends, index, count }.to_element());
+    let set = (is_paged || is_cut).then(|| set_of(&items, index, count));
     Ok((items, set))
 }
 

@@ -45,17 +45,21 @@ pub(super) fn new_node(
     Ok(Node { meta, items: Some(Vec::new()), changed: account.head() })
 }
 
-/// Whether what is kept of a node is not too much, alone and with all others. `old` is what it takes the place of.
+/// Whether what is kept of a node is not too much, alone and with all others; what others make of it, apart from that. `old`
+/// is what it takes the place of.
 fn has_room(account: &Account, old: Option<&Meta>, new: &Meta) -> Result<(), StanzaError> {
-    let bytes = new.bytes();
-    if old.is_some_and(|old| bytes <= old.bytes()) {
-        return Ok(());
-    }
-    let all = account.all_keyed::<Node>().map(|(_, node)| node.meta.bytes());
-    let all = all.fold(bytes, usize::saturating_add).saturating_sub(old.map_or(0, Meta::bytes));
     let room = room(account.jid());
-    if bytes > room.node_bytes || all > room.all_bytes {
+    let fits = |bytes: fn(&Meta) -> usize, of_one: usize, of_all: usize| {
+        let (before, now) = (old.map_or(0, bytes), bytes(new));
+        let others = account.all_keyed::<Node>().map(|(_, node)| bytes(&node.meta));
+        let all = || others.fold(now, usize::saturating_add).saturating_sub(before);
+        now <= before || (now <= of_one && all() <= of_all)
+    };
+    if !fits(Meta::bytes, room.node_bytes, room.all_bytes) {
         return Err(too_much("too much is kept of the nodes"));
+    }
+    if !fits(Meta::subscription_bytes, room.node_subscription_bytes, room.all_subscription_bytes) {
+        return Err(too_much("the nodes have too many subscriptions"));
     }
     Ok(())
 }
@@ -164,9 +168,10 @@ pub(super) async fn configure(ask: &Ask) -> Answer {
             None if may_go => return Err(Undecided::Unknown(name.into())),
             None => Vec::new(),
         };
-        let meta = Meta { config, ..Meta::clone(old) };
+        let mut meta = Meta { config, ..Meta::clone(old) };
+        let settled = access::settle(account, old, &mut meta);
         has_room(account, Some(old), &meta)?;
-        let what = What::Configured { meta: Box::new(meta), gone };
+        let what = What::Configured { meta: Box::new(meta), gone, settled };
         decide(ask, (account, seen), Step::of(name, what))
     });
     // Where nothing changes, it is as somebody has just made it.
@@ -213,4 +218,47 @@ pub(super) async fn purge(ask: &Ask) -> Answer {
         decide(ask, (account, seen), Step::of(name, What::Purged))
     });
     Ok(Reply::empty().after(ticket.await?))
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use unisono_core::jid::Jid;
+
+    use super::super::node::{State, Subscription};
+    use super::*;
+    use crate::testing::account;
+
+    #[test]
+    fn what_others_subscribe_to_takes_none_of_the_owners_room() {
+        let mut account = account();
+        let alice = account.jid().clone();
+        let mut subscribed = Meta::new(Config::default(), alice.clone(), 0);
+        let full = room(&alice).node_subscription_bytes;
+        let mut n = 0;
+        loop {
+            let jid: Jid = format!("bob@example.org/{n}{}", "x".repeat(1_000)).parse().unwrap();
+            let with = Subscription { state: State::Subscribed, deliver: true };
+            let mut more = subscribed.clone();
+            more.subscriptions.insert(jid, with);
+            if has_room(&account, Some(&subscribed), &more).is_err() {
+                break;
+            }
+            (subscribed, n) = (more, n + 1);
+        }
+        assert!(subscribed.subscription_bytes() <= full && subscribed.subscription_bytes() + 2_000 > full);
+        for n in 0..100 {
+            let others: usize =
+                account.all_keyed::<Node>().map(|(_, node)| node.meta.subscription_bytes()).sum();
+            let node = new_node(&account, alice.clone(), 0, Config::default()).unwrap();
+            let fits = has_room(&account, Some(&node.meta), &subscribed).is_ok();
+            assert_eq!(fits, others + subscribed.subscription_bytes() <= room(&alice).all_subscription_bytes);
+            let meta = if fits { Arc::new(subscribed.clone()) } else { node.meta.clone() };
+            account.set_keyed(&n.to_string(), Some(Node { meta, ..node }), &mut Vec::new());
+        }
+        // What the owner says of a node still fits, however many have come.
+        let mut affiliated = subscribed.clone();
+        affiliated.affiliations.insert("eve@example.org".parse().unwrap(), Affiliation::Member);
+        assert!(has_room(&account, Some(&subscribed), &affiliated).is_ok());
+    }
 }

@@ -22,10 +22,14 @@ pub(super) struct Room {
     pub(super) nodes_of_one: usize,
     /// Subscriptions to one node.
     pub(super) subscriptions: usize,
-    /// Bytes of what is kept of one node beside its items,
+    /// Bytes of what is kept of one node beside its items and subscriptions,
     pub(super) node_bytes: usize,
     /// and of all nodes.
     pub(super) all_bytes: usize,
+    /// Bytes of the subscriptions to one node, which others make,
+    pub(super) node_subscription_bytes: usize,
+    /// and to all nodes.
+    pub(super) all_subscription_bytes: usize,
 }
 
 const OF_ACCOUNT: Room = Room {
@@ -34,6 +38,8 @@ const OF_ACCOUNT: Room = Room {
     subscriptions: 1_000,
     node_bytes: 128 * 1024,
     all_bytes: 2 * 1024 * 1024,
+    node_subscription_bytes: 128 * 1024,
+    all_subscription_bytes: 1024 * 1024,
 };
 const OF_SERVICE: Room = Room {
     nodes: 5_000,
@@ -41,6 +47,8 @@ const OF_SERVICE: Room = Room {
     subscriptions: 5_000,
     node_bytes: 1024 * 1024,
     all_bytes: 64 * 1024 * 1024,
+    node_subscription_bytes: 1024 * 1024,
+    all_subscription_bytes: 32 * 1024 * 1024,
 };
 
 /// Whether nodes are those of a service, which nobody is the owner of by itself.
@@ -157,17 +165,26 @@ impl Meta {
         self.subscriptions_of(bare).any(|(_, subscription)| subscription.state == State::Subscribed)
     }
 
-    /// About what the node takes of [`ALL_BYTES_MAX`].
+    /// About what the node takes of [`Room::all_bytes`].
     pub(super) fn bytes(&self) -> usize {
-        const EACH: usize = 80;
         let config = &self.config;
         let texts = [&config.title, &config.description, &config.kind, &config.language];
         let texts = texts.into_iter().chain([&config.body_xslt, &config.dataform_xslt]);
         let texts = texts.chain(&config.contact).chain(&config.roster_groups_allowed).map(String::len);
-        let people = self.affiliations.keys().map(|jid| jid.as_str().len());
-        let people = people.chain(self.subscriptions.keys().map(|jid| jid.as_str().len()));
-        texts.chain(people).fold(EACH, |bytes, more| bytes.saturating_add(more).saturating_add(EACH))
+        EACH_BYTES.saturating_add(sum(texts.chain(self.affiliations.keys().map(|jid| jid.as_str().len()))))
     }
+
+    /// About what its subscriptions take of [`Room::all_subscription_bytes`].
+    pub(super) fn subscription_bytes(&self) -> usize {
+        sum(self.subscriptions.keys().map(|jid| jid.as_str().len()))
+    }
+}
+
+/// Bytes of something beside its text, about.
+const EACH_BYTES: usize = 80;
+
+fn sum(texts: impl Iterator<Item = usize>) -> usize {
+    texts.fold(0, |bytes, more| bytes.saturating_add(more).saturating_add(EACH_BYTES))
 }
 
 /// An item, as the index has it.

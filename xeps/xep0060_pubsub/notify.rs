@@ -191,16 +191,21 @@ pub(super) fn deliver(hub: &Hub, cell: &Cell, node: &str, meta: &Meta, notices: 
     u32::try_from(copies).unwrap_or(u32::MAX)
 }
 
-/// Who may have to be told: accounts of this server, and subscribed addresses elsewhere.
+/// Who may have to be told: accounts of this server, and subscribed addresses elsewhere. All of them may read the node.
 fn watchers(hub: &Hub, account: &Account, meta: &Meta) -> (BTreeSet<BareJid>, Vec<Jid>) {
+    let may_read = |who: &BareJid| access::may_read(account, meta, who).is_ok();
     let contacts = account.contacts().filter(|contact| contact.state.subscription.has_from());
-    let mut locals: BTreeSet<_> = contacts.map(|contact| contact.jid.clone()).collect();
+    let contacts = contacts.map(|contact| &contact.jid).filter(|jid| may_read(jid));
+    let mut locals: BTreeSet<_> = contacts.cloned().collect();
     let mut remotes = Vec::new();
     for (jid, subscription) in &meta.subscriptions {
         let bare = jid.to_bare();
+        if !subscription.is_active() || !may_read(&bare) {
+            continue;
+        }
         if hub.serves(jid.domain()) {
             locals.insert(bare);
-        } else if subscription.is_active() && access::may_read(account, meta, &bare).is_ok() {
+        } else {
             remotes.push(jid.clone());
         }
     }

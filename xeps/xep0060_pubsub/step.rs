@@ -14,7 +14,7 @@ use unisono_xml::Element;
 
 use super::change::{Action, rule_of};
 use super::config::{Config, NodeFull};
-use super::node::{Entry, Meta, Node};
+use super::node::{Entry, Meta, Node, State};
 use super::notify::{Event, publisher_of};
 use super::{NS_EVENT, rules};
 
@@ -36,8 +36,8 @@ pub(super) enum What {
     Happened,
     /// §7.2
     Retracted { id: CompactString, is_told: bool },
-    /// §8.2.4, with the items for which there is no room any more.
-    Configured { meta: Box<Meta>, gone: Vec<CompactString> },
+    /// §8.2.4, with the items for which there is no room any more, and the subscriptions that are other ones by it.
+    Configured { meta: Box<Meta>, gone: Vec<CompactString>, settled: Vec<(Jid, Option<State>)> },
     /// §8.5
     Purged,
     /// §8.4, with what is told of where it went.
@@ -88,6 +88,18 @@ impl Step {
             | What::Configured { .. }
             | What::Purged
             | What::Deleted { .. } => None,
+        }
+    }
+
+    /// The subscriptions that become other ones by it.
+    pub(super) fn settled(&self) -> Vec<(Jid, Option<State>)> {
+        match &self.what {
+            What::Configured { settled, .. } => settled.clone(),
+            What::Published { .. }
+            | What::Happened
+            | What::Retracted { .. }
+            | What::Purged
+            | What::Deleted { .. } => Vec::new(),
         }
     }
 
@@ -150,7 +162,7 @@ impl Step {
                 let item = Published { id: item, payload, gone, position, publisher };
                 item.put(&name, node, (id, &owner), writes)
             }
-            What::Configured { meta, gone } => return Some(configure(account, name, meta, gone, writes)),
+            What::Configured { meta, gone, .. } => return Some(configure(account, name, meta, gone, writes)),
             What::Purged => {
                 node.items = Some(Vec::new());
                 writes.push(purge);

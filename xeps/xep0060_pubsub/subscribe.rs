@@ -1,7 +1,9 @@
 //! §5.6, §6.1, §6.2 and §8.8: subscriptions.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
+use unisono_core::account::Account;
 use unisono_core::error::{Condition, StanzaError};
 use unisono_core::extension::{Answer, Reply};
 use unisono_core::ids::Ticket;
@@ -10,7 +12,7 @@ use unisono_xml::{Element, ElementBuilder};
 
 use super::access::Consent;
 use super::errors::{
-    bad, error, forbidden, malformed, not_acceptable, not_found, not_subscribed, unsupported,
+    bad, error, forbidden, malformed, not_acceptable, not_found, not_subscribed, too_much, unsupported,
 };
 use super::node::{Meta, Node, State, Subscription, room};
 use super::notify::{Event, tell_owners, tell_subscriber};
@@ -18,6 +20,8 @@ use super::{Ask, NS, NS_EVENT, NS_OWNER, access, authorization, items, manage, o
 
 /// Subscriptions of one entity to one node.
 const OWN_MAX: usize = 20;
+/// Subscriptions that an owner changes at once: whom each concerns is told (§8.8.4).
+const CHANGES_MAX: usize = 100;
 
 /// The element of one subscription; `None` where there is none any more.
 fn element(ns: &'static str, node: &str, jid: &Jid, state: Option<State>) -> Element {
@@ -167,14 +171,15 @@ pub(super) fn all(ask: &Ask) -> Answer {
 /// §8.8.2: an owner changes some, all of them or none. Those whom it concerns learn it (§8.8.4).
 pub(super) fn modify(ask: &Ask) -> Answer {
     let name = ask.node()?;
-    let entries = ask.action.children().filter(|child| child.is("subscription", NS_OWNER));
-    let wanted: Result<Vec<_>, _> = entries.map(change).collect();
+    let wanted = wanted(&ask.action);
     let hub = &ask.request.hub;
     let _order = ask.cell.publishing();
     let mut account = ask.cell.lock();
     let mut meta = Meta::clone(&manage::owned(ask, &account, name)?.meta);
+    let wanted = wanted?;
+    must_have_agreed(ask, (&account, name), &meta, &wanted)?;
     let mut changed = Vec::new();
-    for (jid, state) in wanted? {
+    for (jid, state) in wanted {
         let Some(state) = state else { continue };
         let there = meta.subscriptions.get(&jid).copied();
         if there.map(|there| there.state) == state {
@@ -189,7 +194,8 @@ pub(super) fn modify(ask: &Ask) -> Answer {
         }
         changed.push((jid, state));
     }
-    if meta.subscriptions.len() > room(account.jid()).subscriptions {
+    let has_many = |(jid, _): &(Jid, Option<State>)| meta.subscriptions_of(&jid.to_bare()).count() > OWN_MAX;
+    if meta.subscriptions.len() > room(account.jid()).subscriptions || changed.iter().any(has_many) {
         return Err(error(Condition::PolicyViolation, "too-many-subscriptions"));
     }
     if changed.is_empty() {
@@ -207,6 +213,50 @@ pub(super) fn modify(ask: &Ask) -> Answer {
 
 /// Whose subscription an owner changes, and to what, if to anything.
 type Change = (Jid, Option<Option<State>>);
+
+fn wanted(action: &Element) -> Result<Vec<Change>, StanzaError> {
+    let entries = action.children().filter(|child| child.is("subscription", NS_OWNER));
+    let wanted: Vec<_> = entries.take(CHANGES_MAX.saturating_add(1)).map(change).collect::<Result<_, _>>()?;
+    if wanted.len() > CHANGES_MAX {
+        return Err(too_much("too many subscriptions at once"));
+    }
+    let mut seen = BTreeSet::new();
+    if !wanted.iter().all(|(jid, _)| seen.insert(jid)) {
+        return Err(malformed("an address comes twice")); // §8.8.2.4
+    }
+    Ok(wanted)
+}
+
+/// Nobody is subscribed who did not ask for that: that was the subscriber once, or a contact to whom the account shows all
+/// of that kind. An affiliation is what an owner gives, so it is no consent.
+///
+/// # Errors
+///
+/// `not-acceptable`, with those who did not (§8.8.2.4).
+fn must_have_agreed(
+    ask: &Ask,
+    (account, name): (&Account, &str),
+    meta: &Meta,
+    wanted: &[Change],
+) -> Result<(), StanzaError> {
+    let has_agreed = |jid: &Jid| {
+        let who = jid.to_bare();
+        meta.subscriptions.contains_key(jid) || who == ask.who || account.is_seen_by(&who)
+    };
+    let strangers = wanted.iter().filter(|(jid, state)| matches!(state, Some(Some(_))) && !has_agreed(jid));
+    let strangers: Vec<_> = strangers
+        .map(|(jid, _)| {
+            let entry = Element::builder("subscription", NS_OWNER).attr("jid", jid.as_str());
+            entry.attr("subscription", "none").build()
+        })
+        .collect();
+    if strangers.is_empty() {
+        return Ok(());
+    }
+    let wrong = Element::builder("subscriptions", NS_OWNER).attr("node", name).children(strangers).build();
+    Err(not_acceptable("who did not ask is not subscribed")
+        .with_beside(pubsub(NS_OWNER).child(wrong).build()))
+}
 
 fn change(entry: &Element) -> Result<Change, StanzaError> {
     let jid = entry.attr("jid").and_then(|jid| jid.parse().ok());

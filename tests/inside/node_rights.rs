@@ -1,0 +1,175 @@
+//! Rights to nodes (XEP-0060): who is subscribed to what for how long, and whom that concerns.
+
+use super::nodes::{befriend, options};
+use super::presence::condition;
+use super::*;
+
+const NS: &str = "http://jabber.org/protocol/pubsub";
+const NS_EVENT: &str = "http://jabber.org/protocol/pubsub#event";
+
+/// Asks an account. The condition of the error, if it was refused.
+async fn ask(device: &Device, kind: &str, whose: &str, owner: &str, content: &str) -> Option<String> {
+    let to = format!("{whose}@example.org");
+    device
+        .send(&format!(
+            "<iq type='{kind}' id='n' to='{to}'><pubsub xmlns='{NS}{owner}'>{content}</pubsub></iq>"
+        ))
+        .await;
+    let taken = device.take().await;
+    condition(taken.iter().find(|element| element.name() == "iq").expect("an answer"))
+}
+
+async fn publish(device: &Device, whose: &str, more: &[(&str, &str)]) -> Option<String> {
+    let item = "<publish node='urn:x'><item id='1'><p xmlns='urn:x'>a</p></item></publish>";
+    let options = if more.is_empty() { String::new() } else { options(more) };
+    ask(device, "set", whose, "", &format!("{item}{options}")).await
+}
+
+async fn subscribe(device: &Device, whose: &str) -> Option<String> {
+    let jid = device.session.jid.bare();
+    ask(device, "set", whose, "", &format!("<subscribe node='urn:x' jid='{jid}'/>")).await
+}
+
+/// What an owner makes of subscriptions.
+async fn subscriptions(device: &Device, states: &[(&str, &str)]) -> Option<String> {
+    let entries =
+        states.iter().map(|(jid, state)| format!("<subscription jid='{jid}' subscription='{state}'/>"));
+    let entries: String = entries.collect();
+    ask(device, "set", "alice", "#owner", &format!("<subscriptions node='urn:x'>{entries}</subscriptions>"))
+        .await
+}
+
+/// What a device was told of its subscriptions.
+async fn states(device: &Device) -> Vec<String> {
+    let taken = device.take().await;
+    let found =
+        taken.iter().filter_map(|message| message.child("event", NS_EVENT)?.child("subscription", NS_EVENT));
+    found.filter_map(|found| Some(found.attr("subscription")?.to_owned())).collect()
+}
+
+#[tokio::test]
+async fn nobody_is_subscribed_who_did_not_ask() {
+    let world = World::with(&["alice", "bob", "eve"]).await;
+    let alice = world.online("alice", "phone").await;
+    let bob = world.online("bob", "desk").await;
+    let eve = world.online("eve", "desk").await;
+    befriend(&alice, &bob).await;
+    assert_eq!(publish(&alice, "alice", &[("access_model", "open")]).await, None);
+    let refused = Some("not-acceptable".to_owned());
+    assert_eq!(subscriptions(&alice, &[("eve@example.org", "subscribed")]).await, refused);
+    assert_eq!(subscriptions(&alice, &[("eve@example.org", "pending")]).await, refused, "nor by a detour");
+    let member =
+        "<affiliations node='urn:x'><affiliation jid='eve@example.org' affiliation='member'/></affiliations>";
+    assert_eq!(ask(&alice, "set", "alice", "#owner", member).await, None);
+    assert_eq!(subscriptions(&alice, &[("eve@example.org", "subscribed")]).await, refused, "nor by another");
+    let both = [("bob@example.org", "subscribed"), ("eve@example.org", "subscribed")];
+    assert_eq!(subscriptions(&alice, &both).await, refused, "all or none");
+    assert_eq!(states(&bob).await, [""; 0]);
+    assert_eq!(states(&eve).await, [""; 0]);
+    assert_eq!(subscriptions(&alice, &[("bob@example.org", "subscribed")]).await, None, "a contact");
+    assert_eq!(states(&bob).await, ["subscribed"]);
+    assert_eq!(subscribe(&eve, "alice").await, None);
+    assert_eq!(subscriptions(&alice, &[("eve@example.org", "none")]).await, None);
+    assert_eq!(states(&eve).await, ["none"]);
+    assert_eq!(subscriptions(&alice, &[("eve@example.org", "subscribed")]).await, refused, "not any more");
+}
+
+#[tokio::test]
+async fn an_owner_changes_few_subscriptions_at_once() {
+    let world = World::with(&["alice", "bob"]).await;
+    let (alice, bob) = (world.online("alice", "phone").await, world.online("bob", "desk").await);
+    befriend(&alice, &bob).await;
+    assert_eq!(publish(&alice, "alice", &[("access_model", "open")]).await, None);
+    let many = |count: usize| -> Vec<String> { (0..count).map(|n| format!("bob@example.org/{n}")).collect() };
+    for (count, want) in [(20, None), (21, Some("policy-violation")), (101, Some("resource-constraint"))] {
+        let jids = many(count);
+        let wanted: Vec<_> = jids.iter().map(|jid| (jid.as_str(), "subscribed")).collect();
+        assert_eq!(subscriptions(&alice, &wanted).await.as_deref(), want, "{count}");
+    }
+    let twice = [("bob@example.org", "subscribed"), ("bob@example.org", "none")];
+    assert_eq!(subscriptions(&alice, &twice).await.as_deref(), Some("bad-request"));
+}
+
+async fn read(device: &Device) -> Option<String> {
+    ask(device, "get", "alice", "", "<items node='urn:x'/>").await
+}
+
+async fn configure(device: &Device, name: &str, value: &str) {
+    let form = format!(
+        "<configure node='urn:x'><x xmlns='jabber:x:data' type='submit'><field var='FORM_TYPE'><value>{NS}\
+         #node_config</value></field><field var='pubsub#{name}'><value>{value}</value></field></x></configure>"
+    );
+    assert_eq!(ask(device, "set", "alice", "#owner", &form).await, None, "{name} {value}");
+}
+
+async fn affiliate(device: &Device, who: &str, what: &str) {
+    let entry = format!("<affiliation jid='{who}@example.org' affiliation='{what}'/>");
+    let content = format!("<affiliations node='urn:x'>{entry}</affiliations>");
+    assert_eq!(ask(device, "set", "alice", "#owner", &content).await, None, "{who} {what}");
+}
+
+#[tokio::test]
+async fn a_subscription_that_has_ended_does_not_come_back() {
+    let world = World::with(&["alice", "bob", "eve"]).await;
+    let alice = world.online("alice", "phone").await;
+    let (bob, eve) = (world.online("bob", "desk").await, world.online("eve", "desk").await);
+    befriend(&alice, &bob).await;
+    assert_eq!(publish(&alice, "alice", &[("publish_model", "subscribers")]).await, None);
+    assert_eq!(subscribe(&bob, "alice").await, None);
+    assert_eq!(publish(&bob, "alice", &[]).await, None);
+    alice.send("<presence type='unsubscribed' to='bob@example.org'/>").await;
+    bob.take().await;
+    assert_eq!(publish(&bob, "alice", &[]).await.as_deref(), Some("forbidden"), "§7.1.3.1");
+    configure(&alice, "access_model", "authorize").await;
+    assert_eq!(states(&bob).await, ["none"]);
+    assert_ne!(read(&bob).await, None, "what alice never agreed to");
+    // Who came in while anybody could waits for consent like everybody.
+    configure(&alice, "access_model", "open").await;
+    assert_eq!(subscribe(&eve, "alice").await, None);
+    configure(&alice, "access_model", "authorize").await;
+    assert_eq!(states(&eve).await, ["pending"]);
+    assert_ne!(read(&eve).await, None);
+    assert_ne!(publish(&eve, "alice", &[]).await, None);
+    assert_eq!(subscriptions(&alice, &[("eve@example.org", "subscribed")]).await, None);
+    assert_eq!(states(&eve).await, ["subscribed"]);
+    configure(&alice, "title", "x").await;
+    affiliate(&alice, "eve", "none").await;
+    assert_eq!(states(&eve).await, [""; 0], "what was agreed to stays");
+    assert_eq!(read(&eve).await, None);
+    configure(&alice, "access_model", "whitelist").await;
+    assert_eq!(states(&eve).await, ["none"]);
+    configure(&alice, "access_model", "authorize").await;
+    assert_ne!(read(&eve).await, None);
+}
+
+#[tokio::test]
+async fn a_subscription_goes_with_the_affiliation_that_allowed_it() {
+    for (model, lost, want) in [
+        ("whitelist", "none", &["none"][..]),
+        ("authorize", "none", &["pending"]),
+        ("open", "none", &[]),
+        ("open", "publish-only", &["none"]),
+        ("open", "outcast", &["none"]),
+        ("whitelist", "publisher", &[]),
+    ] {
+        let world = World::with(&["alice", "bob"]).await;
+        let (alice, bob) = (world.online("alice", "phone").await, world.online("bob", "desk").await);
+        assert_eq!(publish(&alice, "alice", &[("access_model", model)]).await, None);
+        affiliate(&alice, "bob", "member").await;
+        assert_eq!(subscribe(&bob, "alice").await, None);
+        bob.take().await;
+        affiliate(&alice, "bob", lost).await;
+        assert_eq!(states(&bob).await, want, "{model} {lost}");
+    }
+}
+
+#[tokio::test]
+async fn who_waits_for_consent_knows_of_the_account() {
+    let world = World::with(&["alice", "eve"]).await;
+    let (alice, eve) = (world.online("alice", "phone").await, world.online("eve", "desk").await);
+    assert_eq!(publish(&alice, "alice", &[("access_model", "authorize")]).await, None);
+    assert_eq!(read(&eve).await.as_deref(), Some("service-unavailable"));
+    assert_eq!(subscribe(&eve, "alice").await, None);
+    assert_eq!(read(&eve).await.as_deref(), Some("not-authorized"), "§6.5.9.3");
+    assert_eq!(subscribe(&eve, "alice").await.as_deref(), Some("not-authorized"), "§6.1.3.7");
+}
