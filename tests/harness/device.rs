@@ -124,6 +124,11 @@ impl Device {
         self.keep_until(|element| element.name() == "iq" && element.attr("id") == Some(&id)).await
     }
 
+    /// The next request of the server. What arrives before it is kept for later.
+    pub(crate) async fn question(&mut self) -> Element {
+        self.keep_until(|element| element.name() == "iq" && element.attr("type") == Some("get")).await
+    }
+
     /// Turns on stream management with resumption.
     pub(crate) async fn enable(&mut self) {
         self.wire.send(&format!("<enable xmlns='{NS_SM}' resume='true'/>")).await;

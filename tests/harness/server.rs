@@ -206,6 +206,11 @@ impl Server {
         self.direct_tls
     }
 
+    /// An account is there already, made in another way.
+    pub(crate) fn has_account(&self, name: &str) {
+        self.accounts.lock().unwrap().insert(name.to_owned());
+    }
+
     /// Creates an account through the control socket, unless this was done.
     pub(crate) async fn account(&self, name: &str) {
         if !self.accounts.lock().unwrap().insert(name.to_owned()) {

@@ -14,7 +14,7 @@ const NS_FORMS: &str = "jabber:x:data";
 
 /// The hash by XEP-0115 §5.1, as a client computes it of an answer. The library of the tests is no help with the text: it
 /// sorts features with the `<` that ends each.
-fn verification(query: &Element) -> String {
+pub(super) fn verification(query: &Element) -> String {
     let attr = |element: &Element, name: &str| element.attr(name).unwrap_or_default().to_owned();
     let named = |name: &'static str| query.children().filter(move |child| child.is(name, NS_INFO));
     let mut identities: Vec<_> = named("identity")
@@ -62,4 +62,32 @@ async fn the_hash_of_the_stream_features_fits_what_the_server_answers() {
         assert!(query.has_child("x", NS_FORMS), "a form counts as well");
         assert_eq!(verification(query), ver);
     }
+}
+
+/// A client that keeps what a server said under its hash asks nothing while the hash stays.
+#[tokio::test]
+async fn the_hash_is_another_when_the_server_says_something_else() {
+    let mut server = Server::start(Database::Sqlite).await;
+    let before = announced(&server).await;
+    server.restart().await;
+    assert_eq!(announced(&server).await, before, "nothing has changed");
+    let path = server.path("unisono.toml");
+    let contacts = "[contacts]\nabuse = [\"mailto:abuse@example.org\"]\n";
+    std::fs::write(&path, std::fs::read_to_string(&path).unwrap() + contacts).unwrap();
+    server.restart().await;
+    let after = announced(&server).await;
+    assert!(before.0 != after.0 && before.1 != after.1, "{before:?}, {after:?}");
+    let mut phone = server.bind("alice", "phone").await;
+    let answer = phone.ask("get", Some(DOMAIN), &format!("<query xmlns='{NS_INFO}'/>")).await;
+    let query = answer.get_child("query", NS_INFO).unwrap();
+    assert!(String::from(query).contains("abuse-addresses"));
+    assert_eq!(verification(query), after.0);
+}
+
+/// The hashes that the stream features hold: of XEP-0115, and of XEP-0390.
+async fn announced(server: &Server) -> (String, Vec<String>) {
+    let features = server.log_in("alice").await.features;
+    let ver = features.get_child("c", NS_CAPS).unwrap().attr("ver").unwrap().to_owned();
+    let hashes = features.get_child("c", "urn:xmpp:caps").unwrap();
+    (ver, hashes.children().map(Element::text).collect())
 }

@@ -8,6 +8,7 @@ mod archive;
 mod attention;
 mod bad_input;
 mod certificate;
+mod clients;
 mod command_line;
 mod components;
 mod configuration;

@@ -10,11 +10,11 @@ on_each_database!(
     a_device_whose_access_was_taken_back_is_not_woken,
 );
 
-const APP: &str = "push.example.net";
+pub(super) const APP: &str = "push.example.net";
 const NS_PUBSUB: &str = "http://jabber.org/protocol/pubsub";
 const NS_FORM: &str = "jabber:x:data";
 
-async fn server(database: Database) -> Server {
+pub(super) async fn server(database: Database) -> Server {
     let set = vec![
         "components.listen=127.0.0.1:0",
         r#"components.allow=[{ name = "push.example.net", secret = "hush" }]"#,
@@ -23,10 +23,10 @@ async fn server(database: Database) -> Server {
 }
 
 /// A push, as the service sees it.
-struct Push {
+pub(super) struct Push {
     id: String,
     node: String,
-    count: String,
+    pub(super) count: String,
     secret: String,
 }
 
@@ -37,7 +37,7 @@ fn value(form: &Element, name: &str) -> String {
 }
 
 /// The next push.
-async fn pushed(app: &mut Program) -> Push {
+pub(super) async fn pushed(app: &mut Program) -> Push {
     let iq = app.next("iq").await;
     assert_eq!(
         (iq.attr("type"), iq.attr("from"), iq.attr("to")),
@@ -60,7 +60,7 @@ async fn pushed(app: &mut Program) -> Push {
 }
 
 /// Says that a push was taken, and waits until the server knows it.
-async fn takes(app: &mut Program, push: &Push) {
+pub(super) async fn takes(app: &mut Program, push: &Push) {
     app.send(&format!("<iq type='result' id='{}' from='{APP}' to='example.org'/>", push.id)).await;
     app.send(&format!(
         "<iq type='get' id='known' from='{APP}' to='example.org'><ping xmlns='urn:xmpp:ping'/></iq>"
@@ -79,7 +79,7 @@ async fn asleep(server: &Server, name: &str) -> Lost {
     phone.lose()
 }
 
-async fn enable(phone: &mut Device, node: &str) {
+pub(super) async fn enable(phone: &mut Device, node: &str) {
     let found = phone
         .ask(
             "get",
