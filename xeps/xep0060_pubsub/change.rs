@@ -197,23 +197,10 @@ fn attempt(
         }
         made.extend(step.make(hub, &mut account, publisher, &mut writes));
         let Some(rule) = rule else { continue };
-        let mut keep = |made: &Made<'_>| is_shown |= rule.keep(made, seen, &mut account, &mut writes);
-        match &kept {
-            Kept::Emptied => {}
-            Kept::Changed { action, displaced } => {
-                for id in displaced {
-                    keep(&Made::Displaced(id));
-                }
-                if let Some(action) = action {
-                    keep(&Made::Changed(action));
-                }
-            }
-            Kept::Configured(gone) => {
-                for action in gone {
-                    keep(&Made::Changed(action));
-                }
-                is_shown |= rule.is_shown() && was_private != is_private(&account, &node);
-            }
+        let mut keep = |made: Made<'_>| is_shown |= rule.keep(&made, seen, &mut account, &mut writes);
+        kept.made().into_iter().for_each(&mut keep);
+        if let Kept::Configured(_) = kept {
+            is_shown |= rule.is_shown() && was_private != is_private(&account, &node);
         }
     }
     let ticket = hub.commit(&mut account, writes);

@@ -16,6 +16,7 @@ use super::change::{Action, rule_of};
 use super::config::{Config, NodeFull};
 use super::node::{Entry, Meta, Node, State};
 use super::notify::{Event, publisher_of};
+use super::rules::Made;
 use super::{NS_EVENT, rules};
 
 /// Items that one notification names when many go at once.
@@ -49,6 +50,20 @@ pub(super) enum Kept {
     Changed { action: Option<Action>, displaced: Vec<CompactString> },
     Configured(Vec<Action>),
     Emptied,
+}
+
+impl Kept {
+    /// What happened to the items that are left, or went, one by one.
+    pub(super) fn made(&self) -> Vec<Made<'_>> {
+        match self {
+            Self::Changed { action, displaced } => {
+                let displaced = displaced.iter().map(Made::Displaced);
+                displaced.chain(action.as_ref().map(Made::Changed)).collect()
+            }
+            Self::Configured(gone) => gone.iter().map(Made::Changed).collect(),
+            Self::Emptied => Vec::new(),
+        }
+    }
 }
 
 /// The items that a node loses by a step, beside one that is deleted.
