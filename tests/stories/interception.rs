@@ -225,7 +225,7 @@ impl Client {
 }
 
 /// XEP-0474 §6.1: what is offered, as the text that is hashed.
-fn announced(features: &Element) -> String {
+pub(super) fn announced(features: &Element) -> String {
     let sorted = |mut names: Vec<String>| {
         names.sort_unstable();
         names.join("\u{1e}")

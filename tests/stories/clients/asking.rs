@@ -107,22 +107,21 @@ pub(super) async fn told(device: &mut Device, whom: &str, node: &str) -> Element
 
 /// Each sees the presence of the other.
 pub(super) async fn befriend(one: &mut Device, other: &mut Device) {
-    let [one_jid, other_jid] = [one.bare().to_owned(), other.bare().to_owned()];
     // RFC 6121 §3.1.6: who has not asked for the roster is not told of an approval.
     for device in [&mut *one, &mut *other] {
         device.get("<query xmlns='jabber:iq:roster'/>").await;
     }
-    is_let_see(one, &other_jid, other, &one_jid).await;
-    is_let_see(other, &one_jid, one, &other_jid).await;
+    follows(one, other).await;
+    follows(other, one).await;
 }
 
-async fn is_let_see(who: &mut Device, whom_jid: &str, whom: &mut Device, who_jid: &str) {
+async fn follows(fan: &mut Device, star: &mut Device) {
     let is =
         |kind| move |element: &Element| element.name() == "presence" && element.attr("type") == Some(kind);
-    who.send(&format!("<presence to='{whom_jid}' type='subscribe'/>")).await;
-    whom.find(is("subscribe")).await;
-    whom.send(&format!("<presence to='{who_jid}' type='subscribed'/>")).await;
-    who.find(is("subscribed")).await;
-    whom.settle().await;
-    who.settle().await;
+    fan.send(&format!("<presence to='{}' type='subscribe'/>", star.bare())).await;
+    star.find(is("subscribe")).await;
+    star.send(&format!("<presence to='{}' type='subscribed'/>", fan.bare())).await;
+    fan.find(is("subscribed")).await;
+    star.settle().await;
+    fan.settle().await;
 }

@@ -23,7 +23,7 @@ const NS_BIND: &str = "urn:xmpp:bind:0";
 const MECHANISM: &str = "HT-SHA-256-EXPR";
 
 async fn a_phone_is_back_with_all_that_it_missed_in_its_first_flight(database: Database) {
-    let server = Server::start(database).await;
+    let mut server = Server::start(database).await;
     let mut bob = server.device("bob").await;
     let (mut phone, token) = first_login(&server).await;
     sets_up(&mut phone).await;
@@ -51,6 +51,19 @@ async fn a_phone_is_back_with_all_that_it_missed_in_its_first_flight(database: D
     phone.hears("4").await;
     laptop.send("<presence><show>away</show></presence>").await;
     phone.find(|element| element.name() == "presence" && element.attr("from") == Some(&laptop.jid)).await;
+
+    // Where the session is gone with the server, the same flight brings a new one, and the archive the rest.
+    let newest = phone.archive_after(None).await.pop().unwrap().stanza_id.unwrap();
+    server.kill9().await;
+    let (_, lost) = phone.outlive().await;
+    server.boot().await;
+    server.device("bob").await.send(&chat("alice", "5")).await;
+    let mut phone = begin_anew(&server, &token, &lost).await;
+    laptop = server.online("alice", "laptop").await;
+    laptop.send(&chat("bob", "6")).await;
+    laptop.settle().await;
+    let missed = phone.archive_after(Some(&newest)).await;
+    assert_eq!(missed.iter().map(|said| said.body.as_str()).collect::<Vec<_>>(), ["5", "6"]);
 
     // With another password, the token is worth nothing.
     let end = server.run(&format!("user passwd alice@{DOMAIN} --password-stdin"), "battery staple\n").await;
@@ -151,6 +164,24 @@ async fn come_back(server: &Server, token: &str, lost: Lost) -> Device {
     assert!(!success.has_child("bound", NS_BIND));
     let mut phone = Device::new(wire, lost.jid);
     phone.counts = Some(lost.counts);
+    phone
+}
+
+/// The same where the server does not know the session: a resource is bound instead.
+async fn begin_anew(server: &Server, token: &str, lost: &Lost) -> Device {
+    let resume =
+        format!("<resume xmlns='{NS_SM}' previd='{}' h='{}'/>{BIND}", lost.counts.id, lost.counts.handled);
+    let (mut wire, success) = flight(server, token, &resume).await;
+    let failed = success.get_child("failed", NS_SM).unwrap_or_else(|| panic!("{success:?}"));
+    let arrived: u32 = failed.attr("h").expect("what had arrived is known").parse().unwrap();
+    assert!((lost.counts.acked..=lost.counts.sent()).contains(&arrived), "{arrived}");
+    let bound = success.get_child("bound", NS_BIND).unwrap();
+    let enabled = bound.get_child("enabled", NS_SM).unwrap();
+    let jid = success.get_child("authorization-identifier", NS_SASL2).unwrap().text();
+    assert_eq!(jid, lost.jid, "the installation is the same");
+    assert!(wire.element().await.is("features", NS_STREAMS));
+    let mut phone = Device::new(wire, jid);
+    enabled.attr("id").unwrap().clone_into(&mut phone.counts.get_or_insert_default().id);
     phone
 }
 

@@ -1,13 +1,16 @@
 //! A phone as Monal has it: an account made by an invitation, SASL2 without Bind 2, nodes only where all of PEP is there, and
 //! a service that wakes it.
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use minidom::Element;
 
 use super::asking::{NS_BOOKMARKS, NS_DISPLAYED, PRIVATE, announce, finds, info, items, publish, told};
 use crate::harness::{
-    DOMAIN, Database, Device, Login, Mechanism, NS_MAM, NS_SASL2, NS_STREAMS, PASSWORD, Program, Server,
-    authenticate, chat, condition, on_each_database, query,
+    DOMAIN, Database, Device, Exchange, Login, Mechanism, NS_MAM, NS_SASL2, NS_SM, NS_STREAMS, PASSWORD,
+    Program, Server, authenticate, chat, condition, on_each_database, query,
 };
+use crate::stories::interception::announced;
 use crate::stories::push;
 
 on_each_database!(who_was_invited_is_woken_for_what_matters_and_reads_it_on_every_device);
@@ -107,18 +110,35 @@ async fn invited(server: &Server) -> Device {
     let bindings = features.get_child("sasl-channel-binding", "urn:xmpp:sasl-cb:0").unwrap();
     // Without this one, Monal switches the account off.
     assert!(bindings.children().any(|binding| binding.attr("type") == Some("tls-server-end-point")));
+    sees_that_nothing_was_left_out(server, &features).await;
     let mechanism = Mechanism::new("SCRAM-SHA-256-PLUS", Some("tls-exporter"));
     let success = authenticate(&mut wire, mechanism, ("juliet", PASSWORD), AGENT).await;
     let jid = success.get_child("authorization-identifier", NS_SASL2).map(Element::text);
     assert_eq!(jid.as_deref(), Some("juliet@example.org"));
     let features = wire.element().await;
-    assert!(
-        features.is("features", NS_STREAMS) && features.has_child("csi", "urn:xmpp:csi:0"),
-        "{features:?}"
-    );
+    for (name, ns) in [("csi", "urn:xmpp:csi:0"), ("sm", NS_SM), ("sub", "urn:xmpp:features:pre-approval")] {
+        assert!(features.is("features", NS_STREAMS) && features.has_child(name, ns), "{features:?}");
+    }
     let mut phone = Login { wire, features }.bind("Monal.1").await;
     phone.enable().await;
     phone
+}
+
+/// XEP-0474 §6 within SASL2: the hash of all that was offered stands in the first message of the server.
+async fn sees_that_nothing_was_left_out(server: &Server, features: &Element) {
+    let mechanism = Mechanism::new("SCRAM-SHA-256", None);
+    let first = Exchange::new(mechanism, "juliet", PASSWORD).first();
+    let mut wire = server.secure().await;
+    assert_eq!(announced(&wire.open().await), announced(features));
+    wire.send(&format!(
+        "<authenticate xmlns='{NS_SASL2}' mechanism='{}'><initial-response>{first}</initial-response></authenticate>",
+        mechanism.name
+    ))
+    .await;
+    let challenge = String::from_utf8(STANDARD.decode(wire.element().await.text()).unwrap()).unwrap();
+    let said = challenge.split(',').find_map(|part| part.strip_prefix("h="));
+    let hash = STANDARD.encode(mechanism.digest(announced(features).as_bytes()));
+    assert_eq!(said, Some(hash.as_str()));
 }
 
 async fn sets_up(phone: &mut Device) {

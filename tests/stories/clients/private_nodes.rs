@@ -32,7 +32,7 @@ async fn a_desk_keeps_private_what_is_and_misses_nothing_when_the_server_falls(d
     }
     pages(&mut desk, &["1", "2", "3"]).await;
     bob.send(&chat("alice", "4")).await;
-    let last = desk.hears("4").await.stanza_id.unwrap();
+    let newest = desk.hears("4").await.stanza_id.unwrap();
     desk.settle().await;
     server.kill9().await;
     let (_, lost) = desk.outlive().await;
@@ -49,11 +49,11 @@ async fn a_desk_keeps_private_what_is_and_misses_nothing_when_the_server_falls(d
     desk.enable().await;
     desk.set("<enable xmlns='urn:xmpp:carbons:2'/>").await;
     desk.send("<presence/>").await;
-    let missed = desk.archive_after(Some(&last)).await;
+    let missed = desk.archive_after(Some(&newest)).await;
     assert_eq!(missed.iter().map(|said| said.body.as_str()).collect::<Vec<_>>(), ["5"]);
     desk.settle().await;
     let waited = desk.take_waiting(|element| element.name() == "message");
-    let known = [Some(last.as_str()), missed[0].stanza_id.as_deref()];
+    let known = [Some(newest.as_str()), missed[0].stanza_id.as_deref()];
     for message in waited {
         let id = message.get_child("stanza-id", "urn:xmpp:sid:0").and_then(|id| id.attr("id"));
         assert!(known.contains(&id), "{message:?}");
