@@ -232,7 +232,7 @@ fn is_used(account: &Account) -> bool {
 }
 
 /// §4.5.3: "MUST strip"
-fn take(child: &Element, _: &Settings) -> Child {
+fn take(child: &Element, _: &Jid, _: &Settings) -> Child {
     if child.is("displayed", NS) { Child::Take } else { Child::Keep }
 }
 

@@ -15,7 +15,7 @@ use crate::account::Account;
 use crate::bind2::AtBind;
 use crate::error::{Condition, StanzaError};
 use crate::hub::{Hub, SessionRef, Settings};
-use crate::jid::BareJid;
+use crate::jid::{BareJid, Jid};
 use crate::outbox::{Form, Item};
 use crate::record::{Direction, Keep, MessageRecord, Payload};
 use crate::session::Session;
@@ -147,7 +147,8 @@ pub struct Copy<'a> {
 
 pub type Admit = fn(&Stanza, &Account, Side) -> Result<(), Refusal>;
 pub type AdmitAbsent = fn(&Stanza) -> Result<(), Refusal>;
-pub type Annotate = fn(&Element, &Settings) -> Child;
+/// What becomes of a child of a message from this address.
+pub type Annotate = fn(&Element, &Jid, &Settings) -> Child;
 pub type Record = fn(&Message, &Account, Side) -> Option<Keep>;
 /// Whether a message says something new that is to be read.
 pub type Speaks = fn(&Message) -> bool;
