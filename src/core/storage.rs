@@ -450,6 +450,13 @@ pub trait Documents: Send + Sync {
         after: Option<&'a BareJid>,
         limit: usize,
     ) -> BoxFuture<'a, Result<Vec<BareJid>, StoreError>>;
+    /// Accounts that have a document of this kind with this text in it; where letters differ in case alone, it may be found,
+    /// too. All such documents are read.
+    fn mentioning<'a>(
+        &'a self,
+        kind: &'a str,
+        text: &'a str,
+    ) -> BoxFuture<'a, Result<Vec<BareJid>, StoreError>>;
 }
 
 /// [`Write::Item`] forgets no item, and does not look for one to forget.

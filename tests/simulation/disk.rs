@@ -407,6 +407,14 @@ impl Documents for Disk {
     ) -> BoxFuture<'a, Result<Vec<BareJid>, StoreError>> {
         self.inner.holders(kind, after, limit)
     }
+
+    fn mentioning<'a>(
+        &'a self,
+        kind: &'a str,
+        text: &'a str,
+    ) -> BoxFuture<'a, Result<Vec<BareJid>, StoreError>> {
+        self.inner.mentioning(kind, text)
+    }
 }
 
 impl Nodes for Disk {

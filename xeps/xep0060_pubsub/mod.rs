@@ -33,6 +33,7 @@ mod node;
 mod notify;
 mod options;
 mod publish;
+mod removal;
 mod rules;
 mod seen;
 mod step;
@@ -155,6 +156,7 @@ impl Extension for PubSub {
         on.prepare(authorization::prepare);
         on.arrived(arrival::arrived);
         on.sweep(fan_out::go_on);
+        on.removed(|hub, jid| Box::pin(removal::strike(hub, jid)));
     }
 }
 
