@@ -427,6 +427,10 @@ impl Nodes for Disk {
         self.read(move || self.inner.items(account, node, query))
     }
 
+    fn items_bytes(&self, account: AccountId) -> BoxFuture<'_, Result<u64, StoreError>> {
+        self.read(move || self.inner.items_bytes(account))
+    }
+
     fn last_items<'a>(
         &'a self,
         account: AccountId,

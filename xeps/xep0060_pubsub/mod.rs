@@ -22,6 +22,7 @@ mod access;
 mod affiliations;
 mod arrival;
 mod authorization;
+mod budget;
 mod change;
 mod config;
 mod disco;
