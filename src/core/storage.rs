@@ -418,10 +418,20 @@ pub trait Documents: Send + Sync {
         after: Option<&'a BareJid>,
         limit: usize,
     ) -> BoxFuture<'a, Result<Vec<BareJid>, StoreError>>;
+    /// Accounts that have a document of this kind with this text in it; where letters differ in case alone, it may be found,
+    /// too. All such documents are read.
+    fn mentioning<'a>(
+        &'a self,
+        kind: &'a str,
+        text: &'a str,
+    ) -> BoxFuture<'a, Result<Vec<BareJid>, StoreError>>;
 }
 
 /// [`Write::Item`] forgets no item, and does not look for one to forget.
 pub const KEEP_ALL: u32 = u32::MAX;
+
+/// What is kept of an item beside its payload and its id, in bytes, about.
+pub const ITEM_BYTES: u32 = 100;
 
 /// An item of a node (XEP-0060).
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -493,6 +503,8 @@ pub trait Nodes: Send + Sync {
         node: &'a str,
         query: &'a ItemQuery,
     ) -> BoxFuture<'a, Result<ItemPage, StoreError>>;
+    /// What all items of an account take: bytes of payloads and ids, and [`ITEM_BYTES`] for each.
+    fn items_bytes(&self, account: AccountId) -> BoxFuture<'_, Result<u64, StoreError>>;
     /// The newest item of each of these nodes, in their order.
     fn last_items<'a>(
         &'a self,

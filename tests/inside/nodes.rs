@@ -472,7 +472,7 @@ async fn who_asks_for_more_items_than_fit_learns_how_many_there_are() {
         assert_eq!(publish(&alice, "urn:x", &format!("{n}"), &text, &many).await, None);
     }
     for (count, is_cut) in [(3, false), (8, true)] {
-        let ids: String = (0..count).map(|n| format!("<item id='{n}'/>")).collect();
+        let ids = (0..count).map(|n| format!("<item id='{n}'/>")).collect::<Vec<_>>().concat();
         let (answer, _) = ask(&alice, "get", "", "", &format!("<items node='urn:x'>{ids}</items>")).await;
         let answer = answer.child("pubsub", NS).unwrap();
         let set = answer.child("set", "http://jabber.org/protocol/rsm");
@@ -482,4 +482,30 @@ async fn who_asks_for_more_items_than_fit_learns_how_many_there_are() {
             set.map(|set| set.child("count", "http://jabber.org/protocol/rsm").unwrap().text().into_owned());
         assert_eq!(says, is_cut.then(|| count.to_string()), "§6.5.4");
     }
+}
+
+#[tokio::test]
+async fn the_items_of_an_account_have_a_size() {
+    let world = World::with(&["alice"]).await;
+    let alice = world.online("alice", "phone").await;
+    let many = options(&[("max_items", "max")]);
+    let text = "x".repeat(190_000);
+    let full = Some("resource-constraint".to_owned());
+    for n in 0..22 {
+        let node = format!("urn:x:{}", n % 3);
+        assert_eq!(publish(&alice, &node, &format!("{n}"), &text, &many).await, None, "{n}");
+    }
+    assert_eq!(publish(&alice, "urn:y", "1", &text, "").await, full, "not there either");
+    assert_eq!(publish(&alice, "urn:y", "1", "a", "").await, None, "what is small fits");
+    // What is gone makes room, as soon as it is counted again.
+    ask(&alice, "set", "", "", "<retract node='urn:x:0'><item id='0'/></retract>").await;
+    assert_eq!(publish(&alice, "urn:y", "2", &text, "").await, full);
+    world.pass(Duration::from_secs(10));
+    assert_eq!(publish(&alice, "urn:y", "2", &text, "").await, None);
+    world.pass(Duration::from_secs(10));
+    assert_eq!(publish(&alice, "urn:y", "2", &text, "").await, full, "there would be two for a moment");
+    let world = world.crash().await;
+    let alice = world.online("alice", "phone").await;
+    assert_eq!(publish(&alice, "urn:x:1", "b", &text, "").await, full, "after a restart, too");
+    assert_eq!(publish(&alice, "urn:x:1", "b", "b", "").await, None);
 }

@@ -22,7 +22,7 @@ use super::rules::Made;
 use super::seen::Seen;
 use super::step::{Kept, Step, What};
 use super::subscribe::state_event;
-use super::{items, manage, publish, rules};
+use super::{budget, items, manage, publish, rules};
 
 /// How often something is decided again because others changed the nodes meanwhile.
 const ROUNDS_MAX: usize = 100;
@@ -64,6 +64,8 @@ pub(super) enum Undecided {
     Unknown(CompactString),
     /// Items of these nodes have to be seen.
     Unseen(&'static [&'static str]),
+    /// It is not known how much the items take.
+    Uncounted,
 }
 
 impl From<StanzaError> for Undecided {
@@ -93,6 +95,7 @@ pub(super) async fn make(
                 items::know_beside(hub, cell, &node, &asked).await?;
             }
             Err(Undecided::Unseen(nodes)) => seen = Seen::read(hub, cell, nodes).await?,
+            Err(Undecided::Uncounted) => budget::count(hub, cell).await?,
         }
     }
     Err(too_much("the nodes change all the time").with_type(ErrorType::Wait))

@@ -22,6 +22,7 @@ mod access;
 mod affiliations;
 mod arrival;
 mod authorization;
+mod budget;
 mod change;
 mod config;
 mod disco;
@@ -33,6 +34,7 @@ mod node;
 mod notify;
 mod options;
 mod publish;
+mod removal;
 mod rules;
 mod seen;
 mod step;
@@ -45,7 +47,8 @@ use std::sync::Arc;
 use unisono_core::account::Cell;
 use unisono_core::error::{Condition, StanzaError};
 use unisono_core::extension::{Answer, Child, Entity, Extension, Registry, Request, Spec};
-use unisono_core::jid::BareJid;
+use unisono_core::hub::Settings;
+use unisono_core::jid::{BareJid, Jid};
 use unisono_core::stanza::IqType;
 use unisono_xml::Element;
 
@@ -154,6 +157,7 @@ impl Extension for PubSub {
         on.prepare(authorization::prepare);
         on.arrived(arrival::arrived);
         on.sweep(fan_out::go_on);
+        on.removed(|hub, jid| Box::pin(removal::strike(hub, jid)));
     }
 }
 
@@ -259,7 +263,9 @@ async fn act(ask: Ask) -> Answer {
     }
 }
 
-/// Only a service says what happened to a node, never a client: what reads it believes the account.
-fn refuse_forged(child: &Element, _: &unisono_core::hub::Settings) -> Child {
-    if child.is("event", NS_EVENT) { Child::Remove } else { Child::Keep }
+/// Only a service says what happened to a node, never a client: what reads it believes the account. Clients have full
+/// addresses; accounts and services of other domains, which speak for themselves, have none (§12.3).
+fn refuse_forged(child: &Element, from: &Jid, settings: &Settings) -> Child {
+    let may_say = from.is_bare() && !settings.serves(from.domain());
+    if child.is("event", NS_EVENT) && !may_say { Child::Remove } else { Child::Keep }
 }
