@@ -137,6 +137,10 @@ fn publish(list: Element) -> Change {
 pub(crate) struct OfStorage;
 
 impl Rule for OfStorage {
+    fn options(&self) -> &'static [(&'static str, &'static str)] {
+        OPTIONS
+    }
+
     fn reads(&self) -> &'static [&'static str] {
         READS
     }

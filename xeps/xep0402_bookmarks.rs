@@ -148,6 +148,10 @@ pub(crate) fn update(now: &Conferences, wanted: &Conferences) -> (Vec<Change>, C
 pub(crate) struct OfConferences;
 
 impl Rule for OfConferences {
+    fn options(&self) -> &'static [(&'static str, &'static str)] {
+        OPTIONS
+    }
+
     fn reads(&self) -> &'static [&'static str] {
         list::READS
     }

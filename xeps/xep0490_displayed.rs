@@ -466,6 +466,10 @@ fn newer(hub: &Hub, account: &Account, key: &str, payload: &Element) -> Option<E
 pub(crate) struct OfDisplayed;
 
 impl Rule for OfDisplayed {
+    fn options(&self) -> &'static [(&'static str, &'static str)] {
+        OPTIONS
+    }
+
     fn follow(&self, action: &mut Action, scene: &Scene<'_>) -> Result<Vec<Change>, StanzaError> {
         if let Action::Publish { id, payload } = action {
             if !is_well_formed(payload) {
@@ -535,11 +539,8 @@ mod tests {
     fn conversations_have_a_number_and_a_size() {
         for (length, most) in [(20, CONVERSATIONS_MAX), (1_000, KEYS_BYTES_MAX / 1_000)] {
             let mut account = account();
-            for n in 0..most {
-                let reading = Reading {
-                    displayed: Some(LogPosition(1_000 + i64::try_from(n).unwrap())),
-                    ..Reading::default()
-                };
+            for (n, position) in (0..most).zip(1_000..) {
+                let reading = Reading { displayed: Some(LogPosition(position)), ..Reading::default() };
                 account.set_keyed(&format!("{n:0length$}"), Some(reading), &mut Vec::new());
             }
             assert!(is_full(&account, &"x".repeat(length)));

@@ -8,7 +8,7 @@ use unisono_core::ids::LogPosition;
 use unisono_core::stanza::CLIENT_SCOPE;
 use unisono_xml::Element;
 
-use super::change::{self, Decision, Undecided};
+use super::change::{self, Decision, Undecided, rule_of};
 use super::config::{Config, NodeFull, PAYLOAD_BYTES_MAX};
 use super::errors::{bad, error, forbidden, malformed, not_found, precondition_not_met, unsupported};
 use super::node::{Affiliation, Entry, Node};
@@ -160,9 +160,11 @@ fn node_to_make(
     if !manage::may_create(&ask.request.hub, account, &ask.who) {
         return Err(not_found());
     }
+    let options = rule_of(account.jid(), name).map_or(&[][..], |rule| rule.options());
+    let config = Config::of_owner(account.jid()).with_given(options);
     let config = match &publication.options {
-        Some(options) => Config::of_owner(account.jid()).with_options(options)?.suits(account.jid())?,
-        None => Config::of_owner(account.jid()),
+        Some(options) => config.with_options(options)?.suits(account.jid())?,
+        None => config,
     };
     manage::new_node(account, ask.who.clone(), ask.request.hub.clock.now_micros(), config).map(Some)
 }

@@ -33,6 +33,11 @@ const RULES: [(&str, &dyn Rule); 9] = [
 
 /// What a node of an account asks of its items.
 pub(crate) trait Rule: Sync {
+    /// How the node is made by a publication that does not say.
+    fn options(&self) -> &'static [(&'static str, &'static str)] {
+        &[]
+    }
+
     /// The nodes whose items have to be seen.
     fn reads(&self) -> &'static [&'static str] {
         &[]
