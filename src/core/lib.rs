@@ -57,6 +57,7 @@ mod following;
 mod holdings;
 pub mod invitations;
 mod keeping;
+mod node_items;
 pub mod reports;
 mod sampling;
 mod slots;

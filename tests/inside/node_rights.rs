@@ -216,3 +216,27 @@ async fn who_has_the_address_of_a_removed_account_has_none_of_its_rights() {
         );
     }
 }
+
+#[tokio::test]
+async fn options_of_a_node_do_what_they_say() {
+    let world = World::with(&["alice", "bob"]).await;
+    let (alice, bob) = (world.online("alice", "phone").await, world.online("bob", "desk").await);
+    for (there_only, want) in [("1", 0), ("0", 1)] {
+        let model = [("access_model", "open"), ("presence_based_delivery", there_only), ("notify_sub", "1")];
+        ask(&alice, "set", "alice", "#owner", "<delete node='urn:x'/>").await;
+        assert_eq!(publish(&alice, "alice", &model).await, None);
+        assert_eq!(states(&alice).await, [""; 0]);
+        let jid = bob.session.jid.clone();
+        let subscribe = format!("<subscribe node='urn:x' jid='{jid}'/>");
+        assert_eq!(ask(&bob, "set", "alice", "", &subscribe).await, None);
+        assert_eq!(states(&alice).await, ["subscribed"], "pubsub#notify_sub");
+        bob.send("<presence type='unavailable'/>").await;
+        bob.take().await;
+        assert_eq!(publish(&alice, "alice", &[]).await, None);
+        let told =
+            bob.take().await.iter().filter(|message| message.child("event", NS_EVENT).is_some()).count();
+        assert_eq!(told, want, "pubsub#presence_based_delivery {there_only}");
+        bob.send("<presence/>").await;
+        bob.take().await;
+    }
+}

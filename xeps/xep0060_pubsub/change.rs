@@ -188,8 +188,7 @@ fn attempt(
     let _order = cell.publishing();
     let mut account = cell.lock();
     let Decision { steps, mut writes } = decide(&account, seen)?;
-    let (mut made, mut is_shown) = (Vec::with_capacity(steps.len()), false);
-    let mut settled = Vec::new();
+    let (mut made, mut is_shown, mut settled) = (Vec::with_capacity(steps.len()), false, Vec::new());
     for step in steps {
         let rule = rule_of(&cell.jid, &step.node);
         let (node, kept) = (step.node.clone(), step.kept());
@@ -218,9 +217,8 @@ fn attempt(
     }
     for (name, jid, state) in settled {
         let meta = made.iter().find(|(other, ..)| *other == name).map(|(_, meta, _)| meta);
-        if let Some(meta) = meta {
-            tell_subscriber(hub, cell, meta, &jid, (state_event(&name, &jid, state), ticket)); // §12.14
-        }
+        let Some(meta) = meta else { continue };
+        tell_subscriber(hub, cell, meta, &jid, (state_event(&name, &jid, state), ticket)); // §12.14
     }
     if is_shown {
         hub.show_again(cell, ticket);

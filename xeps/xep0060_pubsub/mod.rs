@@ -7,9 +7,12 @@
 //!   order (promises P1, P2 and P5). What is open to everybody is answered to everybody; whoever has to do neither with
 //!   the account nor with one of its nodes is otherwise answered as if there were no such account.
 //!   A subscription lasts as long as the access model of the node lets the subscriber read it, however that came to
-//!   change. Of several changes to affiliations or subscriptions, all are made or none. A service keeps its nodes like an
-//!   account (`unisono_core::hosted`); who makes one owns it. What one who publishes causes is bounded: publications
-//!   beyond that are stored and shown to the own devices at once, to all others the last of each node, a little later.
+//!   change; what has ended does not begin again by itself, and nobody is subscribed who did not ask. Of several
+//!   changes to affiliations or subscriptions, all are made or none. A service keeps its nodes like an account
+//!   (`unisono_core::hosted`); who makes one owns it. What one who publishes causes is bounded: publications beyond
+//!   that are stored and shown to the own devices at once, to all others the last of each node, a little later. The
+//!   items of an account have a size; what others subscribe to takes none of the owner's room. A removed account is
+//!   struck from the nodes of others.
 //!   Owners who are not there are asked about subscriptions (§8.6) when they come.
 //! - Left out: collections (XEP-0248), several subscriptions of one address (§6.1.6) and so the ids of subscriptions and
 //!   their headers (§12.16), at a service the access models of contacts (presence, roster) and notifications without a
