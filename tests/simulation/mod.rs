@@ -29,7 +29,7 @@ use run::{Run, plan_of};
 /// Seeds that are run if nobody says how many.
 const SEEDS: u64 = 100;
 /// Seeds within which a planted fault must be found.
-const SEEDS_OF_A_FAULT: u64 = 40;
+const SEEDS_OF_A_FAULT: u64 = 200;
 /// Seeds that are run twice.
 const SEEDS_TWICE: u64 = 20;
 /// After so many seeds that failed no more are run; their stories are told.
