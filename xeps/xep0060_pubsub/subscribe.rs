@@ -16,7 +16,7 @@ use super::errors::{
 };
 use super::node::{Meta, Node, State, Subscription, room};
 use super::notify::{Event, tell_owners, tell_subscriber};
-use super::{Ask, NS, NS_EVENT, NS_OWNER, access, authorization, items, manage, options};
+use super::{Ask, NS, NS_EVENT, NS_OWNER, access, authorization, last_items, manage, options};
 
 /// Subscriptions of one entity to one node.
 const OWN_MAX: usize = 20;
@@ -79,8 +79,8 @@ pub(super) async fn subscribe(ask: &Ask) -> Answer {
     }
     if state == State::Subscribed {
         match &ask.request.session {
-            Some(session) => items::send_on_sub(hub, session, &ask.cell, name).await?,
-            None => items::send_on_sub_away(hub, &jid, &ask.cell, name).await?,
+            Some(session) => last_items::send_on_sub(hub, session, &ask.cell, name).await?,
+            None => last_items::send_on_sub_away(hub, &jid, &ask.cell, name).await?,
         }
     }
     Ok(Reply::with(pubsub(NS).child(element(NS, name, &jid, Some(state))).build()).after(ticket))
