@@ -261,3 +261,75 @@ async fn a_budget_is_that_of_who_publishes() {
     }
     assert_eq!(got, BTreeMap::from([("2".to_owned(), 1)]));
 }
+
+fn of_node(node: &str, name: &str, value: &str) -> String {
+    format!(
+        "<create node='{node}'/><configure><x xmlns='jabber:x:data' type='submit'><field var='FORM_TYPE'>\
+         <value>http://jabber.org/protocol/pubsub#node_config</value></field><field var='pubsub#{name}'>\
+         <value>{value}</value></field></x></configure>"
+    )
+}
+
+fn owner(node: &str, who: &str) -> String {
+    let jid = format!("<affiliation jid='{who}@example.org' affiliation='owner'/>");
+    format!("<affiliations node='{node}'>{jid}</affiliations>")
+}
+
+fn questions(elements: &[Element]) -> usize {
+    elements.iter().filter(|one| one.name() == "message" && one.has_child("x", "jabber:x:data")).count()
+}
+
+/// Who subscribes pays for what owners are told of it, as who publishes does. Those who are not asked now are when they
+/// come.
+#[tokio::test]
+async fn what_owners_are_told_is_paid_for() {
+    let (world, alice, watchers) = with_watchers(1_500).await;
+    let first = &watchers[0];
+    assert_eq!(ask(first, SERVICE, "", &of_node("n", "notify_sub", "1")).await, None);
+    assert_eq!(ask(first, SERVICE, "", &of_node("q", "access_model", "authorize")).await, None);
+    let subscribe = |node: &str| format!("<subscribe node='{node}' jid='alice@example.org'/>");
+    let unsubscribe = "<unsubscribe node='n' jid='alice@example.org'/>";
+    assert_eq!(ask(&alice, SERVICE, "", &subscribe("n")).await, None);
+    assert_eq!(told(&first.take().await), ["subscription"]);
+    assert_eq!(ask(&alice, "alice@example.org", "", &item("urn:x", "1")).await, None);
+    assert_eq!(told(&first.take().await), ["1"]);
+    assert_eq!(ask(&alice, SERVICE, "", unsubscribe).await, None);
+    assert_eq!(ask(&alice, SERVICE, "", &subscribe("q")).await, None);
+    assert_eq!(first.take().await, [] as [Element; 0], "she has caused too much");
+    world.pass(Duration::from_secs(9));
+    assert_eq!(ask(&alice, SERVICE, "", &subscribe("n")).await, None);
+    assert_eq!(told(&first.take().await), ["subscription"]);
+    let again = world.bind("w0", "e").await;
+    again.send("<presence/>").await;
+    assert_eq!(questions(&again.take().await), 1, "who waits is told of to who comes");
+}
+
+/// And so is what owners tell subscribers of their subscriptions.
+#[tokio::test]
+async fn what_subscribers_are_told_is_paid_for() {
+    let (world, alice, watchers) = with_watchers(1_500).await;
+    let first = &watchers[0];
+    assert_eq!(ask(&alice, SERVICE, "", &of_node("n", "max_items", "2")).await, None);
+    assert_eq!(ask(&alice, "alice@example.org", "", &item("urn:x", "1")).await, None);
+    for (pause, want) in [(0, &[] as &[&str]), (9, &["subscription"])] {
+        assert_eq!(ask(first, SERVICE, "", "<subscribe node='n' jid='w0@example.org'/>").await, None);
+        world.pass(Duration::from_secs(pause));
+        first.take().await;
+        let end = "<subscriptions node='n'><subscription jid='w0@example.org' subscription='none'/></subscriptions>";
+        assert_eq!(ask(&alice, SERVICE, "#owner", end).await, None);
+        assert_eq!(told(&first.take().await), want);
+    }
+}
+
+#[tokio::test]
+async fn a_node_has_few_owners() {
+    let world = World::with(&["alice"]).await;
+    let alice = world.online("alice", "phone").await;
+    assert_eq!(ask(&alice, SERVICE, "", "<create node='n'/>").await, None);
+    for n in 1..20 {
+        assert_eq!(ask(&alice, SERVICE, "#owner", &owner("n", &format!("o{n}"))).await, None);
+    }
+    let more = ask(&alice, SERVICE, "#owner", &owner("n", "o20")).await;
+    assert_eq!(more.as_deref(), Some("resource-constraint"));
+    assert_eq!(ask(&alice, SERVICE, "#owner", &owner("n", "o1")).await, None, "what is so may stay so");
+}

@@ -9,11 +9,13 @@ use unisono_core::jid::{BareJid, Jid};
 use unisono_xml::Element;
 
 use super::access::Consent;
-use super::errors::{malformed, not_acceptable, not_found};
+use super::errors::{malformed, not_acceptable, not_found, too_much};
 use super::node::{Affiliation, Meta, Node, State, Subscription, is_service};
-use super::notify::tell_subscriber;
-use super::subscribe::state_event;
+use super::notify::tell_states;
 use super::{Ask, NS, NS_OWNER, access, change, manage};
+
+/// Those who may be made owners of one node: all of them are told who subscribes, and asked.
+const OWNERS_MAX: usize = 20;
 
 /// §5.7: what who asks is to all nodes, or to one.
 pub(super) fn own(ask: &Ask) -> Answer {
@@ -80,15 +82,16 @@ pub(super) fn modify(ask: &Ask) -> Answer {
         }
         told.extend(follow(&account, &old, &mut meta, &jid));
     }
+    if meta.owners().count() > OWNERS_MAX.max(old.owners().count()) {
+        return Err(too_much("a node has no room for so many owners"));
+    }
     let mut writes = Vec::new();
     let was_private = change::is_private(&account, name);
     let meta = manage::replace(&mut account, name, meta, &mut writes)?;
     let ticket = hub.commit(&mut account, writes);
     let is_shown = change::is_shown(&account, name) && was_private != change::is_private(&account, name);
     drop(account);
-    for (jid, state) in told {
-        tell_subscriber(hub, &ask.cell, &meta, &jid, (state_event(name, &jid, state), ticket));
-    }
+    tell_states(hub, (&ask.cell, name), &meta, &told, (ask.request.from(), ticket));
     if is_shown {
         hub.show_again(&ask.cell, ticket);
     }

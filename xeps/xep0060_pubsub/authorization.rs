@@ -39,7 +39,8 @@ pub(super) fn question(hub: &Hub, from: &BareJid, node: &str, subscriber: &Jid) 
 
 /// Asks all owners of a node that are there. The others are asked when they come.
 pub(super) fn ask_owners(hub: &Hub, cell: &Cell, node: &str, meta: &Meta, subscriber: &Jid, ticket: Ticket) {
-    tell_owners(hub, cell, meta, || question(hub, &cell.jid, node, subscriber), ticket);
+    let question = || question(hub, &cell.jid, node, subscriber);
+    tell_owners(hub, cell, meta, question, (subscriber, ticket));
 }
 
 /// What an owner answered.

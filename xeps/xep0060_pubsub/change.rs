@@ -17,11 +17,10 @@ use unisono_xml::Element;
 use super::config::{AccessModel, Config, ITEMS_MAX};
 use super::errors::too_much;
 use super::node::{Entry, Node};
-use super::notify::{tell, tell_subscriber};
+use super::notify::{tell, tell_states};
 use super::rules::Made;
 use super::seen::Seen;
 use super::step::{Kept, Step, What};
-use super::subscribe::state_event;
 use super::{items, manage, publish, rules};
 
 /// How often something is decided again because others changed the nodes meanwhile.
@@ -190,7 +189,7 @@ fn attempt(
     for step in steps {
         let rule = rule_of(&cell.jid, &step.node);
         let (node, kept) = (step.node.clone(), step.kept());
-        settled.extend(step.settled().into_iter().map(|(jid, state)| (node.clone(), jid, state)));
+        settled.push((node.clone(), step.settled()));
         let was_private = is_private(&account, &node);
         if let (Some(rule), Kept::Emptied) = (rule, &kept) {
             is_shown |= rule.keep(&Made::Emptied, seen, &mut account, &mut writes);
@@ -226,10 +225,10 @@ fn attempt(
     for telling in telling {
         telling.go_on(publisher);
     }
-    for (name, jid, state) in settled {
+    for (name, settled) in settled {
         let meta = made.iter().find(|(other, ..)| *other == name).map(|(_, meta, _)| meta);
         if let Some(meta) = meta {
-            tell_subscriber(hub, cell, meta, &jid, (state_event(&name, &jid, state), ticket)); // §12.14
+            tell_states(hub, (cell, &name), meta, &settled, (publisher, ticket));
         }
     }
     if is_shown {

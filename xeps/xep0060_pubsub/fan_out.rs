@@ -177,6 +177,19 @@ pub(super) fn spread(hub: &Hub, by: &Jid, batch: Batch<'_>) {
     ledger.charge(payer, copies, rate, now);
 }
 
+/// Whether somebody may cause so many messages about subscriptions now, which cannot wait. Then they are charged.
+pub(super) fn may_cause(hub: &Hub, by: &Jid, copies: usize) -> bool {
+    let rate = hub.settings.notifications_per_second;
+    let Some(FanOut(ledger)) = hub.server_state::<FanOut>().filter(|_| rate > 0) else { return true };
+    let (payer, now) = (payer(hub, by), hub.clock.elapsed());
+    let mut ledger = ledger.lock().unwrap_or_else(PoisonError::into_inner);
+    let may = ledger.may(&payer, now);
+    if may {
+        ledger.charge(payer, u32::try_from(copies).unwrap_or(u32::MAX), rate, now);
+    }
+    may
+}
+
 /// Tells what waits of those who may cause more by now, and of all when the server stops.
 pub(super) fn go_on(hub: &Arc<Hub>, moment: Moment) {
     let rate = hub.settings.notifications_per_second;

@@ -17,6 +17,7 @@ use unisono_xml::Element;
 use super::config::{Config, ItemReply, NotificationType};
 use super::fan_out::{self, Batch, Kind, Notice};
 use super::node::{Meta, State, is_service};
+use super::subscribe::state_event;
 use super::{NS_EVENT, access, told};
 use crate::xep0203_delay;
 
@@ -240,6 +241,23 @@ fn has_asked(meta: &Meta, session: &Session) -> Option<bool> {
         .or_else(|| subscribed(session.jid().bare().into()).map(|deliver| deliver && session.is_for_all()))
 }
 
+/// Tells subscribers what their subscriptions are now (§12.14), for what somebody did. Who causes too much causes no more of
+/// that: they see it when they ask.
+pub(super) fn tell_states(
+    hub: &Hub,
+    (cell, node): (&Cell, &str),
+    meta: &Meta,
+    changed: &[(Jid, Option<State>)],
+    (by, ticket): (&Jid, Ticket),
+) {
+    if changed.is_empty() || !fan_out::may_cause(hub, by, changed.len()) {
+        return;
+    }
+    for (jid, state) in changed {
+        tell_subscriber(hub, cell, meta, jid, (state_event(node, jid, *state), ticket));
+    }
+}
+
 /// Tells one subscriber something about the own subscription (§12.14).
 pub(super) fn tell_subscriber(
     hub: &Hub,
@@ -251,10 +269,21 @@ pub(super) fn tell_subscriber(
     tell_one(hub, cell, jid, (event.message(hub, &cell.jid, &meta.config), ticket));
 }
 
-/// Tells those who own a node something about it. An account owns all of its nodes.
-pub(super) fn tell_owners(hub: &Hub, cell: &Cell, meta: &Meta, message: impl Fn() -> Shared, ticket: Ticket) {
+/// Tells those who own a node something about it that somebody did. An account owns all of its nodes. Who causes too much
+/// causes no more of that: they see it when they ask, or come.
+pub(super) fn tell_owners(
+    hub: &Hub,
+    cell: &Cell,
+    meta: &Meta,
+    message: impl Fn() -> Shared,
+    (by, ticket): (&Jid, Ticket),
+) {
     let account = cell.jid.local().map(|_| &cell.jid);
-    for owner in account.into_iter().chain(meta.owners()) {
+    let owners: Vec<_> = account.into_iter().chain(meta.owners()).collect();
+    if !fan_out::may_cause(hub, by, owners.len()) {
+        return;
+    }
+    for owner in owners {
         tell_one(hub, cell, &owner.clone().into(), (message(), ticket));
     }
 }

@@ -15,7 +15,7 @@ use super::errors::{
     bad, error, forbidden, malformed, not_acceptable, not_found, not_subscribed, too_much, unsupported,
 };
 use super::node::{Meta, Node, State, Subscription, room};
-use super::notify::{Event, tell_owners, tell_subscriber};
+use super::notify::{Event, tell_owners, tell_states};
 use super::{Ask, NS, NS_EVENT, NS_OWNER, access, authorization, last_items, manage, options};
 
 /// Subscriptions of one entity to one node.
@@ -91,7 +91,7 @@ fn tell_of(ask: &Ask, name: &str, meta: &Meta, (jid, state): (&Jid, Option<State
     if meta.config.notify_sub {
         let (hub, owner) = (&ask.request.hub, &ask.cell.jid);
         let message = || state_event(name, jid, state).message(hub, owner, &meta.config);
-        tell_owners(hub, &ask.cell, meta, message, ticket);
+        tell_owners(hub, &ask.cell, meta, message, (ask.request.from(), ticket));
     }
 }
 
@@ -205,9 +205,7 @@ pub(super) fn modify(ask: &Ask) -> Answer {
     let meta = manage::replace(&mut account, name, meta, &mut writes)?;
     let ticket = hub.commit(&mut account, writes);
     drop(account);
-    for (jid, state) in changed {
-        tell_subscriber(hub, &ask.cell, &meta, &jid, (state_event(name, &jid, state), ticket));
-    }
+    tell_states(hub, (&ask.cell, name), &meta, &changed, (ask.request.from(), ticket));
     Ok(Reply::empty().after(ticket))
 }
 
