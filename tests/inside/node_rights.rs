@@ -173,3 +173,32 @@ async fn who_waits_for_consent_knows_of_the_account() {
     assert_eq!(read(&eve).await.as_deref(), Some("not-authorized"), "§6.5.9.3");
     assert_eq!(subscribe(&eve, "alice").await.as_deref(), Some("not-authorized"), "§6.1.3.7");
 }
+
+/// What was begun before an account is removed leaves nothing of it.
+#[tokio::test]
+async fn nothing_is_published_for_an_account_that_is_gone() {
+    let world = World::with(&["alice"]).await;
+    let alice = world.online("alice", "phone").await;
+    assert_eq!(publish(&alice, "alice", &[]).await, None);
+    let world = world.crash().await;
+    let alice = world.online("alice", "phone").await;
+    let publication = |node: &str| {
+        let item = format!("<publish node='{node}'><item id='2'><p xmlns='urn:x'/></item></publish>");
+        format!(
+            "<iq type='set' id='p'><pubsub xmlns='http://jabber.org/protocol/pubsub'>{item}</pubsub></iq>"
+        )
+    };
+    world.store.hold();
+    alice.send(&publication("urn:other")).await;
+    let publication = publication("urn:x");
+    let mut begun = Box::pin(alice.send(&publication));
+    let waits = std::future::poll_fn(|cx| std::task::Poll::Ready(begun.as_mut().poll(cx).is_pending()));
+    assert!(waits.await, "it is not known which items there are");
+    let removal = world.hub.remove_account(&alice.session.cell);
+    let (removed, ()) = tokio::join!(removal, async { world.store.release() });
+    removed.unwrap();
+    begun.await;
+    world.hub.settled(&alice.session.cell).await;
+    let query = unisono_core::storage::ItemQuery::default();
+    assert!(world.hub.store.items(alice.session.cell.id, "urn:x", &query).await.unwrap().items.is_empty());
+}

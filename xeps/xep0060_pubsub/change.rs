@@ -15,7 +15,7 @@ use unisono_core::storage::Write;
 use unisono_xml::Element;
 
 use super::config::{AccessModel, Config, ITEMS_MAX};
-use super::errors::too_much;
+use super::errors::{not_found, too_much};
 use super::node::{Entry, Node};
 use super::notify::{tell, tell_states};
 use super::rules::Made;
@@ -183,6 +183,9 @@ fn attempt(
 ) -> Result<Ticket, Undecided> {
     let _order = cell.publishing();
     let mut account = cell.lock();
+    if account.is_gone() {
+        return Err(not_found().into());
+    }
     let Decision { steps, mut writes } = decide(&account, seen)?;
     let (mut made, mut is_shown) = (Vec::with_capacity(steps.len()), false);
     let mut settled = Vec::new();
