@@ -333,3 +333,40 @@ async fn a_node_has_few_owners() {
     assert_eq!(more.as_deref(), Some("resource-constraint"));
     assert_eq!(ask(&alice, SERVICE, "#owner", &owner("n", "o1")).await, None, "what is so may stay so");
 }
+
+/// What is gone is not told of later, be it that nobody is told of its end; and what is told later is told to those who may
+/// know it then.
+#[tokio::test]
+async fn what_waits_ends_with_what_ends_it() {
+    let (world, alice, watchers) = with_watchers(1_500).await;
+    let first = &watchers[0];
+    let account = "alice@example.org";
+    let silent = super::nodes::options(&[
+        ("notify_retract", "0"),
+        ("notify_delete", "0"),
+        ("max_items", "5"),
+        ("persist_items", "1"),
+    ]);
+    let publish = |text: &str| item("urn:x", text) + &silent;
+    for (owner, end) in [
+        ("", "<retract node='urn:x'><item id='b'/></retract>"),
+        ("#owner", "<purge node='urn:x'/>"),
+        ("#owner", "<delete node='urn:x'/>"),
+    ] {
+        assert_eq!(ask(&alice, account, "", &publish("a")).await, None);
+        assert_eq!(told(&first.take().await), ["a"]);
+        assert_eq!(ask(&alice, account, "", &publish("b")).await, None);
+        assert_eq!(ask(&alice, account, owner, end).await, None);
+        world.pass(Duration::from_secs(9));
+        assert_eq!(told(&first.take().await), [""; 0], "{end}");
+    }
+    assert_eq!(ask(&alice, account, "", &publish("a")).await, None);
+    assert_eq!(told(&first.take().await), ["a"]);
+    assert_eq!(ask(&alice, account, "", &publish("b")).await, None);
+    let closed = "<configure node='urn:x'><x xmlns='jabber:x:data' type='submit'><field var='FORM_TYPE'>\
+        <value>http://jabber.org/protocol/pubsub#node_config</value></field><field var='pubsub#access_model'>\
+        <value>whitelist</value></field></x></configure>";
+    assert_eq!(ask(&alice, account, "#owner", closed).await, None);
+    world.pass(Duration::from_secs(9));
+    assert_eq!(told(&first.take().await), [""; 0], "she does not show it any more");
+}

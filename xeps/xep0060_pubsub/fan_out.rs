@@ -13,7 +13,7 @@ use unisono_core::ids::{AccountId, Ticket};
 use unisono_core::jid::Jid;
 use unisono_core::sharing::Shared;
 
-use super::node::Meta;
+use super::node::{Meta, Node};
 use super::notify::deliver;
 
 /// Who has caused no more than what takes so long may cause more at once, however many copies that makes.
@@ -34,6 +34,8 @@ pub(super) enum Kind {
     Configuration,
     /// What came before is of no interest any more.
     End,
+    /// Nobody is told. What waits to be told of that item, or of all, is over.
+    Untold,
 }
 
 /// An event on its way to those who are not of the account.
@@ -89,6 +91,16 @@ impl Ledger {
         *paid = (*paid).max(now).saturating_add(cost);
     }
 
+    /// What waits of a node leaves out what is not told any more.
+    fn leave_out(&mut self, key: &Key, untold: Vec<Notice>) {
+        if let Some(waiting) = self.waiting.get_mut(key) {
+            untold.into_iter().for_each(|notice| collapse(&mut waiting.notices, notice));
+            if waiting.notices.is_empty() {
+                self.waiting.remove(key);
+            }
+        }
+    }
+
     /// Keeps the memory of one payer in bounds: what waits in the node that is first goes.
     fn make_room(&mut self, payer: &str) {
         loop {
@@ -119,7 +131,12 @@ fn collapse(waiting: &mut Vec<Notice>, new: Notice) {
         Kind::Item => old.kind != Kind::Item && !is_same_topic(old),
         Kind::Deletion => !is_same_topic(old),
         Kind::Configuration => old.kind != Kind::Configuration,
+        Kind::Untold if new.stanza.topic.is_none() => old.kind == Kind::End,
+        Kind::Untold => !is_same_topic(old),
     });
+    if new.kind == Kind::Untold {
+        return;
+    }
     let deletions = waiting.iter().filter(|old| old.kind == Kind::Deletion).count();
     if new.kind == Kind::Deletion
         && deletions >= DELETIONS_MAX
@@ -140,21 +157,20 @@ pub(super) struct Batch<'a> {
 
 /// Tells those who are not of the account, now or later. The order of the node ([`Cell::publishing`]) is held.
 pub(super) fn spread(hub: &Hub, by: &Jid, batch: Batch<'_>) {
-    if batch.notices.is_empty() {
-        return;
-    }
-    let rate = hub.settings.notifications_per_second;
-    let Some(FanOut(ledger)) = hub.server_state::<FanOut>().filter(|_| rate > 0) else {
-        deliver(hub, batch.cell, batch.node, batch.meta, batch.notices);
+    let Some(FanOut(ledger)) = hub.server_state::<FanOut>().filter(|_| !batch.notices.is_empty()) else {
         return;
     };
+    let rate = hub.settings.notifications_per_second;
     let (payer, now) = (payer(hub, by), hub.clock.elapsed());
     let key = (batch.cell.id, CompactString::from(batch.node));
     let due = {
         let mut ledger = ledger.lock().unwrap_or_else(PoisonError::into_inner);
+        let (untold, notices) = batch.notices.into_iter().partition(|notice| notice.kind == Kind::Untold);
+        ledger.leave_out(&key, untold);
         let waits = ledger.waiting.contains_key(&key);
-        if ledger.may(&payer, now) && !waits {
-            batch.notices
+        let may = rate == 0 || ledger.may(&payer, now);
+        if notices.is_empty() || (may && !waits) {
+            notices
         } else {
             let waiting = ledger.waiting.entry(key.clone()).or_insert_with(|| Waiting {
                 cell: batch.cell.clone(),
@@ -164,17 +180,21 @@ pub(super) fn spread(hub: &Hub, by: &Jid, batch: Batch<'_>) {
                 since: now,
             });
             (waiting.meta, waiting.payer) = (batch.meta.clone(), payer.clone());
-            batch.notices.into_iter().for_each(|notice| collapse(&mut waiting.notices, notice));
-            if !ledger.may(&payer, now) {
+            notices.into_iter().for_each(|notice| collapse(&mut waiting.notices, notice));
+            if !may {
                 ledger.make_room(&payer);
                 return;
             }
             ledger.waiting.remove(&key).map(|waiting| waiting.notices).unwrap_or_default()
         }
     };
+    if due.is_empty() {
+        return;
+    }
     let copies = deliver(hub, batch.cell, batch.node, batch.meta, due);
-    let mut ledger = ledger.lock().unwrap_or_else(PoisonError::into_inner);
-    ledger.charge(payer, copies, rate, now);
+    if rate > 0 {
+        ledger.lock().unwrap_or_else(PoisonError::into_inner).charge(payer, copies, rate, now);
+    }
 }
 
 /// Whether somebody may cause so many messages about subscriptions now, which cannot wait. Then they are charged.
@@ -213,9 +233,18 @@ pub(super) fn go_on(hub: &Arc<Hub>, moment: Moment) {
             let may = ledger.waiting.get(&key).is_some_and(|waiting| may(&ledger, &waiting.payer));
             if may { ledger.waiting.remove(&key) } else { None }
         };
-        let Some(Waiting { meta, notices, payer, .. }) = waiting else { continue };
-        let copies = deliver(hub, &cell, &key.1, &meta, notices);
-        lock().charge(payer, copies, rate.max(1), now);
+        let Some(Waiting { meta, mut notices, payer, .. }) = waiting else { continue };
+        // It is told as the node is by now: of one that is gone, that it is.
+        let present = cell.lock().keyed::<Node>(&key.1).map(|node| node.meta.clone());
+        match &present {
+            Some(meta) if !meta.config.deliver_notifications => continue,
+            Some(_) => {}
+            None => notices.retain(|notice| notice.kind == Kind::End),
+        }
+        if !notices.is_empty() {
+            let copies = deliver(hub, &cell, &key.1, &present.unwrap_or(meta), notices);
+            lock().charge(payer, copies, rate.max(1), now);
+        }
     }
 }
 
@@ -235,7 +264,7 @@ mod tests {
 
     #[test]
     fn what_waits_is_the_last_item_and_what_was_deleted() {
-        use Kind::{Configuration, Deletion, End, Item};
+        use Kind::{Configuration, Deletion, End, Item, Untold};
         for (events, want) in [
             (&[(Item, "a"), (Item, "b"), (Item, "c")][..], &["c"][..]),
             (&[(Item, "a"), (Deletion, "a")], &["a"]), // it is gone before anybody heard of it
@@ -244,6 +273,9 @@ mod tests {
             (&[(Configuration, ""), (Item, "a"), (Configuration, "")], &["a", ""]),
             (&[(Item, "a"), (Deletion, "b"), (End, "")], &[""]),
             (&[(End, ""), (Item, "a")], &["", "a"]),
+            (&[(Deletion, "b"), (Item, "a"), (Untold, "a")], &["b"]),
+            (&[(Deletion, "b"), (Item, "a"), (Untold, "")], &[]),
+            (&[(End, ""), (Item, "a"), (Untold, "")], &[""]),
         ] {
             let mut waiting = Vec::new();
             for (kind, topic) in events {

@@ -69,6 +69,12 @@ impl Event {
         Self { content, topic: None, at: None, kind: Kind::End }
     }
 
+    /// An item is gone of which nobody is told that, or all are: what still waits to be told of it is not told either.
+    pub(super) fn untold(gone: Option<(&str, &Config, &str)>) -> Self {
+        let topic = gone.map(|(node, config, id)| topic(node, config, id));
+        Self { content: Element::new("items", NS_EVENT), topic, at: None, kind: Kind::Untold }
+    }
+
     /// It happened earlier (XEP-0203).
     pub(super) fn at(self, position: LogPosition) -> Self {
         Self { at: Some(position), ..self }
@@ -145,7 +151,7 @@ pub(super) fn share_with_own(
     };
     let events: Vec<_> = events.into_iter().map(share).collect();
     told::noting(account, node, |account| {
-        for (_, event) in &events {
+        for (_, event) in events.iter().filter(|(kind, _)| *kind != Kind::Untold) {
             event.with_own(account, |session| {
                 has_asked(meta, session).unwrap_or_else(|| is_interested(node, session))
             });
