@@ -65,18 +65,21 @@ async fn nodes_of_a_service_outlive_a_crash() {
     assert_eq!(ask(&bob, SERVICE, "", &item("n", "3")).await.as_deref(), Some("forbidden"));
 }
 
-/// The way to a component that keeps what it is sent.
+/// The way to a component that keeps what it is sent, unless it is full.
 #[derive(Default)]
-struct Kept(Mutex<Vec<Element>>);
+struct Kept(Mutex<Vec<Element>>, std::sync::atomic::AtomicBool);
 
 impl Route for Kept {
     fn send(&self, stanza: &Element, _: Ticket) -> bool {
-        self.0.lock().unwrap().push(stanza.clone());
-        true
+        let has_room = self.has_room();
+        if has_room {
+            self.0.lock().unwrap().push(stanza.clone());
+        }
+        has_room
     }
 
     fn has_room(&self) -> bool {
-        true
+        !self.1.load(std::sync::atomic::Ordering::Relaxed)
     }
 
     fn is_of_house(&self) -> bool {
@@ -85,6 +88,10 @@ impl Route for Kept {
 }
 
 impl Kept {
+    fn be_full(&self, is_full: bool) {
+        self.1.store(is_full, std::sync::atomic::Ordering::Relaxed);
+    }
+
     fn take(&self) -> Vec<Element> {
         std::mem::take(&mut self.0.lock().unwrap())
     }
@@ -369,4 +376,35 @@ async fn what_waits_ends_with_what_ends_it() {
     assert_eq!(ask(&alice, account, "#owner", closed).await, None);
     world.pass(Duration::from_secs(9));
     assert_eq!(told(&first.take().await), [""; 0], "she does not show it any more");
+}
+
+/// What there is no room for on the way to a component waits for that, in order, and others do not wait for it.
+#[tokio::test]
+async fn what_a_component_has_no_room_for_waits() {
+    let world = World::with(&["alice", "bob"]).await;
+    let afar = Arc::new(Kept::default());
+    assert!(world.hub.routes.open("plays.example.org", afar.clone()));
+    let (alice, bob) = (world.online("alice", "phone").await, world.online("bob", "desk").await);
+    let create = of_node("n", "max_items", "9")
+        .replace("</x>", "<field var='pubsub#notify_retract'><value>1</value></field></x>");
+    assert_eq!(ask(&alice, SERVICE, "", &create).await, None);
+    assert_eq!(ask(&bob, SERVICE, "", "<subscribe node='n' jid='bob@example.org'/>").await, None);
+    for name in ["bot", "other"] {
+        let subscribe = format!("<subscribe node='n' jid='{name}@plays.example.org'/>");
+        let from = format!("<iq from='{name}@plays.example.org/x' ");
+        from_afar(&world, &request("s", "set", SERVICE, "", &subscribe).replacen("<iq ", &from, 1)).await;
+    }
+    afar.take();
+    for (is_full, text, want) in [(false, "1", &["1", "1"] as &[&str]), (true, "2", &[]), (false, "3", &[])] {
+        afar.be_full(is_full);
+        assert_eq!(ask(&alice, SERVICE, "", &item("n", text)).await, None);
+        assert_eq!(told(&bob.take().await), [text]);
+        assert_eq!(told(&afar.take()), want, "{text}");
+    }
+    let retract = "<retract node='n' notify='1'><item id='1'/></retract>";
+    assert_eq!(ask(&alice, SERVICE, "", retract).await, None);
+    world.pass(Duration::from_secs(1));
+    assert_eq!(told(&afar.take()), ["3", "-1", "3", "-1"], "the last of it, behind one another");
+    assert_eq!(ask(&alice, SERVICE, "", &item("n", "4")).await, None);
+    assert_eq!(told(&afar.take()), ["4", "4"]);
 }

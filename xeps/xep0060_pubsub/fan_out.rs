@@ -14,7 +14,7 @@ use unisono_core::jid::Jid;
 use unisono_core::sharing::Shared;
 
 use super::node::{Meta, Node};
-use super::notify::deliver;
+use super::notify::{Delivered, deliver, is_full};
 
 /// Who has caused no more than what takes so long may cause more at once, however many copies that makes.
 const AHEAD: Duration = Duration::from_secs(1);
@@ -56,7 +56,8 @@ struct Waiting {
     since: Duration,
 }
 
-type Key = (AccountId, CompactString);
+/// A node, and the address elsewhere for which alone it waits, because there is no room on the way to there.
+type Key = (AccountId, CompactString, Option<Jid>);
 
 /// What all have caused, and what waits.
 #[derive(Default)]
@@ -92,13 +93,34 @@ impl Ledger {
     }
 
     /// What waits of a node leaves out what is not told any more.
-    fn leave_out(&mut self, key: &Key, untold: Vec<Notice>) {
-        if let Some(waiting) = self.waiting.get_mut(key) {
-            untold.into_iter().for_each(|notice| collapse(&mut waiting.notices, notice));
+    fn leave_out(&mut self, node: &Key, untold: &[Notice]) {
+        if untold.is_empty() {
+            return;
+        }
+        let of_node = self.waiting.range_mut(node.clone()..);
+        let mut over = Vec::new();
+        for (key, waiting) in of_node.take_while(|(key, _)| (key.0, &key.1) == (node.0, &node.1)) {
+            untold.iter().for_each(|notice| collapse(&mut waiting.notices, notice.clone()));
             if waiting.notices.is_empty() {
-                self.waiting.remove(key);
+                over.push(key.clone());
             }
         }
+        for key in over {
+            self.waiting.remove(&key);
+        }
+    }
+
+    /// Adds events to those that wait.
+    fn wait(&mut self, key: Key, batch: &Batch<'_>, payer: &CompactString, now: Duration) {
+        let waiting = self.waiting.entry(key).or_insert_with(|| Waiting {
+            cell: batch.cell.clone(),
+            meta: batch.meta.clone(),
+            notices: Vec::new(),
+            payer: payer.clone(),
+            since: now,
+        });
+        (waiting.meta, waiting.payer) = (batch.meta.clone(), payer.clone());
+        batch.notices.iter().for_each(|notice| collapse(&mut waiting.notices, notice.clone()));
     }
 
     /// Keeps the memory of one payer in bounds: what waits in the node that is first goes.
@@ -156,44 +178,47 @@ pub(super) struct Batch<'a> {
 }
 
 /// Tells those who are not of the account, now or later. The order of the node ([`Cell::publishing`]) is held.
-pub(super) fn spread(hub: &Hub, by: &Jid, batch: Batch<'_>) {
-    let Some(FanOut(ledger)) = hub.server_state::<FanOut>().filter(|_| !batch.notices.is_empty()) else {
-        return;
-    };
+pub(super) fn spread(hub: &Hub, by: &Jid, mut batch: Batch<'_>) {
+    let Some(FanOut(ledger)) = hub.server_state::<FanOut>() else { return };
     let rate = hub.settings.notifications_per_second;
     let (payer, now) = (payer(hub, by), hub.clock.elapsed());
-    let key = (batch.cell.id, CompactString::from(batch.node));
-    let due = {
+    let key = (batch.cell.id, CompactString::from(batch.node), None);
+    {
         let mut ledger = ledger.lock().unwrap_or_else(PoisonError::into_inner);
-        let (untold, notices) = batch.notices.into_iter().partition(|notice| notice.kind == Kind::Untold);
-        ledger.leave_out(&key, untold);
-        let waits = ledger.waiting.contains_key(&key);
+        let (untold, notices) =
+            batch.notices.into_iter().partition::<Vec<_>, _>(|notice| notice.kind == Kind::Untold);
+        batch.notices = notices;
+        ledger.leave_out(&key, &untold);
         let may = rate == 0 || ledger.may(&payer, now);
-        if notices.is_empty() || (may && !waits) {
-            notices
-        } else {
-            let waiting = ledger.waiting.entry(key.clone()).or_insert_with(|| Waiting {
-                cell: batch.cell.clone(),
-                meta: batch.meta.clone(),
-                notices: Vec::new(),
-                payer: payer.clone(),
-                since: now,
-            });
-            (waiting.meta, waiting.payer) = (batch.meta.clone(), payer.clone());
-            notices.into_iter().for_each(|notice| collapse(&mut waiting.notices, notice));
+        if !batch.notices.is_empty() && (!may || ledger.waiting.contains_key(&key)) {
+            ledger.wait(key.clone(), &batch, &payer, now);
             if !may {
                 ledger.make_room(&payer);
                 return;
             }
-            ledger.waiting.remove(&key).map(|waiting| waiting.notices).unwrap_or_default()
+            batch.notices = ledger.waiting.remove(&key).map(|waiting| waiting.notices).unwrap_or_default();
         }
-    };
-    if due.is_empty() {
-        return;
     }
-    let copies = deliver(hub, batch.cell, batch.node, batch.meta, due);
+    if !batch.notices.is_empty() {
+        tell(hub, ledger, batch, None, &payer);
+    }
+}
+
+/// Tells those who are not of the account, or only one address elsewhere. What there is no room for waits for that.
+fn tell(hub: &Hub, ledger: &Mutex<Ledger>, batch: Batch<'_>, only: Option<&Jid>, payer: &CompactString) {
+    let lock = || ledger.lock().unwrap_or_else(PoisonError::into_inner);
+    let (rate, now) = (hub.settings.notifications_per_second, hub.clock.elapsed());
+    let key = |to: &Jid| (batch.cell.id, CompactString::from(batch.node), Some(to.clone()));
+    let waits = |to: &Jid| lock().waiting.contains_key(&key(to));
+    let Delivered { copies, late } =
+        deliver(hub, batch.cell, (batch.node, batch.meta), &batch.notices, only, waits);
+    let mut ledger = lock();
+    for (to, notices) in late {
+        ledger.wait(key(&to), &Batch { notices, ..batch }, payer, now);
+        ledger.make_room(payer);
+    }
     if rate > 0 {
-        ledger.lock().unwrap_or_else(PoisonError::into_inner).charge(payer, copies, rate, now);
+        ledger.charge(payer.clone(), copies, rate, now);
     }
 }
 
@@ -212,7 +237,6 @@ pub(super) fn may_cause(hub: &Hub, by: &Jid, copies: usize) -> bool {
 
 /// Tells what waits of those who may cause more by now, and of all when the server stops.
 pub(super) fn go_on(hub: &Arc<Hub>, moment: Moment) {
-    let rate = hub.settings.notifications_per_second;
     let Some(FanOut(ledger)) = hub.server_state::<FanOut>() else { return };
     let lock = || ledger.lock().unwrap_or_else(PoisonError::into_inner);
     let now = hub.clock.elapsed();
@@ -220,6 +244,7 @@ pub(super) fn go_on(hub: &Arc<Hub>, moment: Moment) {
     let ready: Vec<_> = {
         let ledger = lock();
         let ready = ledger.waiting.iter().filter(|(_, waiting)| may(&ledger, &waiting.payer));
+        let ready = ready.filter(|(key, _)| key.2.as_ref().is_none_or(|to| !is_full(hub, to)));
         let mut ready: Vec<_> =
             ready.map(|(key, waiting)| (waiting.since, key.clone(), waiting.cell.clone())).collect();
         // Whatever is published most does not keep the rest waiting.
@@ -242,8 +267,9 @@ pub(super) fn go_on(hub: &Arc<Hub>, moment: Moment) {
             None => notices.retain(|notice| notice.kind == Kind::End),
         }
         if !notices.is_empty() {
-            let copies = deliver(hub, &cell, &key.1, &present.unwrap_or(meta), notices);
-            lock().charge(payer, copies, rate.max(1), now);
+            let meta = present.unwrap_or(meta);
+            let batch = Batch { cell: &cell, node: &key.1, meta: &meta, notices };
+            tell(hub, ledger, batch, key.2.as_ref(), &payer);
         }
     }
 }

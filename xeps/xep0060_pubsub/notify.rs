@@ -172,12 +172,34 @@ impl Telling<'_> {
     }
 }
 
-/// Tells those who are not of the account. Of accounts that are not in memory nobody is there. Returns how many copies
-/// that made, and accounts that were looked at.
-pub(super) fn deliver(hub: &Hub, cell: &Cell, node: &str, meta: &Meta, notices: Vec<Notice>) -> u32 {
-    let (locals, remotes) = watchers(hub, &cell.lock(), meta);
-    let mut events: Vec<_> =
-        notices.into_iter().map(|notice| Sharing::again(hub, notice.stanza, notice.ticket)).collect();
+/// What came of telling those who are not of the account.
+pub(super) struct Delivered {
+    /// Copies that were made, and accounts that were looked at.
+    pub(super) copies: u32,
+    /// Addresses elsewhere to which there was no room, with what they are still to be told.
+    pub(super) late: Vec<(Jid, Vec<Notice>)>,
+}
+
+/// Tells those who are not of the account, or only this address elsewhere. Of accounts that are not in memory nobody is
+/// there. Who waits for earlier events waits for these.
+pub(super) fn deliver(
+    hub: &Hub,
+    cell: &Cell,
+    (node, meta): (&str, &Meta),
+    notices: &[Notice],
+    only: Option<&Jid>,
+    waits: impl Fn(&Jid) -> bool,
+) -> Delivered {
+    let (locals, remotes) = match only {
+        None => watchers(hub, &cell.lock(), meta),
+        Some(to) => {
+            let is_active = meta.subscriptions.get(to).is_some_and(|found| found.is_active());
+            let is_due = is_active && access::may_read(&cell.lock(), meta, &to.to_bare()).is_ok();
+            (BTreeSet::new(), is_due.then(|| to.clone()).into_iter().collect())
+        }
+    };
+    let sharing = |notice: &Notice| Sharing::again(hub, notice.stanza.clone(), notice.ticket);
+    let mut events: Vec<_> = notices.iter().map(sharing).collect();
     let mut copies = 0_usize;
     for who in &locals {
         let Some(other) = hub.resident(who) else { continue };
@@ -188,14 +210,26 @@ pub(super) fn deliver(hub: &Hub, cell: &Cell, node: &str, meta: &Meta, notices: 
             copies = copies.saturating_add(reached);
         }
     }
-    for to in &remotes {
-        for event in &events {
-            event.with_remote(cell, to);
-            copies = copies.saturating_add(1);
+    let mut late = Vec::new();
+    for to in remotes {
+        let waits = waits(&to);
+        let left = events.iter().zip(notices).skip_while(|(event, _)| {
+            let is_told = !waits && (event.with_remote(cell, &to) || !is_full(hub, &to));
+            copies = copies.saturating_add(usize::from(is_told));
+            is_told
+        });
+        let left: Vec<_> = left.map(|(_, notice)| notice.clone()).collect();
+        if !left.is_empty() {
+            late.push((to, left));
         }
     }
     events.into_iter().for_each(Sharing::finish);
-    u32::try_from(copies).unwrap_or(u32::MAX)
+    Delivered { copies: u32::try_from(copies).unwrap_or(u32::MAX), late }
+}
+
+/// Whether there is no room on the way to an address elsewhere.
+pub(super) fn is_full(hub: &Hub, to: &Jid) -> bool {
+    hub.routes.find(to.domain()).is_some_and(|route| !route.has_room())
 }
 
 /// Who may have to be told: accounts of this server, and subscribed addresses elsewhere. All of them may read the node.
