@@ -91,7 +91,7 @@ fn refuse_others(request: &Request) -> Answer {
 }
 
 /// §11: only the account itself sends copies, so a client that forgets to look at `from` is safe.
-fn refuse_forged(child: &Element, _: &Settings) -> Child {
+fn refuse_forged(child: &Element, _: &Jid, _: &Settings) -> Child {
     let is_copy = matches!(child.name(), "sent" | "received") && child.ns().starts_with(NS_ANY);
     if is_copy { Child::Remove } else { Child::Keep }
 }
@@ -276,6 +276,7 @@ mod tests {
 
     #[test]
     fn forged_copies_are_taken_out() {
+        let from = "eve@other.example/x".parse().unwrap();
         for (child, verdict) in [
             ("<sent xmlns='urn:xmpp:carbons:2'/>", Child::Remove),
             ("<received xmlns='urn:xmpp:carbons:2'/>", Child::Remove),
@@ -283,7 +284,7 @@ mod tests {
             ("<private xmlns='urn:xmpp:carbons:2'/>", Child::Keep),
             ("<received xmlns='urn:xmpp:receipts' id='1'/>", Child::Keep),
         ] {
-            assert_eq!(refuse_forged(&element(child), &settings()), verdict, "{child}");
+            assert_eq!(refuse_forged(&element(child), &from, &settings()), verdict, "{child}");
         }
     }
 }

@@ -27,7 +27,7 @@ impl Extension for StanzaIds {
 }
 
 /// §5: nobody says an id in our name; what cannot be read as an address might be read as one of ours by others.
-fn refuse_forged(child: &Element, settings: &Settings) -> Child {
+fn refuse_forged(child: &Element, _: &Jid, settings: &Settings) -> Child {
     if !child.is("stanza-id", NS) {
         return Child::Keep;
     }
@@ -53,6 +53,7 @@ mod tests {
 
     #[test]
     fn forged_ids_are_taken_out_wherever_they_stand() {
+        let from = "eve@other.example/x".parse().unwrap();
         for (child, verdict) in [
             ("<stanza-id xmlns='urn:xmpp:sid:0' by='alice@example.org' id='1'/>", Child::Remove),
             ("<stanza-id xmlns='urn:xmpp:sid:0' by='Alice@EXAMPLE.org' id='1'/>", Child::Remove),
@@ -62,7 +63,7 @@ mod tests {
             ("<stanza-id xmlns='urn:xmpp:sid:0' by='room@muc.elsewhere.net' id='1'/>", Child::Keep),
             ("<origin-id xmlns='urn:xmpp:sid:0' id='1'/>", Child::Keep),
         ] {
-            assert_eq!(refuse_forged(&element(child), &settings()), verdict, "{child}");
+            assert_eq!(refuse_forged(&element(child), &from, &settings()), verdict, "{child}");
         }
     }
 }

@@ -232,7 +232,7 @@ fn is_used(account: &Account) -> bool {
 }
 
 /// §4.5.3: "MUST strip"
-fn take(child: &Element, _: &Settings) -> Child {
+fn take(child: &Element, _: &Jid, _: &Settings) -> Child {
     if child.is("displayed", NS) { Child::Take } else { Child::Keep }
 }
 
@@ -535,9 +535,8 @@ mod tests {
     fn conversations_have_a_number_and_a_size() {
         for (length, most) in [(20, CONVERSATIONS_MAX), (1_000, KEYS_BYTES_MAX / 1_000)] {
             let mut account = account();
-            for n in 0..most {
-                let reading =
-                    Reading { displayed: Some(LogPosition(1_000 + n as i64)), ..Reading::default() };
+            for n in (0_i64..).take(most) {
+                let reading = Reading { displayed: Some(LogPosition(1_000 + n)), ..Reading::default() };
                 account.set_keyed(&format!("{n:0length$}"), Some(reading), &mut Vec::new());
             }
             assert!(is_full(&account, &"x".repeat(length)));

@@ -16,7 +16,7 @@ use crate::bind2::AtBind;
 use crate::error::{Condition, StanzaError};
 use crate::hub::{Hub, SessionRef, Settings};
 use crate::ids::LogPosition;
-use crate::jid::BareJid;
+use crate::jid::{BareJid, Jid};
 use crate::outbox::{Form, Item};
 use crate::record::{Direction, Keep, MessageRecord, Payload};
 use crate::session::Session;
@@ -161,7 +161,8 @@ pub struct Copy<'a> {
 
 pub type Admit = fn(&Stanza, &Account, Side) -> Result<(), Refusal>;
 pub type AdmitAbsent = fn(&Stanza) -> Result<(), Refusal>;
-pub type Annotate = fn(&Element, &Settings) -> Child;
+/// What becomes of a child of a message from this address.
+pub type Annotate = fn(&Element, &Jid, &Settings) -> Child;
 pub type Record = fn(&Message, &Account, Side) -> Option<Keep>;
 /// Whether a message says something new that is to be read.
 pub type Speaks = fn(&Message) -> bool;
@@ -172,6 +173,8 @@ pub type Deliver = fn(&MessageRecord, Direction, &Session, &Settings) -> Option<
 pub type Stamp = fn(&mut Vec<u8>, &Copy<'_>);
 pub type Filter = fn(&Item, &Session) -> Option<Holding>;
 pub type Left = fn(&mut Account, &Element, i64, &mut Vec<Write>);
+/// An account is about to be removed from the store.
+pub type Removed = fn(Arc<Hub>, BareJid) -> BoxFuture<'static, Result<(), StoreError>>;
 /// What an extension keeps for a device ends with it.
 pub type DeviceEnded = fn(&mut Account, &DeviceRecord, &mut Vec<Write>);
 /// When the last device of an account left, in microseconds since 1970.
@@ -223,6 +226,7 @@ pub struct Registry {
     pub(crate) interested: Vec<Interested>,
     pub(crate) server_states: Vec<(TypeId, MakeState)>,
     pub(crate) device_ended: Vec<DeviceEnded>,
+    pub(crate) removed: Vec<Removed>,
     pub(crate) begin: Vec<Begin>,
     pub(crate) last_seen: Option<LastSeen>,
     pub(crate) ack_writer: Option<fn(&mut Vec<u8>, u32)>,
@@ -434,6 +438,13 @@ impl Registry {
     /// A device is forgotten or taken back: what is kept for it goes in the same commit.
     pub fn device_ended(&mut self, handler: DeviceEnded) -> &mut Self {
         self.device_ended.push(handler);
+        self
+    }
+
+    /// An account is about to be removed, and nobody can use it any more: others forget what it was to them, before somebody
+    /// else has its address. What is left when that fails comes again when it is removed again.
+    pub fn removed(&mut self, handler: Removed) -> &mut Self {
+        self.removed.push(handler);
         self
     }
 

@@ -227,12 +227,12 @@ impl Hub {
     /// # Errors
     ///
     /// The store failed. The account may have lost a part of its log, and can be removed again.
-    pub async fn remove_account(&self, cell: &Arc<Cell>) -> Result<(), StoreError> {
+    pub async fn remove_account(self: &Arc<Self>, cell: &Arc<Cell>) -> Result<(), StoreError> {
         let _leaving = Leaving::new(self, cell);
         self.remove_now(cell).await
     }
 
-    async fn remove_now(&self, cell: &Arc<Cell>) -> Result<(), StoreError> {
+    async fn remove_now(self: &Arc<Self>, cell: &Arc<Cell>) -> Result<(), StoreError> {
         let agreed: Vec<_> = {
             let account = cell.lock();
             let contacts =
@@ -253,6 +253,9 @@ impl Hub {
         self.forget(&cell.jid);
         let ticket = ticket.max(cell.lock().last_ticket);
         self.store.wait(ticket).await;
+        for removed in &self.registry.removed {
+            removed(self.clone(), cell.jid.clone()).await?;
+        }
         self.store.delete(&cell.jid).await
     }
 }

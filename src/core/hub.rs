@@ -95,6 +95,9 @@ pub struct Settings {
     /// Copies that one who publishes may cause in a second (XEP-0060): of what is more, the last of each node goes out
     /// later. 0: no limit.
     pub notifications_per_second: u32,
+    /// Bytes that the items of the nodes of one account may take (XEP-0060); those of a service 16 times as many. 0: no
+    /// limit.
+    pub items_bytes_max: u64,
 }
 
 /// A service beside XMPP, such as a relay for calls (XEP-0215 §2).
@@ -129,6 +132,7 @@ impl Default for Settings {
             status_addresses: Vec::new(),
             hosted: Vec::new(),
             notifications_per_second: 2_000,
+            items_bytes_max: 256 * 1024 * 1024,
         }
     }
 }

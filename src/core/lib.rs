@@ -56,6 +56,7 @@ pub mod extension;
 mod following;
 pub mod invitations;
 mod keeping;
+mod node_items;
 pub mod reports;
 mod slots;
 pub mod storage;

@@ -89,8 +89,9 @@ impl Hub {
     /// Stage `annotate`: nobody but us says what only we may say, and nobody else hears what is for us alone. Returns
     /// that, and whether somebody said more than allowed.
     fn annotate(&self, mut message: Message) -> (Message, Vec<Element>, bool) {
+        let from = message.header.from.clone();
         let judge = |child: &Element| {
-            let verdicts = self.registry.annotate.iter().map(|judge| judge(child, &self.settings));
+            let verdicts = self.registry.annotate.iter().map(|judge| judge(child, &from, &self.settings));
             verdicts.into_iter().find(|verdict| *verdict != Child::Keep).unwrap_or(Child::Keep)
         };
         let (mut taken, mut is_forged) = (Vec::new(), false);

@@ -43,6 +43,7 @@ pub(crate) fn settings(config: &Config) -> Settings {
         invitations: invitations(&config.invitations),
         hosted: hosted(config),
         notifications_per_second: config.limits.notifications_per_second,
+        items_bytes_max: config.limits.items_bytes.get(),
         status_addresses: config.contacts.outages.iter().map(|page| page.as_str().to_owned()).collect(),
         ..Settings::default()
     }

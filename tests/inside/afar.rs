@@ -191,3 +191,27 @@ async fn a_request_from_afar_to_a_device_that_is_gone_is_answered() {
     let answer = "iq error alice@example.org/tablet room@gateway.example/other";
     assert!(back.iter().any(|told| told == answer), "{back:?}");
 }
+
+/// XEP-0060 §12.3: what a service of another domain tells reaches who subscribed there. A client of there is none.
+#[tokio::test]
+async fn what_others_publish_is_told_by_their_services_only() {
+    let world = World::with(&["alice", "bob"]).await;
+    let gateway = Gateway::open(&world);
+    let phone = befriended(&world, &gateway).await;
+    let event = "<event xmlns='http://jabber.org/protocol/pubsub#event'><items node='urn:x'/></event>";
+    for (from, is_told) in [(FRIEND, true), (GATEWAY, true), ("friend@gateway.example/phone", false)] {
+        let to = "alice@example.org";
+        sends(
+            &world,
+            &format!("<message from='{from}' to='{to}' type='headline'>{event}<a xmlns='urn:a'/></message>"),
+        )
+        .await;
+        let taken = phone.take().await;
+        assert_eq!(taken.len(), 1, "{from}");
+        assert_eq!(taken[0].children().any(|child| child.name() == "event"), is_told, "{from}");
+    }
+    let bob = world.online("bob", "desk").await;
+    bob.send(&format!("<message to='alice@example.org' type='headline'>{event}<a xmlns='urn:a'/></message>"))
+        .await;
+    assert!(phone.take().await.iter().flat_map(Element::children).all(|child| child.name() != "event"));
+}

@@ -115,6 +115,7 @@ impl World {
                 kind: unisono_xeps::xep0060_pubsub::SERVICE,
                 makers: Makers::Users,
             }],
+            items_bytes_max: 4 * 1024 * 1024,
             ..Settings::default()
         };
         let mut registry = Registry::new(unisono_xeps::ALL);

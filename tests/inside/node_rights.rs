@@ -202,3 +202,70 @@ async fn nothing_is_published_for_an_account_that_is_gone() {
     let query = unisono_core::storage::ItemQuery::default();
     assert!(world.hub.store.items(alice.session.cell.id, "urn:x", &query).await.unwrap().items.is_empty());
 }
+
+#[tokio::test]
+async fn who_has_the_address_of_a_removed_account_has_none_of_its_rights() {
+    let world = World::with(&["alice", "bob"]).await;
+    let (alice, bob) = (world.online("alice", "phone").await, world.online("bob", "desk").await);
+    assert_eq!(publish(&alice, "alice", &[("access_model", "authorize")]).await, None);
+    assert_eq!(subscribe(&bob, "alice").await, None);
+    assert_eq!(subscriptions(&alice, &[("bob@example.org", "subscribed")]).await, None);
+    affiliate(&alice, "bob", "owner").await;
+    let at_service = |content: &str, owner: &str| {
+        let to = "pubsub.example.org";
+        format!("<iq type='set' id='n' to='{to}'><pubsub xmlns='{NS}{owner}'>{content}</pubsub></iq>")
+    };
+    bob.send(&at_service("<create node='bobs'/>", "")).await;
+    alice.send(&at_service("<create node='alices'/>", "")).await;
+    alice.take().await;
+    let publisher = "<affiliations node='alices'><affiliation jid='bob@example.org' affiliation='publisher'/></affiliations>";
+    alice.send(&at_service(publisher, "#owner")).await;
+    alice.take().await;
+    bob.take().await;
+    assert_eq!(publish(&bob, "alice", &[]).await, None);
+    // alice is not there when it happens.
+    drop((alice, bob));
+    let world = world.restart().await;
+    let bob = world.hub.account(&jid("bob")).await.unwrap().unwrap();
+    world.hub.remove_account(&bob).await.unwrap();
+    world.store.create(&jid("bob"), &[], 0).await.unwrap();
+    let bob = world.online("bob", "desk").await;
+    assert_ne!(publish(&bob, "alice", &[]).await, None);
+    assert_ne!(read(&bob).await, None);
+    for (node, want) in [("alices", "forbidden"), ("bobs", "conflict")] {
+        let item = format!("<publish node='{node}'><item id='1'><p xmlns='urn:x'>a</p></item></publish>");
+        let request = if want == "conflict" { format!("<create node='{node}'/>") } else { item };
+        bob.send(&at_service(&request, "")).await;
+        let answer = bob.take().await;
+        let found = condition(answer.iter().find(|element| element.name() == "iq").unwrap());
+        assert_eq!(
+            found.as_deref(),
+            (want == "forbidden").then_some("forbidden"),
+            "{node}: nobody has it any more"
+        );
+    }
+}
+
+#[tokio::test]
+async fn options_of_a_node_do_what_they_say() {
+    let world = World::with(&["alice", "bob"]).await;
+    let (alice, bob) = (world.online("alice", "phone").await, world.online("bob", "desk").await);
+    for (there_only, want) in [("1", 0), ("0", 1)] {
+        let model = [("access_model", "open"), ("presence_based_delivery", there_only), ("notify_sub", "1")];
+        ask(&alice, "set", "alice", "#owner", "<delete node='urn:x'/>").await;
+        assert_eq!(publish(&alice, "alice", &model).await, None);
+        assert_eq!(states(&alice).await, [""; 0]);
+        let jid = bob.session.jid.clone();
+        let subscribe = format!("<subscribe node='urn:x' jid='{jid}'/>");
+        assert_eq!(ask(&bob, "set", "alice", "", &subscribe).await, None);
+        assert_eq!(states(&alice).await, ["subscribed"], "pubsub#notify_sub");
+        bob.send("<presence type='unavailable'/>").await;
+        bob.take().await;
+        assert_eq!(publish(&alice, "alice", &[]).await, None);
+        let told =
+            bob.take().await.iter().filter(|message| message.child("event", NS_EVENT).is_some()).count();
+        assert_eq!(told, want, "pubsub#presence_based_delivery {there_only}");
+        bob.send("<presence/>").await;
+        bob.take().await;
+    }
+}

@@ -483,3 +483,29 @@ async fn who_asks_for_more_items_than_fit_learns_how_many_there_are() {
         assert_eq!(says, is_cut.then(|| count.to_string()), "§6.5.4");
     }
 }
+
+#[tokio::test]
+async fn the_items_of_an_account_have_a_size() {
+    let world = World::with(&["alice"]).await;
+    let alice = world.online("alice", "phone").await;
+    let many = options(&[("max_items", "max")]);
+    let text = "x".repeat(190_000);
+    let full = Some("resource-constraint".to_owned());
+    for n in 0..22 {
+        let node = format!("urn:x:{}", n % 3);
+        assert_eq!(publish(&alice, &node, &format!("{n}"), &text, &many).await, None, "{n}");
+    }
+    assert_eq!(publish(&alice, "urn:y", "1", &text, "").await, full, "not there either");
+    assert_eq!(publish(&alice, "urn:y", "1", "a", "").await, None, "what is small fits");
+    // What is gone makes room, as soon as it is counted again.
+    ask(&alice, "set", "", "", "<retract node='urn:x:0'><item id='0'/></retract>").await;
+    assert_eq!(publish(&alice, "urn:y", "2", &text, "").await, full);
+    world.pass(Duration::from_secs(10));
+    assert_eq!(publish(&alice, "urn:y", "2", &text, "").await, None);
+    world.pass(Duration::from_secs(10));
+    assert_eq!(publish(&alice, "urn:y", "2", &text, "").await, full, "there would be two for a moment");
+    let world = world.crash().await;
+    let alice = world.online("alice", "phone").await;
+    assert_eq!(publish(&alice, "urn:x:1", "b", &text, "").await, full, "after a restart, too");
+    assert_eq!(publish(&alice, "urn:x:1", "b", "b", "").await, None);
+}

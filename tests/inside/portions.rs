@@ -109,7 +109,7 @@ async fn what_a_device_missed_of_one_node_comes_in_portions() {
     let many = options(&[("max_items", "60")]);
     let ids: Vec<_> = (0..60).map(|n| format!("{n}")).collect();
     for id in &ids {
-        ask(&phone, "alice@example.org", &publication("urn:x", id, 100_000, &many)).await;
+        ask(&phone, "alice@example.org", &publication("urn:x", id, 60_000, &many)).await;
     }
     let laptop = comes(&world, "alice", "laptop").await;
     interest(&laptop.0, &["urn:x"]);

@@ -407,6 +407,14 @@ impl Documents for Disk {
     ) -> BoxFuture<'a, Result<Vec<BareJid>, StoreError>> {
         self.inner.holders(kind, after, limit)
     }
+
+    fn mentioning<'a>(
+        &'a self,
+        kind: &'a str,
+        text: &'a str,
+    ) -> BoxFuture<'a, Result<Vec<BareJid>, StoreError>> {
+        self.inner.mentioning(kind, text)
+    }
 }
 
 impl Nodes for Disk {
@@ -417,6 +425,10 @@ impl Nodes for Disk {
         query: &'a ItemQuery,
     ) -> BoxFuture<'a, Result<ItemPage, StoreError>> {
         self.read(move || self.inner.items(account, node, query))
+    }
+
+    fn items_bytes(&self, account: AccountId) -> BoxFuture<'_, Result<u64, StoreError>> {
+        self.read(move || self.inner.items_bytes(account))
     }
 
     fn last_items<'a>(

@@ -52,10 +52,10 @@ async fn welcome(hub: &Arc<Hub>, service: &BareJid, session: &SessionRef) -> Res
 
 /// Who waits for the answer of an owner, and for which node.
 fn waiting(account: &Account, owner: &BareJid) -> Vec<(CompactString, Jid)> {
-    let pending = account.all_keyed::<Node>().flat_map(|(name, node)| {
-        let is_owner = access::affiliation(account, &node.meta, owner) == Affiliation::Owner;
-        node.meta.pending().filter(move |_| is_owner).map(|jid| (name.clone(), jid.clone()))
-    });
+    let is_owner = |node: &Node| access::affiliation(account, &node.meta, owner) == Affiliation::Owner;
+    // The subscriptions of nodes that others own are many, and not looked at.
+    let nodes = account.all_keyed::<Node>().filter(|(_, node)| is_owner(node));
+    let pending = nodes.flat_map(|(name, node)| node.meta.pending().map(|jid| (name.clone(), jid.clone())));
     pending.take(QUESTIONS_MAX).collect()
 }
 

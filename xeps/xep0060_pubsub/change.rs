@@ -21,7 +21,7 @@ use super::notify::{tell, tell_states};
 use super::rules::Made;
 use super::seen::Seen;
 use super::step::{Kept, Step, What};
-use super::{items, manage, publish, rules};
+use super::{budget, items, manage, publish, rules};
 
 /// How often something is decided again because others changed the nodes meanwhile.
 const ROUNDS_MAX: usize = 100;
@@ -63,6 +63,8 @@ pub(super) enum Undecided {
     Unknown(CompactString),
     /// Items of these nodes have to be seen.
     Unseen(&'static [&'static str]),
+    /// It is not known how much the items take.
+    Uncounted,
 }
 
 impl From<StanzaError> for Undecided {
@@ -92,6 +94,7 @@ pub(super) async fn make(
                 items::know_beside(hub, cell, &node, &asked).await?;
             }
             Err(Undecided::Unseen(nodes)) => seen = Seen::read(hub, cell, nodes).await?,
+            Err(Undecided::Uncounted) => budget::count(hub, cell).await?,
         }
     }
     Err(too_much("the nodes change all the time").with_type(ErrorType::Wait))
@@ -187,8 +190,7 @@ fn attempt(
         return Err(not_found().into());
     }
     let Decision { steps, mut writes } = decide(&account, seen)?;
-    let (mut made, mut is_shown) = (Vec::with_capacity(steps.len()), false);
-    let mut settled = Vec::new();
+    let (mut made, mut is_shown, mut settled) = (Vec::with_capacity(steps.len()), false, Vec::new());
     for step in steps {
         let rule = rule_of(&cell.jid, &step.node);
         let (node, kept) = (step.node.clone(), step.kept());
@@ -230,9 +232,8 @@ fn attempt(
     }
     for (name, settled) in settled {
         let meta = made.iter().find(|(other, ..)| *other == name).map(|(_, meta, _)| meta);
-        if let Some(meta) = meta {
-            tell_states(hub, (cell, &name), meta, &settled, (publisher, ticket));
-        }
+        let Some(meta) = meta else { continue };
+        tell_states(hub, (cell, &name), meta, &settled, (publisher, ticket)); // §12.14
     }
     if is_shown {
         hub.show_again(cell, ticket);

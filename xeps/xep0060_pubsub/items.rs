@@ -17,7 +17,7 @@ use super::config::{Config, ITEMS_MAX};
 use super::errors::{bad, malformed, not_found, unsupported};
 use super::node::{Entry, Meta, Node};
 use super::notify::publisher_of;
-use super::{Ask, NS, access, change, told};
+use super::{Ask, NS, access, budget, change, told};
 use crate::xep0059_result_sets::{Page, Wanted};
 use crate::xep0395_compare_and_publish as cap;
 
@@ -251,7 +251,9 @@ pub(super) fn purge_offline(account: &mut Account, _: &Element, now: i64, writes
     });
     let names: Vec<_> = nodes.map(|(name, _)| name.clone()).collect();
     for name in names {
-        writes.push(Write::NodePurged { account: account.id(), node: name.clone() });
+        let purge = Write::NodePurged { account: account.id(), node: name.clone() };
+        budget::note(account, std::slice::from_ref(&purge));
+        writes.push(purge);
         let changed = account.next_position(now);
         if let Some(node) = account.keyed_mut::<Node>(&name) {
             (node.items, node.changed) = (Some(Vec::new()), changed);

@@ -7,9 +7,12 @@
 //!   order (promises P1, P2 and P5). What is open to everybody is answered to everybody; whoever has to do neither with
 //!   the account nor with one of its nodes is otherwise answered as if there were no such account.
 //!   A subscription lasts as long as the access model of the node lets the subscriber read it, however that came to
-//!   change. Of several changes to affiliations or subscriptions, all are made or none. A service keeps its nodes like an
-//!   account (`unisono_core::hosted`); who makes one owns it. What one who publishes causes is bounded: publications
-//!   beyond that are stored and shown to the own devices at once, to all others the last of each node, a little later.
+//!   change; what has ended does not begin again by itself, and nobody is subscribed who did not ask. Of several
+//!   changes to affiliations or subscriptions, all are made or none. A service keeps its nodes like an account
+//!   (`unisono_core::hosted`); who makes one owns it. What one who publishes causes is bounded: publications beyond
+//!   that are stored and shown to the own devices at once, to all others the last of each node, a little later. The
+//!   items of an account have a size; what others subscribe to takes none of the owner's room. A removed account is
+//!   struck from the nodes of others.
 //!   Owners who are not there are asked about subscriptions (§8.6) when they come.
 //! - Left out: collections (XEP-0248), several subscriptions of one address (§6.1.6) and so the ids of subscriptions and
 //!   their headers (§12.16), at a service the access models of contacts (presence, roster) and notifications without a
@@ -22,6 +25,7 @@ mod access;
 mod affiliations;
 mod arrival;
 mod authorization;
+mod budget;
 mod change;
 mod config;
 mod disco;
@@ -34,6 +38,7 @@ mod node;
 mod notify;
 mod options;
 mod publish;
+mod removal;
 mod rules;
 mod seen;
 mod step;
@@ -46,7 +51,8 @@ use std::sync::Arc;
 use unisono_core::account::Cell;
 use unisono_core::error::{Condition, StanzaError};
 use unisono_core::extension::{Answer, Child, Entity, Extension, Registry, Request, Spec};
-use unisono_core::jid::BareJid;
+use unisono_core::hub::Settings;
+use unisono_core::jid::{BareJid, Jid};
 use unisono_core::stanza::IqType;
 use unisono_xml::Element;
 
@@ -156,6 +162,7 @@ impl Extension for PubSub {
         on.prepare(authorization::prepare);
         on.arrived(arrival::arrived);
         on.sweep(fan_out::go_on);
+        on.removed(|hub, jid| Box::pin(removal::strike(hub, jid)));
     }
 }
 
@@ -261,7 +268,9 @@ async fn act(ask: Ask) -> Answer {
     }
 }
 
-/// Only a service says what happened to a node, never a client: what reads it believes the account.
-fn refuse_forged(child: &Element, _: &unisono_core::hub::Settings) -> Child {
-    if child.is("event", NS_EVENT) { Child::Remove } else { Child::Keep }
+/// Only a service says what happened to a node, never a client: what reads it believes the account. Clients have full
+/// addresses; accounts and services of other domains, which speak for themselves, have none (§12.3).
+fn refuse_forged(child: &Element, from: &Jid, settings: &Settings) -> Child {
+    let may_say = from.is_bare() && !settings.serves(from.domain());
+    if child.is("event", NS_EVENT) && !may_say { Child::Remove } else { Child::Keep }
 }

@@ -13,7 +13,7 @@ use super::config::{Config, NodeFull, PAYLOAD_BYTES_MAX};
 use super::errors::{bad, error, forbidden, malformed, not_found, precondition_not_met, unsupported};
 use super::node::{Affiliation, Entry, Node};
 use super::step::{Step, What};
-use super::{Ask, NS, access, manage, named};
+use super::{Ask, NS, access, budget, manage, named};
 use crate::xep0004_forms::{self as forms, Submitted};
 use crate::xep0395_compare_and_publish as cap;
 
@@ -25,6 +25,8 @@ struct Publication {
     /// Its id, if the publisher has one for it, and its payload, if it has one.
     item: Option<(Option<CompactString>, Option<Element>)>,
     options: Option<Submitted>,
+    /// Bytes of its payload.
+    bytes: usize,
 }
 
 impl Publication {
@@ -44,7 +46,10 @@ impl Publication {
         let options = ask.beside("publish-options").and_then(|options| options.child("x", forms::NS));
         let options = options.map(|form| Submitted::parse(form, NS_OPTIONS));
         let options = options.map(|form| form.ok_or_else(|| malformed("the options are no form for that")));
-        Ok(Self { item: item.transpose()?, options: options.transpose()? })
+        let item = item.transpose()?;
+        let payload = item.as_ref().and_then(|(_, payload)| payload.as_ref());
+        let bytes = payload.map_or(0, |payload| payload.to_string_in(&CLIENT_SCOPE).len());
+        Ok(Self { item, options: options.transpose()?, bytes })
     }
 
     /// §4.3 and §7.1.3.7: whether it is what the node takes.
@@ -104,6 +109,9 @@ fn judge(
     }
     let what = match (id, &publication.item) {
         (Some(id), Some((_, payload))) => {
+            if config.persist_items {
+                budget::has_room(&ask.request.hub, account, publication.bytes.saturating_add(id.len()))?;
+            }
             let gone = match &node.items {
                 Some(known) => {
                     displaced(known, config, id, expires(config, ask.request.hub.clock.now_micros()))?

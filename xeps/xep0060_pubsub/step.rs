@@ -16,7 +16,7 @@ use super::change::{Action, rule_of};
 use super::config::{Config, NodeFull};
 use super::node::{Entry, Meta, Node, State};
 use super::notify::{Event, publisher_of};
-use super::{NS_EVENT, rules};
+use super::{NS_EVENT, budget, rules};
 
 /// Items that one notification names when many go at once.
 const NAMED_MAX: usize = 200;
@@ -131,6 +131,19 @@ impl Step {
 
     /// Makes it in memory. Returns the node and what is told of it.
     pub(super) fn make(
+        self,
+        hub: &Hub,
+        account: &mut Account,
+        publisher: &Jid,
+        writes: &mut Vec<Write>,
+    ) -> Option<(CompactString, Arc<Meta>, Vec<Event>)> {
+        let before = writes.len();
+        let made = self.make_now(hub, account, publisher, writes);
+        budget::note(account, writes.get(before..).unwrap_or_default());
+        made
+    }
+
+    fn make_now(
         self,
         hub: &Hub,
         account: &mut Account,

@@ -46,7 +46,7 @@ pub(crate) fn publish_within(
             let what = What::Published { id, payload: Some(payload), gone: Vec::new() };
             vec![Step { node, new: None, what }]
         }
-        Err(Undecided::Refused(_) | Undecided::Unseen(_)) => return None,
+        Err(Undecided::Refused(_) | Undecided::Unseen(_) | Undecided::Uncounted) => return None,
     };
     let made = steps.into_iter().filter_map(|step| step.make(hub, account, publisher, writes));
     Some(Published(made.collect()))

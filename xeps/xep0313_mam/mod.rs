@@ -25,6 +25,7 @@ use unisono_core::error::{Condition, StanzaError};
 use unisono_core::extension::{Answer, Child, Entity, Extension, Registry, Reply, Request, Side, Spec};
 use unisono_core::hub::{Hub, Settings};
 use unisono_core::ids::{AccountId, LogPosition, Ticket};
+use unisono_core::jid::Jid;
 use unisono_core::record::{Keep, Payload};
 use unisono_core::stanza::{IqType, Message, MessageType, NS_CLIENT};
 use unisono_core::storage::{BoxFuture, LogQuery, StoreError};
@@ -144,7 +145,7 @@ async fn ends(
 }
 
 /// §8.2: only an archive sends results, so a client that forgets to look at `from` is safe.
-fn refuse_forged(child: &Element, _: &Settings) -> Child {
+fn refuse_forged(child: &Element, _: &Jid, _: &Settings) -> Child {
     let is_result = matches!(child.name(), "result" | "fin") && child.ns().starts_with(NS_ANY);
     if is_result { Child::Remove } else { Child::Keep }
 }
@@ -185,6 +186,7 @@ mod tests {
 
     #[test]
     fn forged_results_are_taken_out() {
+        let from = "eve@other.example/x".parse().unwrap();
         for (child, verdict) in [
             ("<result xmlns='urn:xmpp:mam:2' id='1'/>", Child::Remove),
             (
@@ -199,7 +201,7 @@ mod tests {
             ("<query xmlns='urn:xmpp:mam:2'/>", Child::Keep),
             ("<forwarded xmlns='urn:xmpp:forward:0'/>", Child::Keep), // XEP-0297 §7.1
         ] {
-            assert_eq!(refuse_forged(&element(child), &settings()), verdict, "{child}");
+            assert_eq!(refuse_forged(&element(child), &from, &settings()), verdict, "{child}");
         }
     }
 

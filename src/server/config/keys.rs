@@ -177,6 +177,9 @@ section! {
         /// Copies of notifications that one who publishes may cause in a second (XEP-0060). What is published faster is
         /// stored, and of each node the last goes out a little later. 0: no limit.
         notifications_per_second: u32 = 2000;
+        /// What the items of the nodes of one account may take (XEP-0060); those of the service for nodes, 16 times as
+        /// much. 0: no limit.
+        items_bytes: Size = Size::kib(256 * 1024);
         /// The devices that an account can have. With one more, the one seen longest ago is forgotten.
         devices_per_account: u32 = 64;
         /// How long a session without a connection can be resumed (XEP-0198).

@@ -358,6 +358,20 @@ async fn who_has_documents_of_a_kind_is_found(subject: Subject) {
     assert_eq!(store.holders("k", None, 2).await.unwrap(), [jid("alice"), jid("dora")]);
     assert_eq!(store.holders("k", Some(&jid("dora")), 2).await.unwrap(), [jid("eve")]);
     assert!(store.holders("none", None, 2).await.unwrap().is_empty());
+    for (name, text) in [("dora", "<a jid='b_b@x'/>"), ("eve", "<a jid='bob@x'/>"), ("bob", "100%!")] {
+        let account = store.summary(&jid(name)).await.unwrap().unwrap().id;
+        subject.write([put(account, "k", Some(text))]).await;
+    }
+    for (kind, text, want) in [
+        ("k", "b_b@x", Some("dora")),
+        ("k", "bob@", Some("eve")),
+        ("k", "0%!", Some("bob")),
+        ("k", "bo%@x", None),
+        ("other", "bob@x", None),
+    ] {
+        let found = store.mentioning(kind, text).await.unwrap();
+        assert_eq!(found, want.map(jid).into_iter().collect::<Vec<_>>(), "{text}");
+    }
 }
 
 /// The number travels with the message, so it is there when the message is, also after a crash.

@@ -330,6 +330,11 @@ async fn the_last_item_of_each_node(subject: Subject) {
     assert_eq!(found(&["again"]).await, "y");
     let other = subject.account("bob").await;
     assert_eq!(subject.store().last_items(other, &["n"]).await.unwrap(), [None]);
+    assert_eq!(subject.store().items_bytes(other).await.unwrap(), 0);
+    subject.write([item(other, "n", "\u{e9}", 10, KEEP_ALL), item(other, "m", "b", 20, KEEP_ALL)]).await;
+    let payloads = subject.store().last_items(other, &["n", "m"]).await.unwrap();
+    let payloads: usize = payloads.iter().flatten().map(|item| item.payload.len()).sum();
+    assert_eq!(subject.store().items_bytes(other).await.unwrap(), payloads as u64 + 2 + 1 + 200);
 
     // More than one statement names.
     let names: Vec<String> = (0..600).map(|n| format!("node {n}")).collect();

@@ -155,6 +155,22 @@ impl Documents for MemoryStore {
             Ok(holders)
         })
     }
+
+    fn mentioning<'a>(
+        &'a self,
+        kind: &'a str,
+        text: &'a str,
+    ) -> BoxFuture<'a, Result<Vec<BareJid>, StoreError>> {
+        self.read(|content| {
+            let has_one = |holdings: &Holdings| {
+                let mut documents = holdings.documents.iter();
+                documents.any(|((of, _), value)| of.as_str() == kind && value.contains(text))
+            };
+            let accounts = content.accounts.iter();
+            let found = accounts.filter(|(_, a)| content.holdings.get(&a.id).is_some_and(has_one));
+            Ok(found.map(|(jid, _)| jid.clone()).collect())
+        })
+    }
 }
 
 impl Sessions for MemoryStore {

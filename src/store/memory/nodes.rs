@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use compact_str::CompactString;
 use unisono_core::ids::{AccountId, LogPosition};
-use unisono_core::storage::{BoxFuture, ItemPage, ItemQuery, NodeItem, Nodes, StoreError};
+use unisono_core::storage::{BoxFuture, ITEM_BYTES, ItemPage, ItemQuery, NodeItem, Nodes, StoreError};
 
 use super::MemoryStore;
 use super::holdings::Holdings;
@@ -20,6 +20,17 @@ impl Nodes for MemoryStore {
         self.read(|content| {
             let items = content.holdings.get(&account).and_then(|holdings| holdings.nodes.get(node));
             page(items.map_or(&[], Vec::as_slice), query)
+        })
+    }
+
+    fn items_bytes(&self, account: AccountId) -> BoxFuture<'_, Result<u64, StoreError>> {
+        self.read(|content| {
+            let items =
+                content.holdings.get(&account).into_iter().flat_map(|holdings| holdings.nodes.values());
+            let bytes = items.flatten().map(|item| item.payload.len().saturating_add(item.id.len()));
+            let each = u64::from(ITEM_BYTES);
+            let bytes = bytes.filter_map(|bytes| u64::try_from(bytes).ok());
+            Ok(bytes.fold(0_u64, |all, bytes| all.saturating_add(bytes).saturating_add(each)))
         })
     }
 

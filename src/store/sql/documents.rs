@@ -66,6 +66,22 @@ impl Documents for SqlStore {
             self.shared.database.read(rows).await?.iter().map(|text| jid(text)).collect()
         })
     }
+
+    fn mentioning<'a>(
+        &'a self,
+        kind: &'a str,
+        text: &'a str,
+    ) -> BoxFuture<'a, Result<Vec<BareJid>, StoreError>> {
+        const MENTIONING: &str = "SELECT jid FROM account WHERE id IN \
+            (SELECT account FROM document WHERE kind = $1 AND value LIKE $2 ESCAPE '!')";
+        Box::pin(async move {
+            let literal = text.replace('!', "!!").replace('%', "!%").replace('_', "!_");
+            let query = sqlx::query_scalar::<_, String>(MENTIONING).bind(kind).bind(format!("%{literal}%"));
+            let rows =
+                async |connection: &mut AnyConnection| query.fetch_all(connection).await.map_err(read_error);
+            self.shared.database.read(rows).await?.iter().map(|text| jid(text)).collect()
+        })
+    }
 }
 
 /// A roster item but for its address, as it is stored.

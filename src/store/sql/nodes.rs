@@ -6,7 +6,7 @@ use std::sync::Arc;
 use sqlx::AnyConnection;
 use sqlx::query::{QueryAs, QueryScalar};
 use unisono_core::ids::{AccountId, LogPosition};
-use unisono_core::storage::{BoxFuture, ItemPage, ItemQuery, NodeItem, Nodes, StoreError};
+use unisono_core::storage::{BoxFuture, ITEM_BYTES, ItemPage, ItemQuery, NodeItem, Nodes, StoreError};
 
 use super::SqlStore;
 use super::database::composed;
@@ -30,6 +30,17 @@ impl Nodes for SqlStore {
                 None => question.page(connection).await,
             };
             self.shared.database.read(page).await
+        })
+    }
+
+    fn items_bytes(&self, account: AccountId) -> BoxFuture<'_, Result<u64, StoreError>> {
+        const BYTES: &str = "SELECT CAST(coalesce(sum(octet_length(payload) + octet_length(id) + $2), 0) AS BIGINT) \
+            FROM item WHERE account = $1";
+        Box::pin(async move {
+            let query = sqlx::query_scalar::<_, i64>(BYTES).bind(account.0).bind(i64::from(ITEM_BYTES));
+            let bytes =
+                async |connection: &mut AnyConnection| query.fetch_one(connection).await.map_err(read_error);
+            Ok(u64::try_from(self.shared.database.read(bytes).await?).unwrap_or(0))
         })
     }
 
