@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use compact_str::CompactString;
 
-use crate::account::Account;
+use crate::account::{Account, Cell};
 use crate::extension::{Interest, Interested};
 use crate::hub::{Hub, SessionRef};
 use crate::jid::{BareJid, Jid};
@@ -118,6 +118,14 @@ impl Hub {
 pub(crate) struct Part {
     teller: Interested,
     pub(crate) interest: Interest,
+}
+
+impl SessionRef {
+    /// A session while there is a connection that writes what is queued for it.
+    pub fn of(cell: &Arc<Cell>, session: &Session) -> Option<Self> {
+        let connection = session.connection_number()?;
+        Some(Self { cell: cell.clone(), id: session.id, jid: session.jid.clone(), connection })
+    }
 }
 
 impl Account {

@@ -269,3 +269,35 @@ async fn options_of_a_node_do_what_they_say() {
         bob.take().await;
     }
 }
+
+/// §12.10: who is allowed to subscribe is sent the last item, whichever way it is allowed.
+#[tokio::test]
+async fn who_is_allowed_to_subscribe_is_sent_the_last_item() {
+    let world = World::with(&["alice", "bob"]).await;
+    let (alice, bob) = (world.online("alice", "phone").await, world.online("bob", "desk").await);
+    for way in ["answer", "affiliation", "subscription", "refusal"] {
+        ask(&alice, "set", "alice", "#owner", "<delete node='urn:x'/>").await;
+        assert_eq!(publish(&alice, "alice", &[("access_model", "authorize")]).await, None);
+        assert_eq!(subscribe(&bob, "alice").await, None);
+        bob.take().await;
+        match way {
+            "affiliation" => affiliate(&alice, "bob", "member").await,
+            "subscription" => _ = subscriptions(&alice, &[("bob@example.org", "subscribed")]).await,
+            _ => {
+                let field =
+                    |name: &str, value: &str| format!("<field var='{name}'><value>{value}</value></field>");
+                let form = field("FORM_TYPE", &format!("{NS}#subscribe_authorization"))
+                    + &field("pubsub#node", "urn:x")
+                    + &field("pubsub#subscriber_jid", "bob@example.org")
+                    + &field("pubsub#allow", if way == "answer" { "1" } else { "0" });
+                let form = format!("<x xmlns='jabber:x:data' type='submit'>{form}</x>");
+                alice.send(&format!("<message to='alice@example.org'>{form}</message>")).await;
+            }
+        }
+        let taken = bob.take().await;
+        let events = taken.iter().filter_map(|message| message.child("event", NS_EVENT)?.first_child());
+        let told: Vec<_> = events.map(Element::name).collect();
+        let want: &[&str] = if way == "refusal" { &["subscription"] } else { &["subscription", "items"] };
+        assert_eq!(told, want, "{way}");
+    }
+}

@@ -15,9 +15,9 @@ use unisono_core::storage::{ItemQuery, NodeItem, StoreError};
 
 use super::config::{Config, SendLast};
 use super::items::{expired, item_element};
-use super::node::{Meta, Node, is_service};
+use super::node::{Meta, Node, State, is_service};
 use super::notify::{self, Event};
-use super::{NS_EVENT, SERVICE, access, told};
+use super::{NS_EVENT, SERVICE, access, fan_out, told};
 use crate::xep0312_pubsub_since as since;
 
 /// Items of a node that a device is sent that was away: the newest.
@@ -142,6 +142,45 @@ pub(super) async fn send_on_sub_away(
         Sharing::new(hub, event.message(hub, &owner.jid, &meta.config), Ticket::NONE).with_remote(owner, to);
     }
     Ok(())
+}
+
+/// §12.10: the last item of a node, for those whose subscriptions an owner has just allowed: for those of their devices that
+/// are there. Who causes too much causes no more of that.
+pub(super) async fn send_on_approval(
+    hub: &Arc<Hub>,
+    owner: &Arc<Cell>,
+    (name, meta): (&str, &Meta),
+    allowed: &[Jid],
+    by: &Jid,
+) -> Result<(), StoreError> {
+    let is_active = |jid: &&Jid| meta.subscriptions.get(*jid).is_some_and(|found| found.is_active());
+    let allowed: Vec<_> = allowed.iter().filter(is_active).collect();
+    if allowed.is_empty() || !sends_on_sub(&meta.config) || !fan_out::may_cause(hub, by, allowed.len()) {
+        return Ok(());
+    }
+    for to in allowed {
+        if !hub.serves(to.domain()) {
+            send_on_sub_away(hub, to, owner, name).await?;
+            continue;
+        }
+        let Some(cell) = hub.resident(&to.to_bare()) else { continue };
+        let sessions: Vec<_> = {
+            let account = cell.lock();
+            let meant = account.sessions().filter(|session| notify::is_meant(to, session));
+            meant.filter_map(|session| SessionRef::of(&cell, session)).collect()
+        };
+        for session in sessions {
+            send_on_sub(hub, &session, owner, name).await?;
+        }
+    }
+    Ok(())
+}
+
+/// Those whose subscriptions are allowed now.
+pub(super) fn allowed(old: &Meta, changed: &[(Jid, Option<State>)]) -> Vec<Jid> {
+    let waited = |jid: &Jid| old.subscriptions.get(jid).is_some_and(|old| old.state == State::Pending);
+    let allowed = changed.iter().filter(|(jid, state)| *state == Some(State::Subscribed) && waited(jid));
+    allowed.map(|(jid, _)| jid.clone()).collect()
 }
 
 fn sends_on_sub(config: &Config) -> bool {

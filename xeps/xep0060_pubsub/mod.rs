@@ -261,9 +261,9 @@ async fn act(ask: Ask) -> Answer {
         (true, IqType::Set, "delete") => manage::delete(&ask).await,                 // §8.4
         (true, IqType::Set, "purge") => manage::purge(&ask).await,                   // §8.5
         (true, IqType::Get, "subscriptions") => subscribe::all(&ask),                // §8.8.1
-        (true, IqType::Set, "subscriptions") => subscribe::modify(&ask),             // §8.8.2
+        (true, IqType::Set, "subscriptions") => subscribe::modify(&ask).await,       // §8.8.2
         (true, IqType::Get, "affiliations") => affiliations::all(&ask),              // §8.9.1
-        (true, IqType::Set, "affiliations") => affiliations::modify(&ask),           // §8.9.2
+        (true, IqType::Set, "affiliations") => affiliations::modify(&ask).await,     // §8.9.2
         _ => Err(StanzaError::new(Condition::FeatureNotImplemented)),
     }
 }

@@ -336,14 +336,18 @@ pub(super) fn tell_one(hub: &Hub, cell: &Cell, jid: &Jid, (message, ticket): (Sh
         return;
     }
     let Some(other) = hub.resident(&jid.to_bare()) else { return };
-    let is_meant = |session: &Session| match jid.resource() {
-        Some(resource) => session.jid().resource() == resource,
-        None => session.is_for_all(),
-    };
     if other.id == cell.id {
-        sharing.with_own(&mut cell.lock(), is_meant);
+        sharing.with_own(&mut cell.lock(), |session| is_meant(jid, session));
     } else {
-        sharing.with_other(cell, &other, |_, _, session| is_meant(session));
+        sharing.with_other(cell, &other, |_, _, session| is_meant(jid, session));
     }
     sharing.finish();
+}
+
+/// Whether a device is told what is for this address of its account.
+pub(super) fn is_meant(jid: &Jid, session: &Session) -> bool {
+    match jid.resource() {
+        Some(resource) => session.jid().resource() == resource,
+        None => session.is_for_all(),
+    }
 }

@@ -169,13 +169,22 @@ pub(super) fn all(ask: &Ask) -> Answer {
 }
 
 /// §8.8.2: an owner changes some, all of them or none. Those whom it concerns learn it (§8.8.4).
-pub(super) fn modify(ask: &Ask) -> Answer {
+pub(super) async fn modify(ask: &Ask) -> Answer {
     let name = ask.node()?;
+    let (ticket, meta, allowed) = modify_now(ask, name)?;
+    let by = ask.request.from();
+    last_items::send_on_approval(&ask.request.hub, &ask.cell, (name, &meta), &allowed, by).await?;
+    Ok(Reply::empty().after(ticket))
+}
+
+/// Returns the node, and whose subscriptions are allowed now.
+fn modify_now(ask: &Ask, name: &str) -> Result<(Ticket, Arc<Meta>, Vec<Jid>), StanzaError> {
     let wanted = wanted(&ask.action);
     let hub = &ask.request.hub;
     let _order = ask.cell.publishing();
     let mut account = ask.cell.lock();
-    let mut meta = Meta::clone(&manage::owned(ask, &account, name)?.meta);
+    let old = manage::owned(ask, &account, name)?.meta.clone();
+    let mut meta = Meta::clone(&old);
     let wanted = wanted?;
     must_have_agreed(ask, (&account, name), &meta, &wanted)?;
     let mut changed = Vec::new();
@@ -199,14 +208,14 @@ pub(super) fn modify(ask: &Ask) -> Answer {
         return Err(error(Condition::PolicyViolation, "too-many-subscriptions"));
     }
     if changed.is_empty() {
-        return Ok(Reply::empty().after(account.last_ticket()));
+        return Ok((account.last_ticket(), old, Vec::new()));
     }
     let mut writes = Vec::new();
     let meta = manage::replace(&mut account, name, meta, &mut writes)?;
     let ticket = hub.commit(&mut account, writes);
     drop(account);
     tell_states(hub, (&ask.cell, name), &meta, &changed, (ask.request.from(), ticket));
-    Ok(Reply::empty().after(ticket))
+    Ok((ticket, meta, last_items::allowed(&old, &changed)))
 }
 
 /// Whose subscription an owner changes, and to what, if to anything.
