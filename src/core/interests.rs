@@ -9,6 +9,7 @@ use compact_str::CompactString;
 use crate::account::{Account, Cell};
 use crate::extension::{Interest, Interested};
 use crate::hub::{Hub, SessionRef};
+use crate::ids::LogPosition;
 use crate::jid::{BareJid, Jid};
 use crate::session::Session;
 use crate::storage::StoreError;
@@ -74,8 +75,9 @@ impl Hub {
             // Else all is told anew, or nothing any more.
             if session.telling.front().is_some_and(|front| Arc::ptr_eq(front, &part)) {
                 session.telling.pop_front();
-                let rest = rest.map(|interest| Arc::new(Part { interest, ..*part }));
-                rest.into_iter().for_each(|rest| session.telling.push_front(rest));
+                if let Some(interest) = rest {
+                    session.telling.push_front(Arc::new(Part { interest, ..*part }));
+                }
             }
         }
         Ok(())
@@ -164,6 +166,11 @@ impl Session {
     /// The device was not available before: of everything that interests it, it is told what there is.
     pub(crate) fn begins_interests(&mut self) {
         self.becomes_interested(self.interests.to_vec());
+    }
+
+    /// What was published up to here, the device may have from an earlier session; what came after it, it has not.
+    pub fn knows_nodes(&self) -> LogPosition {
+        self.knows_nodes
     }
 
     /// Whether there is room for what can wait until the device has more of what is queued.

@@ -270,11 +270,6 @@ impl Session {
         self.outbox.acknowledged().wrapping_sub(number) < u32::MAX / 2
     }
 
-    /// What was published up to here, the device may have from an earlier session; what came after it, it has not.
-    pub fn knows_nodes(&self) -> LogPosition {
-        self.knows_nodes
-    }
-
     /// Whether nobody looks at the device (XEP-0352).
     pub fn is_inactive(&self) -> bool {
         self.inactive

@@ -83,8 +83,11 @@ pub(super) async fn make(
     let mut seen = Seen::default();
     // What one decision asks for stays known until it is made, however much that is.
     let mut asked: Vec<CompactString> = Vec::new();
+    let decide_alive = |account: &Account, seen: &Seen| {
+        if account.is_gone() { Err(not_found().into()) } else { decide(account, seen) }
+    };
     for _ in 0..ROUNDS_MAX {
-        match attempt(hub, cell, publisher, &seen, &decide) {
+        match attempt(hub, cell, publisher, &seen, &decide_alive) {
             Ok(ticket) => return Ok(ticket),
             Err(Undecided::Refused(error)) => return Err(error),
             Err(Undecided::Unknown(node)) => {
@@ -186,9 +189,6 @@ fn attempt(
 ) -> Result<Ticket, Undecided> {
     let _order = cell.publishing();
     let mut account = cell.lock();
-    if account.is_gone() {
-        return Err(not_found().into());
-    }
     let Decision { steps, mut writes } = decide(&account, seen)?;
     let (mut made, mut is_shown, mut settled) = (Vec::with_capacity(steps.len()), false, Vec::new());
     for step in steps {

@@ -100,7 +100,9 @@ impl Ledger {
         let of_node = self.waiting.range_mut(node.clone()..);
         let mut over = Vec::new();
         for (key, waiting) in of_node.take_while(|(key, _)| (key.0, &key.1) == (node.0, &node.1)) {
-            untold.iter().for_each(|notice| collapse(&mut waiting.notices, notice.clone()));
+            for notice in untold {
+                collapse(&mut waiting.notices, notice.clone());
+            }
             if waiting.notices.is_empty() {
                 over.push(key.clone());
             }
@@ -120,7 +122,9 @@ impl Ledger {
             since: now,
         });
         (waiting.meta, waiting.payer) = (batch.meta.clone(), payer.clone());
-        batch.notices.iter().for_each(|notice| collapse(&mut waiting.notices, notice.clone()));
+        for notice in &batch.notices {
+            collapse(&mut waiting.notices, notice.clone());
+        }
     }
 
     /// Keeps the memory of one payer in bounds: what waits in the node that is first goes.
@@ -151,10 +155,9 @@ fn collapse(waiting: &mut Vec<Notice>, new: Notice) {
     waiting.retain(|old| match new.kind {
         Kind::End => false,
         Kind::Item => old.kind != Kind::Item && !is_same_topic(old),
-        Kind::Deletion => !is_same_topic(old),
         Kind::Configuration => old.kind != Kind::Configuration,
         Kind::Untold if new.stanza.topic.is_none() => old.kind == Kind::End,
-        Kind::Untold => !is_same_topic(old),
+        Kind::Deletion | Kind::Untold => !is_same_topic(old),
     });
     if new.kind == Kind::Untold {
         return;
@@ -200,12 +203,12 @@ pub(super) fn spread(hub: &Hub, by: &Jid, mut batch: Batch<'_>) {
         }
     }
     if !batch.notices.is_empty() {
-        tell(hub, ledger, batch, None, &payer);
+        tell(hub, ledger, &batch, None, &payer);
     }
 }
 
 /// Tells those who are not of the account, or only one address elsewhere. What there is no room for waits for that.
-fn tell(hub: &Hub, ledger: &Mutex<Ledger>, batch: Batch<'_>, only: Option<&Jid>, payer: &CompactString) {
+fn tell(hub: &Hub, ledger: &Mutex<Ledger>, batch: &Batch<'_>, only: Option<&Jid>, payer: &CompactString) {
     let lock = || ledger.lock().unwrap_or_else(PoisonError::into_inner);
     let (rate, now) = (hub.settings.notifications_per_second, hub.clock.elapsed());
     let key = |to: &Jid| (batch.cell.id, CompactString::from(batch.node), Some(to.clone()));
@@ -214,7 +217,7 @@ fn tell(hub: &Hub, ledger: &Mutex<Ledger>, batch: Batch<'_>, only: Option<&Jid>,
         deliver(hub, batch.cell, (batch.node, batch.meta), &batch.notices, only, waits);
     let mut ledger = lock();
     for (to, notices) in late {
-        ledger.wait(key(&to), &Batch { notices, ..batch }, payer, now);
+        ledger.wait(key(&to), &Batch { notices, ..*batch }, payer, now);
         ledger.make_room(payer);
     }
     if rate > 0 {
@@ -269,7 +272,7 @@ pub(super) fn go_on(hub: &Arc<Hub>, moment: Moment) {
         if !notices.is_empty() {
             let meta = present.unwrap_or(meta);
             let batch = Batch { cell: &cell, node: &key.1, meta: &meta, notices };
-            tell(hub, ledger, batch, key.2.as_ref(), &payer);
+            tell(hub, ledger, &batch, key.2.as_ref(), &payer);
         }
     }
 }

@@ -335,8 +335,8 @@ impl Last<'_> {
         let is_own = self.owner.id == self.session.cell.id;
         let account = self.session.cell.lock();
         let found = account.session(self.session.id)?;
-        let known = Some(found.knows_nodes()).filter(|knows| is_own && *knows > LogPosition::START);
-        let knows = known.into_iter().chain(since::since(found)).min();
+        let own = Some(found.knows_nodes()).filter(|knows| is_own && *knows > LogPosition::START);
+        let knows = own.into_iter().chain(since::since(found)).min();
         knows.filter(|knows| *knows < last.position)
     }
 
