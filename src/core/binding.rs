@@ -299,8 +299,9 @@ impl Hub {
             management.is_asked = false;
         }
         let covers = found.outbox.acknowledge(handled)?;
-        if found.outbox.unacknowledged() > 0 {
-            found.wake(); // It is asked about the rest in its time.
+        // It is asked about the rest in its time, and what waits for room goes on.
+        if found.outbox.unacknowledged() > 0 || found.reads_on() {
+            found.wake();
         }
         let device = found.device;
         self.move_cursor(&mut account, device, covers);

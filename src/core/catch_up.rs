@@ -120,6 +120,14 @@ impl Session {
         let CatchUp::Reading(replay) = &self.catch_up else { return false };
         self.queued() < AHEAD_MAX && replay.tried.is_none_or(|tried| tried < durable)
     }
+
+    /// Whether there is more of what the device missed, or of nodes, that may wait for room in its queue.
+    pub(crate) fn reads_on(&self) -> bool {
+        matches!(self.catch_up, CatchUp::Reading(_))
+            || !self.telling.is_empty()
+            || !self.newly_interested.is_empty()
+            || !self.newly_seen.is_empty()
+    }
 }
 
 impl Hub {

@@ -15,6 +15,7 @@ use crate::account::Account;
 use crate::bind2::AtBind;
 use crate::error::{Condition, StanzaError};
 use crate::hub::{Hub, SessionRef, Settings};
+use crate::ids::LogPosition;
 use crate::jid::{BareJid, Jid};
 use crate::outbox::{Form, Item};
 use crate::record::{Direction, Keep, MessageRecord, Payload};
@@ -128,8 +129,21 @@ pub enum Holding {
 pub struct Interest {
     /// Sorted.
     pub nodes: Vec<CompactString>,
-    /// Of these contacts, which came into its sight; none stands for the account itself and all contacts.
+    /// Of these contacts, which came into its sight, or of these services; none stands for the account itself and all
+    /// contacts.
     pub of: Option<Vec<BareJid>>,
+    /// Of what comes before this, it was told.
+    pub from: Option<Place>,
+}
+
+/// How far a device was told what there is: the account itself comes first, then others in the order of their addresses, and
+/// of each the nodes in that of their names.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Place {
+    pub owner: BareJid,
+    pub node: CompactString,
+    /// Of this node, it was told up to here.
+    pub upto: LogPosition,
 }
 
 /// One copy of a recorded message, about to be written.
@@ -167,8 +181,10 @@ pub type DeviceEnded = fn(&mut Account, &DeviceRecord, &mut Vec<Write>);
 pub type LastSeen = fn(&Account) -> Option<i64>;
 /// What becomes of an available presence that a device sent to everybody, beside that it is shown.
 pub type Present = fn(&Arc<Hub>, &SessionRef, &Presence);
-/// A device is to be told what there is of nodes.
-pub type Interested = fn(Arc<Hub>, SessionRef, Interest) -> BoxFuture<'static, Result<(), StoreError>>;
+/// A device is to be told what there is of nodes, as long as [`Session::has_room`]. Returns what it is to be told when it has
+/// again.
+pub type Interested =
+    fn(Arc<Hub>, SessionRef, Interest) -> BoxFuture<'static, Result<Option<Interest>, StoreError>>;
 pub type Nonza = fn(NonzaRequest) -> BoxFuture<'static, NonzaReply>;
 
 /// A feature of the stream, offered once a client is authenticated.

@@ -1,14 +1,15 @@
 //! What devices are interested in (XEP-0163 §4.3), and that they are told of it what there is.
 
-use std::collections::HashSet;
+use std::collections::{HashSet, VecDeque};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use compact_str::CompactString;
 
-use crate::account::Account;
-use crate::extension::Interest;
+use crate::account::{Account, Cell};
+use crate::extension::{Interest, Interested};
 use crate::hub::{Hub, SessionRef};
+use crate::ids::LogPosition;
 use crate::jid::{BareJid, Jid};
 use crate::session::Session;
 use crate::storage::StoreError;
@@ -63,32 +64,69 @@ impl Hub {
         self.interests.shared(nodes)
     }
 
-    /// Lets the extensions tell a device what there is of the nodes that it became interested in.
+    /// Lets the extensions tell a device what there is of the nodes that it became interested in, as much as there is room
+    /// for. Its connection goes on when that is written, so that nobody can make more come at once than a device may have
+    /// waiting.
     pub(crate) async fn tell_interests(self: &Arc<Self>, origin: &SessionRef) -> Result<(), StoreError> {
-        let told = {
+        while let Some(part) = self.part_to_tell(origin) {
+            let rest = (part.teller)(self.clone(), origin.clone(), part.interest.clone()).await?;
             let mut account = origin.cell.lock();
             let Some(session) = account.session_mut(origin.id) else { return Ok(()) };
-            let now = self.clock.elapsed();
-            if session.tells_in(now) != Some(Duration::ZERO) {
-                return Ok(());
-            }
-            session.told_until = session.told_until.max(now).saturating_add(TELL_EVERY);
-            session.take_interests()
-        };
-        for interest in &told {
-            for handler in &self.registry.interested {
-                if let Err(error) = handler(self.clone(), origin.clone(), interest.clone()).await {
-                    let mut account = origin.cell.lock();
-                    if let Some(session) = account.session_mut(origin.id) {
-                        for interest in told {
-                            session.gains(interest);
-                        }
-                    }
-                    return Err(error);
+            // Else all is told anew, or nothing any more.
+            if session.telling.front().is_some_and(|front| Arc::ptr_eq(front, &part)) {
+                session.telling.pop_front();
+                if let Some(interest) = rest {
+                    session.telling.push_front(Arc::new(Part { interest, ..*part }));
                 }
             }
         }
         Ok(())
+    }
+
+    /// What a device is to be told next, if there is room for it.
+    fn part_to_tell(&self, origin: &SessionRef) -> Option<Arc<Part>> {
+        let mut account = origin.cell.lock();
+        let session = account.session_mut(origin.id)?;
+        let now = self.clock.elapsed();
+        if session.connection_number() != Some(origin.connection)
+            || session.tells_in(now) != Some(Duration::ZERO)
+        {
+            return None;
+        }
+        if session.telling.is_empty() {
+            session.told_until = session.told_until.max(now).saturating_add(TELL_EVERY);
+            let interests = session.take_interests();
+            session.telling = self.parts(&interests).collect();
+        }
+        session.telling.front().cloned()
+    }
+
+    fn parts(&self, interests: &[Interest]) -> impl Iterator<Item = Arc<Part>> {
+        interests.iter().flat_map(|interest| {
+            let part = |teller: &Interested| Arc::new(Part { teller: *teller, interest: interest.clone() });
+            self.registry.interested.iter().map(part)
+        })
+    }
+
+    /// Has a device told what there is of these nodes of somebody, whatever interests it, when there is room for it.
+    pub fn tell_of(&self, session: &mut Session, of: BareJid, nodes: Vec<CompactString>) {
+        let interest = Interest { nodes, of: Some(vec![of]), from: None };
+        session.telling.extend(self.parts(&[interest]));
+        session.wake();
+    }
+}
+
+/// What one extension has to tell a device.
+pub(crate) struct Part {
+    teller: Interested,
+    pub(crate) interest: Interest,
+}
+
+impl SessionRef {
+    /// A session while there is a connection that writes what is queued for it.
+    pub fn of(cell: &Arc<Cell>, session: &Session) -> Option<Self> {
+        let connection = session.connection_number()?;
+        Some(Self { cell: cell.clone(), id: session.id, jid: session.jid.clone(), connection })
     }
 }
 
@@ -99,7 +137,7 @@ impl Account {
         for session in self.sessions.iter_mut().filter(|session| session.is_available()) {
             if concerns(&session.jid().clone().into()) {
                 let nodes = session.interests.to_vec();
-                session.gains(Interest { nodes, of: Some(vec![contact.clone()]) });
+                session.gains(Interest { nodes, of: Some(vec![contact.clone()]), from: None });
             }
         }
     }
@@ -130,8 +168,21 @@ impl Session {
         self.becomes_interested(self.interests.to_vec());
     }
 
+    /// What was published up to here, the device may have from an earlier session; what came after it, it has not.
+    pub fn knows_nodes(&self) -> LogPosition {
+        self.knows_nodes
+    }
+
+    /// Whether there is room for what can wait until the device has more of what is queued.
+    pub fn has_room(&self) -> bool {
+        self.closing.is_none() && self.outbox.bytes() < self.bytes_max / 4
+    }
+
     /// In which time the device is to be told what there is of nodes; none if there is nothing to tell.
     pub(crate) fn tells_in(&self, now: Duration) -> Option<Duration> {
+        if !self.telling.is_empty() || !self.has_room() {
+            return Some(Duration::ZERO).filter(|_| self.has_room());
+        }
         if self.newly_interested.is_empty() && self.newly_seen.is_empty() {
             return None;
         }
@@ -144,6 +195,7 @@ impl Session {
         self.interests = Arc::default();
         self.newly_interested = Vec::new();
         self.newly_seen = Vec::new();
+        self.telling = VecDeque::new();
     }
 
     /// What the device is to be told of. Who came into sight is told of with the rest where that is all.
@@ -151,15 +203,15 @@ impl Session {
         let (nodes, seen) =
             (std::mem::take(&mut self.newly_interested), std::mem::take(&mut self.newly_seen));
         let of_seen: Vec<_> = self.interests.iter().filter(|node| !nodes.contains(node)).cloned().collect();
-        let of_seen = Interest { nodes: of_seen, of: Some(seen) };
-        let all = [Interest { nodes, of: None }, of_seen];
+        let of_seen = Interest { nodes: of_seen, of: Some(seen), from: None };
+        let all = [Interest { nodes, of: None, from: None }, of_seen];
         let is_something = |interest: &Interest| {
             !interest.nodes.is_empty() && interest.of.as_ref().is_none_or(|seen| !seen.is_empty())
         };
         all.into_iter().filter(is_something).collect()
     }
 
-    fn gains(&mut self, Interest { nodes, of }: Interest) {
+    fn gains(&mut self, Interest { nodes, of, .. }: Interest) {
         let Some(seen) = of else { return self.becomes_interested(nodes) };
         if nodes.is_empty() {
             return;

@@ -13,6 +13,7 @@ use crate::delays::Moment;
 use crate::error::StreamCondition;
 use crate::extension::{Filter, Holding};
 use crate::ids::{DeviceId, LogPosition, SessionId, Ticket};
+use crate::interests::Part;
 use crate::jid::{BareJid, FullJid, Jid};
 use crate::outbox::{Entry, Item, Outbox};
 use crate::stanza::Presence;
@@ -105,6 +106,8 @@ pub struct Session {
     pub(crate) newly_interested: Vec<CompactString>,
     /// Contacts of whose nodes it is to be told what there is, because it sees them only now.
     pub(crate) newly_seen: Vec<BareJid>,
+    /// What it is being told, one portion after the other.
+    pub(crate) telling: VecDeque<Arc<Part>>,
     /// When it may be told as often at once as one that was told nothing yet.
     pub(crate) told_until: Duration,
     /// What the server asked the device.
@@ -123,7 +126,7 @@ pub struct Session {
     /// The last commit that something this session sent waits for.
     pub(crate) last_ticket: Ticket,
     /// Bytes that the queue may take.
-    bytes_max: usize,
+    pub(crate) bytes_max: usize,
     /// The operator was told of something wrong that the device sent.
     is_noted: bool,
     /// Why the connection has to end.
@@ -148,6 +151,7 @@ impl Session {
             interests: Arc::default(),
             newly_interested: Vec::new(),
             newly_seen: Vec::new(),
+            telling: VecDeque::new(),
             told_until: Duration::ZERO,
             asked: Vec::new(),
             states: Vec::new(),
@@ -264,11 +268,6 @@ impl Session {
     /// Whether the device acknowledged the stanza of this number.
     pub fn has_acknowledged(&self, number: u32) -> bool {
         self.outbox.acknowledged().wrapping_sub(number) < u32::MAX / 2
-    }
-
-    /// What was published up to here, the device may have from an earlier session; what came after it, it has not.
-    pub fn knows_nodes(&self) -> LogPosition {
-        self.knows_nodes
     }
 
     /// Whether nobody looks at the device (XEP-0352).

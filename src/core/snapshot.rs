@@ -29,7 +29,9 @@ pub(crate) fn write(session: &Session) -> String {
         session.directed.iter().map(|jid| Element::builder("directed", NS).attr("jid", jid.as_str()).build());
     // Who asks them all at a start asks thousands at once; so they are kept.
     let interests = session.interests.iter().map(|node| {
-        let is_new = session.newly_interested.contains(node) || !session.newly_seen.is_empty();
+        let is_new = session.newly_interested.contains(node)
+            || !session.newly_seen.is_empty()
+            || session.telling.iter().any(|part| part.interest.nodes.contains(node));
         Element::builder("interest", NS).attr("node", node.as_str()).attr_opt("new", flag(is_new)).build()
     });
     let presence =

@@ -17,7 +17,7 @@ pub(super) fn write_down(on: &mut Registry) {
             let nodes = interest.nodes.join(" ");
             let told = hub.server_state::<Told>().unwrap();
             told.0.lock().unwrap().push(format!("{}: {nodes}", session.jid.resource()));
-            Ok(())
+            Ok(None)
         })
     });
 }

@@ -18,6 +18,7 @@ mod node_rights;
 mod nodes;
 mod numbers;
 mod omemo;
+mod portions;
 mod presence;
 mod private_xml;
 mod promises;

@@ -174,6 +174,35 @@ async fn who_waits_for_consent_knows_of_the_account() {
     assert_eq!(subscribe(&eve, "alice").await.as_deref(), Some("not-authorized"), "§6.1.3.7");
 }
 
+/// What was begun before an account is removed leaves nothing of it.
+#[tokio::test]
+async fn nothing_is_published_for_an_account_that_is_gone() {
+    let world = World::with(&["alice"]).await;
+    let alice = world.online("alice", "phone").await;
+    assert_eq!(publish(&alice, "alice", &[]).await, None);
+    let world = world.crash().await;
+    let alice = world.online("alice", "phone").await;
+    let publication = |node: &str| {
+        let item = format!("<publish node='{node}'><item id='2'><p xmlns='urn:x'/></item></publish>");
+        format!(
+            "<iq type='set' id='p'><pubsub xmlns='http://jabber.org/protocol/pubsub'>{item}</pubsub></iq>"
+        )
+    };
+    world.store.hold();
+    alice.send(&publication("urn:other")).await;
+    let publication = publication("urn:x");
+    let mut begun = Box::pin(alice.send(&publication));
+    let waits = std::future::poll_fn(|cx| std::task::Poll::Ready(begun.as_mut().poll(cx).is_pending()));
+    assert!(waits.await, "it is not known which items there are");
+    let removal = world.hub.remove_account(&alice.session.cell);
+    let (removed, ()) = tokio::join!(removal, async { world.store.release() });
+    removed.unwrap();
+    begun.await;
+    world.hub.settled(&alice.session.cell).await;
+    let query = unisono_core::storage::ItemQuery::default();
+    assert!(world.hub.store.items(alice.session.cell.id, "urn:x", &query).await.unwrap().items.is_empty());
+}
+
 #[tokio::test]
 async fn who_has_the_address_of_a_removed_account_has_none_of_its_rights() {
     let world = World::with(&["alice", "bob"]).await;
@@ -238,5 +267,37 @@ async fn options_of_a_node_do_what_they_say() {
         assert_eq!(told, want, "pubsub#presence_based_delivery {there_only}");
         bob.send("<presence/>").await;
         bob.take().await;
+    }
+}
+
+/// §12.10: who is allowed to subscribe is sent the last item, whichever way it is allowed.
+#[tokio::test]
+async fn who_is_allowed_to_subscribe_is_sent_the_last_item() {
+    let world = World::with(&["alice", "bob"]).await;
+    let (alice, bob) = (world.online("alice", "phone").await, world.online("bob", "desk").await);
+    for way in ["answer", "affiliation", "subscription", "refusal"] {
+        ask(&alice, "set", "alice", "#owner", "<delete node='urn:x'/>").await;
+        assert_eq!(publish(&alice, "alice", &[("access_model", "authorize")]).await, None);
+        assert_eq!(subscribe(&bob, "alice").await, None);
+        bob.take().await;
+        match way {
+            "affiliation" => affiliate(&alice, "bob", "member").await,
+            "subscription" => _ = subscriptions(&alice, &[("bob@example.org", "subscribed")]).await,
+            _ => {
+                let field =
+                    |name: &str, value: &str| format!("<field var='{name}'><value>{value}</value></field>");
+                let form = field("FORM_TYPE", &format!("{NS}#subscribe_authorization"))
+                    + &field("pubsub#node", "urn:x")
+                    + &field("pubsub#subscriber_jid", "bob@example.org")
+                    + &field("pubsub#allow", if way == "answer" { "1" } else { "0" });
+                let form = format!("<x xmlns='jabber:x:data' type='submit'>{form}</x>");
+                alice.send(&format!("<message to='alice@example.org'>{form}</message>")).await;
+            }
+        }
+        let taken = bob.take().await;
+        let events = taken.iter().filter_map(|message| message.child("event", NS_EVENT)?.first_child());
+        let told: Vec<_> = events.map(Element::name).collect();
+        let want: &[&str] = if way == "refusal" { &["subscription"] } else { &["subscription", "items"] };
+        assert_eq!(told, want, "{way}");
     }
 }

@@ -65,18 +65,21 @@ async fn nodes_of_a_service_outlive_a_crash() {
     assert_eq!(ask(&bob, SERVICE, "", &item("n", "3")).await.as_deref(), Some("forbidden"));
 }
 
-/// The way to a component that keeps what it is sent.
+/// The way to a component that keeps what it is sent, unless it is full.
 #[derive(Default)]
-struct Kept(Mutex<Vec<Element>>);
+struct Kept(Mutex<Vec<Element>>, std::sync::atomic::AtomicBool);
 
 impl Route for Kept {
     fn send(&self, stanza: &Element, _: Ticket) -> bool {
-        self.0.lock().unwrap().push(stanza.clone());
-        true
+        let has_room = self.has_room();
+        if has_room {
+            self.0.lock().unwrap().push(stanza.clone());
+        }
+        has_room
     }
 
     fn has_room(&self) -> bool {
-        true
+        !self.1.load(std::sync::atomic::Ordering::Relaxed)
     }
 
     fn is_of_house(&self) -> bool {
@@ -85,6 +88,10 @@ impl Route for Kept {
 }
 
 impl Kept {
+    fn be_full(&self, is_full: bool) {
+        self.1.store(is_full, std::sync::atomic::Ordering::Relaxed);
+    }
+
     fn take(&self) -> Vec<Element> {
         std::mem::take(&mut self.0.lock().unwrap())
     }
@@ -260,4 +267,144 @@ async fn a_budget_is_that_of_who_publishes() {
         *got.entry(text).or_insert(0) += 1;
     }
     assert_eq!(got, BTreeMap::from([("2".to_owned(), 1)]));
+}
+
+fn of_node(node: &str, name: &str, value: &str) -> String {
+    format!(
+        "<create node='{node}'/><configure><x xmlns='jabber:x:data' type='submit'><field var='FORM_TYPE'>\
+         <value>http://jabber.org/protocol/pubsub#node_config</value></field><field var='pubsub#{name}'>\
+         <value>{value}</value></field></x></configure>"
+    )
+}
+
+fn owner(node: &str, who: &str) -> String {
+    let jid = format!("<affiliation jid='{who}@example.org' affiliation='owner'/>");
+    format!("<affiliations node='{node}'>{jid}</affiliations>")
+}
+
+fn questions(elements: &[Element]) -> usize {
+    elements.iter().filter(|one| one.name() == "message" && one.has_child("x", "jabber:x:data")).count()
+}
+
+/// Who subscribes pays for what owners are told of it, as who publishes does. Those who are not asked now are when they
+/// come.
+#[tokio::test]
+async fn what_owners_are_told_is_paid_for() {
+    let (world, alice, watchers) = with_watchers(1_500).await;
+    let first = &watchers[0];
+    assert_eq!(ask(first, SERVICE, "", &of_node("n", "notify_sub", "1")).await, None);
+    assert_eq!(ask(first, SERVICE, "", &of_node("q", "access_model", "authorize")).await, None);
+    let subscribe = |node: &str| format!("<subscribe node='{node}' jid='alice@example.org'/>");
+    let unsubscribe = "<unsubscribe node='n' jid='alice@example.org'/>";
+    assert_eq!(ask(&alice, SERVICE, "", &subscribe("n")).await, None);
+    assert_eq!(told(&first.take().await), ["subscription"]);
+    assert_eq!(ask(&alice, "alice@example.org", "", &item("urn:x", "1")).await, None);
+    assert_eq!(told(&first.take().await), ["1"]);
+    assert_eq!(ask(&alice, SERVICE, "", unsubscribe).await, None);
+    assert_eq!(ask(&alice, SERVICE, "", &subscribe("q")).await, None);
+    assert_eq!(first.take().await, [] as [Element; 0], "she has caused too much");
+    world.pass(Duration::from_secs(9));
+    assert_eq!(ask(&alice, SERVICE, "", &subscribe("n")).await, None);
+    assert_eq!(told(&first.take().await), ["subscription"]);
+    let again = world.bind("w0", "e").await;
+    again.send("<presence/>").await;
+    assert_eq!(questions(&again.take().await), 1, "who waits is told of to who comes");
+}
+
+/// And so is what owners tell subscribers of their subscriptions.
+#[tokio::test]
+async fn what_subscribers_are_told_is_paid_for() {
+    let (world, alice, watchers) = with_watchers(1_500).await;
+    let first = &watchers[0];
+    assert_eq!(ask(&alice, SERVICE, "", &of_node("n", "max_items", "2")).await, None);
+    assert_eq!(ask(&alice, "alice@example.org", "", &item("urn:x", "1")).await, None);
+    for (pause, want) in [(0, &[] as &[&str]), (9, &["subscription"])] {
+        assert_eq!(ask(first, SERVICE, "", "<subscribe node='n' jid='w0@example.org'/>").await, None);
+        world.pass(Duration::from_secs(pause));
+        first.take().await;
+        let end = "<subscriptions node='n'><subscription jid='w0@example.org' subscription='none'/></subscriptions>";
+        assert_eq!(ask(&alice, SERVICE, "#owner", end).await, None);
+        assert_eq!(told(&first.take().await), want);
+    }
+}
+
+#[tokio::test]
+async fn a_node_has_few_owners() {
+    let world = World::with(&["alice"]).await;
+    let alice = world.online("alice", "phone").await;
+    assert_eq!(ask(&alice, SERVICE, "", "<create node='n'/>").await, None);
+    for n in 1..20 {
+        assert_eq!(ask(&alice, SERVICE, "#owner", &owner("n", &format!("o{n}"))).await, None);
+    }
+    let more = ask(&alice, SERVICE, "#owner", &owner("n", "o20")).await;
+    assert_eq!(more.as_deref(), Some("resource-constraint"));
+    assert_eq!(ask(&alice, SERVICE, "#owner", &owner("n", "o1")).await, None, "what is so may stay so");
+}
+
+/// What is gone is not told of later, be it that nobody is told of its end; and what is told later is told to those who may
+/// know it then.
+#[tokio::test]
+async fn what_waits_ends_with_what_ends_it() {
+    let (world, alice, watchers) = with_watchers(1_500).await;
+    let first = &watchers[0];
+    let account = "alice@example.org";
+    let silent = super::nodes::options(&[
+        ("notify_retract", "0"),
+        ("notify_delete", "0"),
+        ("max_items", "5"),
+        ("persist_items", "1"),
+    ]);
+    let publish = |text: &str| item("urn:x", text) + &silent;
+    for (owner, end) in [
+        ("", "<retract node='urn:x'><item id='b'/></retract>"),
+        ("#owner", "<purge node='urn:x'/>"),
+        ("#owner", "<delete node='urn:x'/>"),
+    ] {
+        assert_eq!(ask(&alice, account, "", &publish("a")).await, None);
+        assert_eq!(told(&first.take().await), ["a"]);
+        assert_eq!(ask(&alice, account, "", &publish("b")).await, None);
+        assert_eq!(ask(&alice, account, owner, end).await, None);
+        world.pass(Duration::from_secs(9));
+        assert_eq!(told(&first.take().await), [""; 0], "{end}");
+    }
+    assert_eq!(ask(&alice, account, "", &publish("a")).await, None);
+    assert_eq!(told(&first.take().await), ["a"]);
+    assert_eq!(ask(&alice, account, "", &publish("b")).await, None);
+    let closed = "<configure node='urn:x'><x xmlns='jabber:x:data' type='submit'><field var='FORM_TYPE'>\
+        <value>http://jabber.org/protocol/pubsub#node_config</value></field><field var='pubsub#access_model'>\
+        <value>whitelist</value></field></x></configure>";
+    assert_eq!(ask(&alice, account, "#owner", closed).await, None);
+    world.pass(Duration::from_secs(9));
+    assert_eq!(told(&first.take().await), [""; 0], "she does not show it any more");
+}
+
+/// What there is no room for on the way to a component waits for that, in order, and others do not wait for it.
+#[tokio::test]
+async fn what_a_component_has_no_room_for_waits() {
+    let world = World::with(&["alice", "bob"]).await;
+    let afar = Arc::new(Kept::default());
+    assert!(world.hub.routes.open("plays.example.org", afar.clone()));
+    let (alice, bob) = (world.online("alice", "phone").await, world.online("bob", "desk").await);
+    let create = of_node("n", "max_items", "9")
+        .replace("</x>", "<field var='pubsub#notify_retract'><value>1</value></field></x>");
+    assert_eq!(ask(&alice, SERVICE, "", &create).await, None);
+    assert_eq!(ask(&bob, SERVICE, "", "<subscribe node='n' jid='bob@example.org'/>").await, None);
+    for name in ["bot", "other"] {
+        let subscribe = format!("<subscribe node='n' jid='{name}@plays.example.org'/>");
+        let from = format!("<iq from='{name}@plays.example.org/x' ");
+        from_afar(&world, &request("s", "set", SERVICE, "", &subscribe).replacen("<iq ", &from, 1)).await;
+    }
+    afar.take();
+    for (is_full, text, want) in [(false, "1", &["1", "1"] as &[&str]), (true, "2", &[]), (false, "3", &[])] {
+        afar.be_full(is_full);
+        assert_eq!(ask(&alice, SERVICE, "", &item("n", text)).await, None);
+        assert_eq!(told(&bob.take().await), [text]);
+        assert_eq!(told(&afar.take()), want, "{text}");
+    }
+    let retract = "<retract node='n' notify='1'><item id='1'/></retract>";
+    assert_eq!(ask(&alice, SERVICE, "", retract).await, None);
+    world.pass(Duration::from_secs(1));
+    assert_eq!(told(&afar.take()), ["3", "-1", "3", "-1"], "the last of it, behind one another");
+    assert_eq!(ask(&alice, SERVICE, "", &item("n", "4")).await, None);
+    assert_eq!(told(&afar.take()), ["4", "4"]);
 }

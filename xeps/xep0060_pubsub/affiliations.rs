@@ -1,19 +1,23 @@
 //! §5.7 and §8.9: what people are to nodes.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 
 use unisono_core::account::Account;
 use unisono_core::error::StanzaError;
 use unisono_core::extension::{Answer, Reply};
+use unisono_core::ids::Ticket;
 use unisono_core::jid::{BareJid, Jid};
 use unisono_xml::Element;
 
 use super::access::Consent;
-use super::errors::{malformed, not_acceptable, not_found};
+use super::errors::{malformed, not_acceptable, not_found, too_much};
 use super::node::{Affiliation, Meta, Node, State, Subscription, is_service};
-use super::notify::tell_subscriber;
-use super::subscribe::state_event;
-use super::{Ask, NS, NS_OWNER, access, change, manage};
+use super::notify::tell_states;
+use super::{Ask, NS, NS_OWNER, access, change, last_items, manage};
+
+/// Those who may be made owners of one node: all of them are told who subscribes, and asked.
+const OWNERS_MAX: usize = 20;
 
 /// §5.7: what who asks is to all nodes, or to one.
 pub(super) fn own(ask: &Ask) -> Answer {
@@ -56,8 +60,16 @@ pub(super) fn all(ask: &Ask) -> Answer {
 }
 
 /// §8.9.2: an owner changes some, all of them or none.
-pub(super) fn modify(ask: &Ask) -> Answer {
+pub(super) async fn modify(ask: &Ask) -> Answer {
     let name = ask.node()?;
+    let (ticket, meta, allowed) = modify_now(ask, name)?;
+    let by = ask.request.from();
+    last_items::send_on_approval(&ask.request.hub, &ask.cell, (name, &meta), &allowed, by).await?;
+    Ok(Reply::empty().after(ticket))
+}
+
+/// Returns the node, and whose subscriptions are allowed now.
+fn modify_now(ask: &Ask, name: &str) -> Result<(Ticket, Arc<Meta>, Vec<Jid>), StanzaError> {
     let wanted = wanted(&ask.action);
     let hub = &ask.request.hub;
     let _order = ask.cell.publishing();
@@ -80,19 +92,20 @@ pub(super) fn modify(ask: &Ask) -> Answer {
         }
         told.extend(follow(&account, &old, &mut meta, &jid));
     }
+    if meta.owners().count() > OWNERS_MAX.max(old.owners().count()) {
+        return Err(too_much("a node has no room for so many owners"));
+    }
     let mut writes = Vec::new();
     let was_private = change::is_private(&account, name);
     let meta = manage::replace(&mut account, name, meta, &mut writes)?;
     let ticket = hub.commit(&mut account, writes);
     let is_shown = change::is_shown(&account, name) && was_private != change::is_private(&account, name);
     drop(account);
-    for (jid, state) in told {
-        tell_subscriber(hub, &ask.cell, &meta, &jid, (state_event(name, &jid, state), ticket));
-    }
+    tell_states(hub, (&ask.cell, name), &meta, &told, (ask.request.from(), ticket));
     if is_shown {
         hub.show_again(&ask.cell, ticket);
     }
-    Ok(Reply::empty().after(ticket))
+    Ok((ticket, meta, last_items::allowed(&old, &told)))
 }
 
 /// What becomes of the subscriptions of who has another affiliation now: who may not subscribe has none, who needs no consent

@@ -8,12 +8,13 @@ use unisono_core::account::{Account, Cell};
 use unisono_core::hub::{Hub, SessionRef};
 use unisono_core::ids::Ticket;
 use unisono_core::jid::{BareJid, Jid};
+use unisono_core::session::Session;
 use unisono_core::sharing::Sharing;
 use unisono_core::stanza::Presence;
 use unisono_core::storage::{BoxFuture, StoreError};
 
 use super::node::{Affiliation, Node};
-use super::{SERVICE, access, authorization, items};
+use super::{SERVICE, access, authorization, last_items};
 
 /// Questions that a device is asked when it comes. The rest is asked when it comes again, or found by §8.8.1.
 const QUESTIONS_MAX: usize = 100;
@@ -40,7 +41,13 @@ pub(super) fn arrived(hub: &Arc<Hub>, session: &SessionRef, _: &Presence) -> Opt
 async fn welcome(hub: &Arc<Hub>, service: &BareJid, session: &SessionRef) -> Result<(), StoreError> {
     let cell = hub.service(service).await?;
     ask(hub, &cell, session);
-    items::send_on_presence(hub, session, &cell).await
+    let nodes = last_items::of_service(&cell.lock(), &session.cell.jid);
+    let mut account = session.cell.lock();
+    let found = account.session_mut(session.id).filter(|found| found.is_available());
+    if let Some(found) = found.filter(|_| !nodes.is_empty()) {
+        hub.tell_of(found, service.clone(), nodes);
+    }
+    Ok(())
 }
 
 /// Who waits for the answer of an owner, and for which node.
@@ -55,6 +62,9 @@ fn waiting(account: &Account, owner: &BareJid) -> Vec<(CompactString, Jid)> {
 fn ask(hub: &Hub, cell: &Arc<Cell>, session: &SessionRef) {
     let waiting = waiting(&cell.lock(), &session.cell.jid);
     for (node, subscriber) in waiting {
+        if !session.cell.lock().session(session.id).is_some_and(Session::has_room) {
+            return;
+        }
         let question = authorization::question(hub, &cell.jid, &node, &subscriber);
         let mut sharing = Sharing::new(hub, question, Ticket::NONE);
         if cell.id == session.cell.id {

@@ -16,7 +16,7 @@ use super::errors::{forbidden, malformed, not_found};
 use super::node::{Affiliation, Meta, Node, State};
 use super::notify::{tell_owners, tell_subscriber};
 use super::subscribe::state_event;
-use super::{access, manage};
+use super::{access, last_items, manage};
 use crate::xep0004_forms::{self as forms, Submitted};
 
 const NS_AUTHORIZATION: &str = "http://jabber.org/protocol/pubsub#subscribe_authorization";
@@ -39,7 +39,8 @@ pub(super) fn question(hub: &Hub, from: &BareJid, node: &str, subscriber: &Jid) 
 
 /// Asks all owners of a node that are there. The others are asked when they come.
 pub(super) fn ask_owners(hub: &Hub, cell: &Cell, node: &str, meta: &Meta, subscriber: &Jid, ticket: Ticket) {
-    tell_owners(hub, cell, meta, || question(hub, &cell.jid, node, subscriber), ticket);
+    let question = || question(hub, &cell.jid, node, subscriber);
+    tell_owners(hub, cell, meta, question, (subscriber, ticket));
 }
 
 /// What an owner answered.
@@ -77,7 +78,7 @@ pub(super) fn read_letter(letter: Letter) -> BoxFuture<'static, Result<Ticket, S
         match Verdict::read(&message) {
             None => Err(StanzaError::new(Condition::ServiceUnavailable)),
             Some(verdict) => match verdict? {
-                Some(verdict) => decide(&hub, &cell, &who, &verdict),
+                Some(verdict) => decide(&hub, &cell, &who, &verdict).await,
                 None => Ok(Ticket::NONE),
             },
         }
@@ -96,7 +97,7 @@ pub(super) fn prepare(
     let (hub, who) = (hub.clone(), origin.cell.jid.clone());
     Some(Box::pin(async move {
         if let Some(cell) = hub.account(&to).await?
-            && let Ok(ticket) = decide(&hub, &cell, &who, &verdict)
+            && let Ok(ticket) = decide(&hub, &cell, &who, &verdict).await
         {
             hub.store.wait(ticket).await;
         }
@@ -104,8 +105,29 @@ pub(super) fn prepare(
     }))
 }
 
-/// An owner allows a subscription that waits for that, or does not.
-fn decide(hub: &Hub, cell: &Cell, who: &BareJid, verdict: &Verdict) -> Result<Ticket, StanzaError> {
+/// An owner allows a subscription that waits for that, or does not. Who is allowed is sent the last item (§12.10).
+async fn decide(
+    hub: &Arc<Hub>,
+    cell: &Arc<Cell>,
+    who: &BareJid,
+    verdict: &Verdict,
+) -> Result<Ticket, StanzaError> {
+    let (ticket, allowed) = settle(hub, cell, who, verdict)?;
+    if let Some(meta) = allowed {
+        let node = (verdict.node.as_str(), &*meta);
+        let to = std::slice::from_ref(&verdict.subscriber);
+        last_items::send_on_approval(hub, cell, node, to, &who.clone().into()).await?;
+    }
+    Ok(ticket)
+}
+
+/// Returns the node, if somebody may subscribe to it now.
+fn settle(
+    hub: &Hub,
+    cell: &Cell,
+    who: &BareJid,
+    verdict: &Verdict,
+) -> Result<(Ticket, Option<Arc<Meta>>), StanzaError> {
     let Verdict { node: name, subscriber, allow } = verdict;
     let _order = cell.publishing();
     let mut account = cell.lock();
@@ -117,7 +139,7 @@ fn decide(hub: &Hub, cell: &Cell, who: &BareJid, verdict: &Verdict) -> Result<Ti
     let Some(found) = meta.subscriptions.get_mut(subscriber).filter(|found| found.state == State::Pending)
     else {
         // Somebody else was faster, or nobody waits any more.
-        return Ok(account.last_ticket());
+        return Ok((account.last_ticket(), None));
     };
     let state = if *allow {
         found.state = State::Subscribed;
@@ -131,7 +153,7 @@ fn decide(hub: &Hub, cell: &Cell, who: &BareJid, verdict: &Verdict) -> Result<Ti
     let ticket = hub.commit(&mut account, writes);
     drop(account);
     tell_subscriber(hub, cell, &meta, subscriber, (state_event(name, subscriber, state), ticket));
-    Ok(ticket)
+    Ok((ticket, Some(meta).filter(|_| *allow)))
 }
 
 #[cfg(test)]

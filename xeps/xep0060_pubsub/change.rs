@@ -15,13 +15,12 @@ use unisono_core::storage::Write;
 use unisono_xml::Element;
 
 use super::config::{AccessModel, Config, ITEMS_MAX};
-use super::errors::too_much;
+use super::errors::{not_found, too_much};
 use super::node::{Entry, Node};
-use super::notify::{tell, tell_subscriber};
+use super::notify::{tell, tell_states};
 use super::rules::Made;
 use super::seen::Seen;
 use super::step::{Kept, Step, What};
-use super::subscribe::state_event;
 use super::{budget, items, manage, publish, rules};
 
 /// How often something is decided again because others changed the nodes meanwhile.
@@ -84,8 +83,11 @@ pub(super) async fn make(
     let mut seen = Seen::default();
     // What one decision asks for stays known until it is made, however much that is.
     let mut asked: Vec<CompactString> = Vec::new();
+    let decide_alive = |account: &Account, seen: &Seen| {
+        if account.is_gone() { Err(not_found().into()) } else { decide(account, seen) }
+    };
     for _ in 0..ROUNDS_MAX {
-        match attempt(hub, cell, publisher, &seen, &decide) {
+        match attempt(hub, cell, publisher, &seen, &decide_alive) {
             Ok(ticket) => return Ok(ticket),
             Err(Undecided::Refused(error)) => return Err(error),
             Err(Undecided::Unknown(node)) => {
@@ -192,7 +194,7 @@ fn attempt(
     for step in steps {
         let rule = rule_of(&cell.jid, &step.node);
         let (node, kept) = (step.node.clone(), step.kept());
-        settled.extend(step.settled().into_iter().map(|(jid, state)| (node.clone(), jid, state)));
+        settled.push((node.clone(), step.settled()));
         let was_private = is_private(&account, &node);
         if let (Some(rule), Kept::Emptied) = (rule, &kept) {
             is_shown |= rule.keep(&Made::Emptied, seen, &mut account, &mut writes);
@@ -215,10 +217,10 @@ fn attempt(
     for telling in telling {
         telling.go_on(publisher);
     }
-    for (name, jid, state) in settled {
+    for (name, settled) in settled {
         let meta = made.iter().find(|(other, ..)| *other == name).map(|(_, meta, _)| meta);
         let Some(meta) = meta else { continue };
-        tell_subscriber(hub, cell, meta, &jid, (state_event(&name, &jid, state), ticket)); // §12.14
+        tell_states(hub, (cell, &name), meta, &settled, (publisher, ticket)); // §12.14
     }
     if is_shown {
         hub.show_again(cell, ticket);

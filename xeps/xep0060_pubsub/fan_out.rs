@@ -13,8 +13,8 @@ use unisono_core::ids::{AccountId, Ticket};
 use unisono_core::jid::Jid;
 use unisono_core::sharing::Shared;
 
-use super::node::Meta;
-use super::notify::deliver;
+use super::node::{Meta, Node};
+use super::notify::{Delivered, deliver, is_full};
 
 /// Who has caused no more than what takes so long may cause more at once, however many copies that makes.
 const AHEAD: Duration = Duration::from_secs(1);
@@ -34,6 +34,8 @@ pub(super) enum Kind {
     Configuration,
     /// What came before is of no interest any more.
     End,
+    /// Nobody is told. What waits to be told of that item, or of all, is over.
+    Untold,
 }
 
 /// An event on its way to those who are not of the account.
@@ -54,7 +56,8 @@ struct Waiting {
     since: Duration,
 }
 
-type Key = (AccountId, CompactString);
+/// A node, and the address elsewhere for which alone it waits, because there is no room on the way to there.
+type Key = (AccountId, CompactString, Option<Jid>);
 
 /// What all have caused, and what waits.
 #[derive(Default)]
@@ -89,6 +92,41 @@ impl Ledger {
         *paid = (*paid).max(now).saturating_add(cost);
     }
 
+    /// What waits of a node leaves out what is not told any more.
+    fn leave_out(&mut self, node: &Key, untold: &[Notice]) {
+        if untold.is_empty() {
+            return;
+        }
+        let of_node = self.waiting.range_mut(node.clone()..);
+        let mut over = Vec::new();
+        for (key, waiting) in of_node.take_while(|(key, _)| (key.0, &key.1) == (node.0, &node.1)) {
+            for notice in untold {
+                collapse(&mut waiting.notices, notice.clone());
+            }
+            if waiting.notices.is_empty() {
+                over.push(key.clone());
+            }
+        }
+        for key in over {
+            self.waiting.remove(&key);
+        }
+    }
+
+    /// Adds events to those that wait.
+    fn wait(&mut self, key: Key, batch: &Batch<'_>, payer: &CompactString, now: Duration) {
+        let waiting = self.waiting.entry(key).or_insert_with(|| Waiting {
+            cell: batch.cell.clone(),
+            meta: batch.meta.clone(),
+            notices: Vec::new(),
+            payer: payer.clone(),
+            since: now,
+        });
+        (waiting.meta, waiting.payer) = (batch.meta.clone(), payer.clone());
+        for notice in &batch.notices {
+            collapse(&mut waiting.notices, notice.clone());
+        }
+    }
+
     /// Keeps the memory of one payer in bounds: what waits in the node that is first goes.
     fn make_room(&mut self, payer: &str) {
         loop {
@@ -117,9 +155,13 @@ fn collapse(waiting: &mut Vec<Notice>, new: Notice) {
     waiting.retain(|old| match new.kind {
         Kind::End => false,
         Kind::Item => old.kind != Kind::Item && !is_same_topic(old),
-        Kind::Deletion => !is_same_topic(old),
         Kind::Configuration => old.kind != Kind::Configuration,
+        Kind::Untold if new.stanza.topic.is_none() => old.kind == Kind::End,
+        Kind::Deletion | Kind::Untold => !is_same_topic(old),
     });
+    if new.kind == Kind::Untold {
+        return;
+    }
     let deletions = waiting.iter().filter(|old| old.kind == Kind::Deletion).count();
     if new.kind == Kind::Deletion
         && deletions >= DELETIONS_MAX
@@ -139,47 +181,65 @@ pub(super) struct Batch<'a> {
 }
 
 /// Tells those who are not of the account, now or later. The order of the node ([`Cell::publishing`]) is held.
-pub(super) fn spread(hub: &Hub, by: &Jid, batch: Batch<'_>) {
-    if batch.notices.is_empty() {
-        return;
-    }
+pub(super) fn spread(hub: &Hub, by: &Jid, mut batch: Batch<'_>) {
+    let Some(FanOut(ledger)) = hub.server_state::<FanOut>() else { return };
     let rate = hub.settings.notifications_per_second;
-    let Some(FanOut(ledger)) = hub.server_state::<FanOut>().filter(|_| rate > 0) else {
-        deliver(hub, batch.cell, batch.node, batch.meta, batch.notices);
-        return;
-    };
     let (payer, now) = (payer(hub, by), hub.clock.elapsed());
-    let key = (batch.cell.id, CompactString::from(batch.node));
-    let due = {
+    let key = (batch.cell.id, CompactString::from(batch.node), None);
+    {
         let mut ledger = ledger.lock().unwrap_or_else(PoisonError::into_inner);
-        let waits = ledger.waiting.contains_key(&key);
-        if ledger.may(&payer, now) && !waits {
-            batch.notices
-        } else {
-            let waiting = ledger.waiting.entry(key.clone()).or_insert_with(|| Waiting {
-                cell: batch.cell.clone(),
-                meta: batch.meta.clone(),
-                notices: Vec::new(),
-                payer: payer.clone(),
-                since: now,
-            });
-            (waiting.meta, waiting.payer) = (batch.meta.clone(), payer.clone());
-            batch.notices.into_iter().for_each(|notice| collapse(&mut waiting.notices, notice));
-            if !ledger.may(&payer, now) {
+        let (untold, notices) =
+            batch.notices.into_iter().partition::<Vec<_>, _>(|notice| notice.kind == Kind::Untold);
+        batch.notices = notices;
+        ledger.leave_out(&key, &untold);
+        let may = rate == 0 || ledger.may(&payer, now);
+        if !batch.notices.is_empty() && (!may || ledger.waiting.contains_key(&key)) {
+            ledger.wait(key.clone(), &batch, &payer, now);
+            if !may {
                 ledger.make_room(&payer);
                 return;
             }
-            ledger.waiting.remove(&key).map(|waiting| waiting.notices).unwrap_or_default()
+            batch.notices = ledger.waiting.remove(&key).map(|waiting| waiting.notices).unwrap_or_default();
         }
-    };
-    let copies = deliver(hub, batch.cell, batch.node, batch.meta, due);
+    }
+    if !batch.notices.is_empty() {
+        tell(hub, ledger, &batch, None, &payer);
+    }
+}
+
+/// Tells those who are not of the account, or only one address elsewhere. What there is no room for waits for that.
+fn tell(hub: &Hub, ledger: &Mutex<Ledger>, batch: &Batch<'_>, only: Option<&Jid>, payer: &CompactString) {
+    let lock = || ledger.lock().unwrap_or_else(PoisonError::into_inner);
+    let (rate, now) = (hub.settings.notifications_per_second, hub.clock.elapsed());
+    let key = |to: &Jid| (batch.cell.id, CompactString::from(batch.node), Some(to.clone()));
+    let waits = |to: &Jid| lock().waiting.contains_key(&key(to));
+    let Delivered { copies, late } =
+        deliver(hub, batch.cell, (batch.node, batch.meta), &batch.notices, only, waits);
+    let mut ledger = lock();
+    for (to, notices) in late {
+        ledger.wait(key(&to), &Batch { notices, ..*batch }, payer, now);
+        ledger.make_room(payer);
+    }
+    if rate > 0 {
+        ledger.charge(payer.clone(), copies, rate, now);
+    }
+}
+
+/// Whether somebody may cause so many messages about subscriptions now, which cannot wait. Then they are charged.
+pub(super) fn may_cause(hub: &Hub, by: &Jid, copies: usize) -> bool {
+    let rate = hub.settings.notifications_per_second;
+    let Some(FanOut(ledger)) = hub.server_state::<FanOut>().filter(|_| rate > 0) else { return true };
+    let (payer, now) = (payer(hub, by), hub.clock.elapsed());
     let mut ledger = ledger.lock().unwrap_or_else(PoisonError::into_inner);
-    ledger.charge(payer, copies, rate, now);
+    let may = ledger.may(&payer, now);
+    if may {
+        ledger.charge(payer, u32::try_from(copies).unwrap_or(u32::MAX), rate, now);
+    }
+    may
 }
 
 /// Tells what waits of those who may cause more by now, and of all when the server stops.
 pub(super) fn go_on(hub: &Arc<Hub>, moment: Moment) {
-    let rate = hub.settings.notifications_per_second;
     let Some(FanOut(ledger)) = hub.server_state::<FanOut>() else { return };
     let lock = || ledger.lock().unwrap_or_else(PoisonError::into_inner);
     let now = hub.clock.elapsed();
@@ -187,6 +247,7 @@ pub(super) fn go_on(hub: &Arc<Hub>, moment: Moment) {
     let ready: Vec<_> = {
         let ledger = lock();
         let ready = ledger.waiting.iter().filter(|(_, waiting)| may(&ledger, &waiting.payer));
+        let ready = ready.filter(|(key, _)| key.2.as_ref().is_none_or(|to| !is_full(hub, to)));
         let mut ready: Vec<_> =
             ready.map(|(key, waiting)| (waiting.since, key.clone(), waiting.cell.clone())).collect();
         // Whatever is published most does not keep the rest waiting.
@@ -200,9 +261,19 @@ pub(super) fn go_on(hub: &Arc<Hub>, moment: Moment) {
             let may = ledger.waiting.get(&key).is_some_and(|waiting| may(&ledger, &waiting.payer));
             if may { ledger.waiting.remove(&key) } else { None }
         };
-        let Some(Waiting { meta, notices, payer, .. }) = waiting else { continue };
-        let copies = deliver(hub, &cell, &key.1, &meta, notices);
-        lock().charge(payer, copies, rate.max(1), now);
+        let Some(Waiting { meta, mut notices, payer, .. }) = waiting else { continue };
+        // It is told as the node is by now: of one that is gone, that it is.
+        let present = cell.lock().keyed::<Node>(&key.1).map(|node| node.meta.clone());
+        match &present {
+            Some(meta) if !meta.config.deliver_notifications => continue,
+            Some(_) => {}
+            None => notices.retain(|notice| notice.kind == Kind::End),
+        }
+        if !notices.is_empty() {
+            let meta = present.unwrap_or(meta);
+            let batch = Batch { cell: &cell, node: &key.1, meta: &meta, notices };
+            tell(hub, ledger, &batch, key.2.as_ref(), &payer);
+        }
     }
 }
 
@@ -222,7 +293,7 @@ mod tests {
 
     #[test]
     fn what_waits_is_the_last_item_and_what_was_deleted() {
-        use Kind::{Configuration, Deletion, End, Item};
+        use Kind::{Configuration, Deletion, End, Item, Untold};
         for (events, want) in [
             (&[(Item, "a"), (Item, "b"), (Item, "c")][..], &["c"][..]),
             (&[(Item, "a"), (Deletion, "a")], &["a"]), // it is gone before anybody heard of it
@@ -231,6 +302,9 @@ mod tests {
             (&[(Configuration, ""), (Item, "a"), (Configuration, "")], &["a", ""]),
             (&[(Item, "a"), (Deletion, "b"), (End, "")], &[""]),
             (&[(End, ""), (Item, "a")], &["", "a"]),
+            (&[(Deletion, "b"), (Item, "a"), (Untold, "a")], &["b"]),
+            (&[(Deletion, "b"), (Item, "a"), (Untold, "")], &[]),
+            (&[(End, ""), (Item, "a"), (Untold, "")], &[""]),
         ] {
             let mut waiting = Vec::new();
             for (kind, topic) in events {

@@ -1,36 +1,30 @@
-//! §6.5: items as they are read, and the last ones that who comes is sent (XEP-0163 §4.3.4).
+//! §6.5: items as they are read.
 
 use std::sync::Arc;
 
 use compact_str::CompactString;
 use unisono_core::account::{Account, Cell};
 use unisono_core::error::{Condition, StanzaError};
-use unisono_core::extension::{Answer, Interest, Reply};
-use unisono_core::hub::{Hub, SessionRef};
-use unisono_core::ids::{LogPosition, Ticket};
-use unisono_core::jid::{BareJid, Jid};
-use unisono_core::session::Session;
-use unisono_core::sharing::Sharing;
+use unisono_core::extension::{Answer, Reply};
+use unisono_core::hub::Hub;
+use unisono_core::ids::LogPosition;
+use unisono_core::jid::BareJid;
 use unisono_core::stanza::{CLIENT_SCOPE, OUR_LIMITS};
 use unisono_core::storage::{ItemPage, ItemQuery, NodeItem, StoreError, Write};
 use unisono_xml::Element;
 
-use super::config::{Config, ITEMS_MAX, SendLast};
+use super::config::{Config, ITEMS_MAX};
 use super::errors::{bad, malformed, not_found, unsupported};
 use super::node::{Entry, Meta, Node};
-use super::notify::{self, Event, publisher_of};
-use super::{Ask, NS, NS_EVENT, access, budget, change, told};
+use super::notify::publisher_of;
+use super::{Ask, NS, access, budget, change, told};
 use crate::xep0059_result_sets::{Page, Wanted};
-use crate::{xep0312_pubsub_since as since, xep0395_compare_and_publish as cap};
+use crate::xep0395_compare_and_publish as cap;
 
 /// Items that are read from the store at once.
 const READ_MAX: usize = 200;
 /// Bytes of payloads in one answer: what is more is left for further pages (§6.5.4).
 const ANSWER_BYTES_MAX: usize = 1024 * 1024;
-/// Items of a node that a device is sent that was away: the newest.
-const MISSED_MAX: usize = 50;
-/// How often nodes are read for a device that change meanwhile.
-const AGAIN_MAX: usize = 5;
 /// Items that all nodes of an account have in memory, about.
 const KNOWN_MAX: usize = 20_000;
 
@@ -93,7 +87,7 @@ fn set_of(items: &[Arc<NodeItem>], index: Option<u64>, count: Option<u64>) -> El
 }
 
 /// What is older than this is no item any more (`pubsub#item_expire`).
-fn expired(hub: &Hub, config: &Config) -> Option<LogPosition> {
+pub(super) fn expired(hub: &Hub, config: &Config) -> Option<LogPosition> {
     let micros = i64::from(config.item_expire?).saturating_mul(1_000_000);
     Some(LogPosition(hub.clock.now_micros().saturating_sub(micros)))
 }
@@ -267,255 +261,4 @@ pub(super) fn purge_offline(account: &mut Account, _: &Element, now: i64, writes
         // No device is left that could be shown.
         change::keep_emptied(account, &name, writes);
     }
-}
-
-/// A node of which a device may be sent something.
-struct Due {
-    name: CompactString,
-    meta: Arc<Meta>,
-    changed: LogPosition,
-}
-
-/// A device became interested in nodes: it is sent the last item of each, of its own account and of the contacts whose
-/// presence it sees. Of its own nodes, all that came while it was away, as far as that is known. Of contacts that came into
-/// its sight, theirs.
-pub(crate) async fn send_last_items(
-    hub: Arc<Hub>,
-    session: SessionRef,
-    Interest { nodes, of }: Interest,
-) -> Result<(), StoreError> {
-    if of.is_none() {
-        send_from(&hub, &session, &session.cell, &nodes).await?;
-    }
-    let contacts: Vec<_> = {
-        let account = session.cell.lock();
-        let is_meant = |contact: &BareJid| of.as_ref().is_none_or(|of| of.contains(contact));
-        let seen = account.contacts().filter(|contact| contact.state.subscription.has_to());
-        seen.map(|contact| contact.jid.clone()).filter(is_meant).collect()
-    };
-    for contact in contacts {
-        if let Err(error) = send_of(&hub, &session, &contact, &nodes).await {
-            // What is unreadable of one account is no reason to tell nothing of others.
-            if !matches!(error, StoreError::Corrupt(_)) {
-                return Err(error);
-            }
-            tracing::error!(%contact, %error, "cannot read what a contact publishes");
-        }
-    }
-    Ok(())
-}
-
-async fn send_of(
-    hub: &Arc<Hub>,
-    session: &SessionRef,
-    contact: &BareJid,
-    nodes: &[CompactString],
-) -> Result<(), StoreError> {
-    match hub.account(contact).await? {
-        Some(cell) => send_from(hub, session, &cell, nodes).await,
-        None => Ok(()),
-    }
-}
-
-/// The last items of these nodes of one account, where they are sent on presence.
-async fn send_from(
-    hub: &Arc<Hub>,
-    session: &SessionRef,
-    owner: &Arc<Cell>,
-    nodes: &[CompactString],
-) -> Result<(), StoreError> {
-    let is_sent = |account: &Account, meta: &Meta| {
-        let config = &meta.config;
-        config.send_last_published_item == SendLast::OnSubAndPresence
-            && config.persist_items
-            && config.deliver_notifications
-            && access::may_read(account, meta, &session.jid.bare()).is_ok()
-    };
-    send_last(hub, (session, owner), nodes.to_vec(), is_sent, |owner, meta, node, session| {
-        owner.jid() == &session.jid().bare() || notify::is_due(owner, meta, node, session)
-    })
-    .await
-}
-
-/// The last items of the nodes of a service that a device is told of, as it comes.
-pub(super) async fn send_on_presence(
-    hub: &Arc<Hub>,
-    session: &SessionRef,
-    service: &Arc<Cell>,
-) -> Result<(), StoreError> {
-    let who = session.jid.bare();
-    let is_sent = |_: &Account, meta: &Meta| {
-        let config = &meta.config;
-        config.send_last_published_item == SendLast::OnSubAndPresence
-            && config.persist_items
-            && config.deliver_notifications
-            && meta.subscriptions_of(&who).any(|(_, subscription)| subscription.is_active())
-    };
-    let names: Vec<_> = {
-        let account = service.lock();
-        let due = account.all_keyed::<Node>().filter(|(_, node)| is_sent(&account, &node.meta));
-        due.map(|(name, _)| name.clone()).collect()
-    };
-    send_last(hub, (session, service), names, is_sent, notify::is_due).await
-}
-
-/// §6.1.7: the last item of a node, for who has just subscribed from another domain.
-pub(super) async fn send_on_sub_away(
-    hub: &Arc<Hub>,
-    to: &Jid,
-    owner: &Arc<Cell>,
-    name: &str,
-) -> Result<(), StoreError> {
-    let (meta, ticket) = {
-        let account = owner.lock();
-        let node = account.keyed::<Node>(name).filter(|node| sends_on_sub(&node.meta.config));
-        let Some(node) = node else { return Ok(()) };
-        (node.meta.clone(), account.last_ticket())
-    };
-    hub.store.wait(ticket).await;
-    let last = hub.store.last_items(owner.id, &[name]).await?.pop().flatten();
-    let expires = expired(hub, &meta.config);
-    let last = last.filter(|last| expires.is_none_or(|expires| last.position >= expires));
-    let Some(last) = last else { return Ok(()) };
-    let element = item_element(&last, NS_EVENT, &meta, &owner.jid, meta.config.deliver_payloads);
-    if let Some(element) = element {
-        let event = Event::published(name, &meta.config, &last.id, element).at(last.position);
-        Sharing::new(hub, event.message(hub, &owner.jid, &meta.config), Ticket::NONE).with_remote(owner, to);
-    }
-    Ok(())
-}
-
-fn sends_on_sub(config: &Config) -> bool {
-    config.send_last_published_item != SendLast::Never && config.persist_items && config.deliver_notifications
-}
-
-/// §6.1.7: the last item of a node, for who has just subscribed.
-pub(super) async fn send_on_sub(
-    hub: &Arc<Hub>,
-    session: &SessionRef,
-    owner: &Arc<Cell>,
-    name: &str,
-) -> Result<(), StoreError> {
-    let is_sent = |_: &Account, meta: &Meta| sends_on_sub(&meta.config);
-    send_last(hub, (session, owner), vec![name.into()], is_sent, |owner, meta, _, session| {
-        access::may_read(owner, meta, &session.jid().bare()).is_ok()
-    })
-    .await
-}
-
-/// The last items of those nodes of which they are sent. Where a node changes meanwhile, they are read again.
-async fn send_last(
-    hub: &Arc<Hub>,
-    (session, owner): (&SessionRef, &Arc<Cell>),
-    mut names: Vec<CompactString>,
-    is_sent: impl Fn(&Account, &Meta) -> bool,
-    wanted: fn(&Account, &Meta, &str, &Session) -> bool,
-) -> Result<(), StoreError> {
-    let mut before = None;
-    for _ in 0..AGAIN_MAX {
-        let (due, ticket) = {
-            let mut account = owner.lock();
-            let due = names.iter().filter_map(|name| {
-                let node = account.keyed::<Node>(name).filter(|node| is_sent(&account, &node.meta))?;
-                Some(Due { name: name.clone(), meta: node.meta.clone(), changed: node.changed })
-            });
-            let due: Vec<_> = due.collect();
-            if due.is_empty() {
-                return Ok(());
-            }
-            before.get_or_insert_with(|| account.next_position(hub.clock.now_micros()));
-            (due, account.last_ticket())
-        };
-        let before = before.unwrap_or(LogPosition::START);
-        hub.store.wait(ticket).await;
-        names = send_due(hub, (session, owner), &due, before, wanted).await?;
-    }
-    Ok(())
-}
-
-/// Sends what there was before this position: of what came later, the device was told. Returns the nodes that changed
-/// while they were read.
-async fn send_due(
-    hub: &Arc<Hub>,
-    (session, owner): (&SessionRef, &Arc<Cell>),
-    due: &[Due],
-    before: LogPosition,
-    wanted: fn(&Account, &Meta, &str, &Session) -> bool,
-) -> Result<Vec<CompactString>, StoreError> {
-    let names: Vec<_> = due.iter().map(|due| due.name.as_str()).collect();
-    let last = hub.store.last_items(owner.id, &names).await?;
-    let knows = knows_nodes(session, owner.id == session.cell.id);
-    let mut again = Vec::new();
-    for (due, last) in due.iter().zip(last) {
-        let Some(last) = last else { continue };
-        let expires = expired(hub, &due.meta.config);
-        if expires.is_some_and(|expires| last.position < expires) {
-            continue;
-        }
-        let mut items = match knows.filter(|knows| !due.meta.config.is_singleton() && *knows < last.position)
-        {
-            Some(knows) => {
-                let since = Some(knows).max(expires);
-                let query = ItemQuery { since, limit: MISSED_MAX, from_end: true, ..ItemQuery::default() };
-                hub.store.items(owner.id, &due.name, &query).await?.items
-            }
-            None => vec![last],
-        };
-        items.retain(|item| item.position < before);
-        if !queue_items(hub, session, owner, due, &items, wanted) {
-            again.push(due.name.clone());
-        }
-    }
-    Ok(again)
-}
-
-/// Up to where a device was told of nodes in earlier sessions: as it says itself (XEP-0312), and of its own account as is
-/// known.
-fn knows_nodes(session: &SessionRef, is_own: bool) -> Option<LogPosition> {
-    let account = session.cell.lock();
-    let found = account.session(session.id)?;
-    let known = Some(found.knows_nodes()).filter(|knows| is_own && *knows > LogPosition::START);
-    known.into_iter().chain(since::since(found)).min()
-}
-
-/// Queues items that were read, unless the node has changed since: then these may be old. Returns whether it has not.
-fn queue_items(
-    hub: &Hub,
-    session: &SessionRef,
-    owner: &Arc<Cell>,
-    due: &Due,
-    items: &[Arc<NodeItem>],
-    wanted: fn(&Account, &Meta, &str, &Session) -> bool,
-) -> bool {
-    let _order = owner.publishing();
-    let is_as_read =
-        |account: &Account| account.keyed::<Node>(&due.name).is_some_and(|node| node.changed == due.changed);
-    // Only what the account itself publishes with a message comes in between from now on.
-    let mut is_same = is_as_read(&owner.lock());
-    let config = &due.meta.config;
-    for item in items {
-        if !is_same {
-            break;
-        }
-        let element = item_element(item, NS_EVENT, &due.meta, &owner.jid, config.deliver_payloads);
-        let Some(element) = element else { continue };
-        let event = Event::published(&due.name, config, &item.id, element).at(item.position);
-        let mut sharing = Sharing::new(hub, event.message(hub, &owner.jid, config), Ticket::NONE);
-        if owner.id == session.cell.id {
-            // What is published with a message keeps no other order than that of this lock.
-            let mut account = owner.lock();
-            is_same = is_as_read(&account);
-            if is_same {
-                told::noting(&mut account, &due.name, |account| {
-                    sharing.with_own(account, |found| found.id() == session.id);
-                });
-            }
-        } else {
-            sharing.with_other(owner, &session.cell, |owner, _, found| {
-                is_as_read(owner) && found.id() == session.id && wanted(owner, &due.meta, &due.name, found)
-            });
-        }
-        sharing.finish();
-    }
-    is_same
 }

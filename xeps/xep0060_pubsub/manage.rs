@@ -31,6 +31,9 @@ pub(super) fn new_node(
     now: i64,
     config: Config,
 ) -> Result<Node, StanzaError> {
+    if account.is_gone() {
+        return Err(not_found());
+    }
     let room = room(account.jid());
     let own = account.all_keyed::<Node>().filter(|(_, node)| node.meta.creator == creator).count();
     if account.all_keyed::<Node>().count() >= room.nodes || own >= room.nodes_of_one {
@@ -84,7 +87,7 @@ pub(super) fn replace(
     meta: Meta,
     writes: &mut Vec<Write>,
 ) -> Result<Arc<Meta>, StanzaError> {
-    let Some(node) = account.keyed::<Node>(name) else { return Err(not_found()) };
+    let node = account.keyed::<Node>(name).filter(|_| !account.is_gone()).ok_or_else(not_found)?;
     has_room(account, Some(&node.meta), &meta)?;
     let meta = Arc::new(meta);
     let node = Node { meta: meta.clone(), ..node.clone() };

@@ -32,6 +32,7 @@ mod disco;
 mod errors;
 mod fan_out;
 mod items;
+mod last_items;
 mod manage;
 mod node;
 mod notify;
@@ -67,7 +68,8 @@ pub use config::{ITEMS_MAX, NS_CONFIG, PAYLOAD_BYTES_MAX};
 pub(crate) use disco::{node_info, node_items, nodes, service_nodes};
 pub use errors::NS_ERRORS;
 pub(crate) use errors::invalid_payload;
-pub(crate) use items::{know, send_last_items};
+pub(crate) use items::know;
+pub(crate) use last_items::send_last_items;
 pub(crate) use rules::{Made, Publication, Rule, Scene};
 pub(crate) use seen::Seen;
 pub(crate) use told::has_seen;
@@ -259,9 +261,9 @@ async fn act(ask: Ask) -> Answer {
         (true, IqType::Set, "delete") => manage::delete(&ask).await,                 // §8.4
         (true, IqType::Set, "purge") => manage::purge(&ask).await,                   // §8.5
         (true, IqType::Get, "subscriptions") => subscribe::all(&ask),                // §8.8.1
-        (true, IqType::Set, "subscriptions") => subscribe::modify(&ask),             // §8.8.2
+        (true, IqType::Set, "subscriptions") => subscribe::modify(&ask).await,       // §8.8.2
         (true, IqType::Get, "affiliations") => affiliations::all(&ask),              // §8.9.1
-        (true, IqType::Set, "affiliations") => affiliations::modify(&ask),           // §8.9.2
+        (true, IqType::Set, "affiliations") => affiliations::modify(&ask).await,     // §8.9.2
         _ => Err(StanzaError::new(Condition::FeatureNotImplemented)),
     }
 }

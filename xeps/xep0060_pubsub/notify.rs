@@ -17,6 +17,7 @@ use unisono_xml::Element;
 use super::config::{Config, ItemReply, NotificationType};
 use super::fan_out::{self, Batch, Kind, Notice};
 use super::node::{Meta, State, is_service};
+use super::subscribe::state_event;
 use super::{NS_EVENT, access, told};
 use crate::xep0203_delay;
 
@@ -66,6 +67,12 @@ impl Event {
     /// §8.4 and §8.5: all items are gone.
     pub(super) fn ended(content: Element) -> Self {
         Self { content, topic: None, at: None, kind: Kind::End }
+    }
+
+    /// An item is gone of which nobody is told that, or all are: what still waits to be told of it is not told either.
+    pub(super) fn untold(gone: Option<(&str, &Config, &str)>) -> Self {
+        let topic = gone.map(|(node, config, id)| topic(node, config, id));
+        Self { content: Element::new("items", NS_EVENT), topic, at: None, kind: Kind::Untold }
     }
 
     /// It happened earlier (XEP-0203).
@@ -144,7 +151,7 @@ pub(super) fn share_with_own(
     };
     let events: Vec<_> = events.into_iter().map(share).collect();
     told::noting(account, node, |account| {
-        for (_, event) in &events {
+        for (_, event) in events.iter().filter(|(kind, _)| *kind != Kind::Untold) {
             event.with_own(account, |session| {
                 has_asked(meta, session).unwrap_or_else(|| is_interested(node, session))
             });
@@ -165,12 +172,34 @@ impl Telling<'_> {
     }
 }
 
-/// Tells those who are not of the account. Of accounts that are not in memory nobody is there. Returns how many copies
-/// that made, and accounts that were looked at.
-pub(super) fn deliver(hub: &Hub, cell: &Cell, node: &str, meta: &Meta, notices: Vec<Notice>) -> u32 {
-    let (locals, remotes) = watchers(hub, &cell.lock(), meta);
-    let mut events: Vec<_> =
-        notices.into_iter().map(|notice| Sharing::again(hub, notice.stanza, notice.ticket)).collect();
+/// What came of telling those who are not of the account.
+pub(super) struct Delivered {
+    /// Copies that were made, and accounts that were looked at.
+    pub(super) copies: u32,
+    /// Addresses elsewhere to which there was no room, with what they are still to be told.
+    pub(super) late: Vec<(Jid, Vec<Notice>)>,
+}
+
+/// Tells those who are not of the account, or only this address elsewhere. Of accounts that are not in memory nobody is
+/// there. Who waits for earlier events waits for these.
+pub(super) fn deliver(
+    hub: &Hub,
+    cell: &Cell,
+    (node, meta): (&str, &Meta),
+    notices: &[Notice],
+    only: Option<&Jid>,
+    waits: impl Fn(&Jid) -> bool,
+) -> Delivered {
+    let (locals, remotes) = match only {
+        None => watchers(hub, &cell.lock(), meta),
+        Some(to) => {
+            let is_active = meta.subscriptions.get(to).is_some_and(|found| found.is_active());
+            let is_due = is_active && access::may_read(&cell.lock(), meta, &to.to_bare()).is_ok();
+            (BTreeSet::new(), is_due.then(|| to.clone()).into_iter().collect())
+        }
+    };
+    let sharing = |notice: &Notice| Sharing::again(hub, notice.stanza.clone(), notice.ticket);
+    let mut events: Vec<_> = notices.iter().map(sharing).collect();
     let mut copies = 0_usize;
     for who in &locals {
         let Some(other) = hub.resident(who) else { continue };
@@ -181,14 +210,26 @@ pub(super) fn deliver(hub: &Hub, cell: &Cell, node: &str, meta: &Meta, notices: 
             copies = copies.saturating_add(reached);
         }
     }
-    for to in &remotes {
-        for event in &events {
-            event.with_remote(cell, to);
-            copies = copies.saturating_add(1);
+    let mut late = Vec::new();
+    for to in remotes {
+        let waits = waits(&to);
+        let left = events.iter().zip(notices).skip_while(|(event, _)| {
+            let is_told = !waits && (event.with_remote(cell, &to) || !is_full(hub, &to));
+            copies = copies.saturating_add(usize::from(is_told));
+            is_told
+        });
+        let left: Vec<_> = left.map(|(_, notice)| notice.clone()).collect();
+        if !left.is_empty() {
+            late.push((to, left));
         }
     }
     events.into_iter().for_each(Sharing::finish);
-    u32::try_from(copies).unwrap_or(u32::MAX)
+    Delivered { copies: u32::try_from(copies).unwrap_or(u32::MAX), late }
+}
+
+/// Whether there is no room on the way to an address elsewhere.
+pub(super) fn is_full(hub: &Hub, to: &Jid) -> bool {
+    hub.routes.find(to.domain()).is_some_and(|route| !route.has_room())
 }
 
 /// Who may have to be told: accounts of this server, and subscribed addresses elsewhere. All of them may read the node.
@@ -240,6 +281,23 @@ fn has_asked(meta: &Meta, session: &Session) -> Option<bool> {
         .or_else(|| subscribed(session.jid().bare().into()).map(|deliver| deliver && session.is_for_all()))
 }
 
+/// Tells subscribers what their subscriptions are now (§12.14), for what somebody did. Who causes too much causes no more of
+/// that: they see it when they ask.
+pub(super) fn tell_states(
+    hub: &Hub,
+    (cell, node): (&Cell, &str),
+    meta: &Meta,
+    changed: &[(Jid, Option<State>)],
+    (by, ticket): (&Jid, Ticket),
+) {
+    if changed.is_empty() || !fan_out::may_cause(hub, by, changed.len()) {
+        return;
+    }
+    for (jid, state) in changed {
+        tell_subscriber(hub, cell, meta, jid, (state_event(node, jid, *state), ticket));
+    }
+}
+
 /// Tells one subscriber something about the own subscription (§12.14).
 pub(super) fn tell_subscriber(
     hub: &Hub,
@@ -251,10 +309,21 @@ pub(super) fn tell_subscriber(
     tell_one(hub, cell, jid, (event.message(hub, &cell.jid, &meta.config), ticket));
 }
 
-/// Tells those who own a node something about it. An account owns all of its nodes.
-pub(super) fn tell_owners(hub: &Hub, cell: &Cell, meta: &Meta, message: impl Fn() -> Shared, ticket: Ticket) {
+/// Tells those who own a node something about it that somebody did. An account owns all of its nodes. Who causes too much
+/// causes no more of that: they see it when they ask, or come.
+pub(super) fn tell_owners(
+    hub: &Hub,
+    cell: &Cell,
+    meta: &Meta,
+    message: impl Fn() -> Shared,
+    (by, ticket): (&Jid, Ticket),
+) {
     let account = cell.jid.local().map(|_| &cell.jid);
-    for owner in account.into_iter().chain(meta.owners()) {
+    let owners: Vec<_> = account.into_iter().chain(meta.owners()).collect();
+    if !fan_out::may_cause(hub, by, owners.len()) {
+        return;
+    }
+    for owner in owners {
         tell_one(hub, cell, &owner.clone().into(), (message(), ticket));
     }
 }
@@ -267,14 +336,18 @@ pub(super) fn tell_one(hub: &Hub, cell: &Cell, jid: &Jid, (message, ticket): (Sh
         return;
     }
     let Some(other) = hub.resident(&jid.to_bare()) else { return };
-    let is_meant = |session: &Session| match jid.resource() {
-        Some(resource) => session.jid().resource() == resource,
-        None => session.is_for_all(),
-    };
     if other.id == cell.id {
-        sharing.with_own(&mut cell.lock(), is_meant);
+        sharing.with_own(&mut cell.lock(), |session| is_meant(jid, session));
     } else {
-        sharing.with_other(cell, &other, |_, _, session| is_meant(session));
+        sharing.with_other(cell, &other, |_, _, session| is_meant(jid, session));
     }
     sharing.finish();
+}
+
+/// Whether a device is told what is for this address of its account.
+pub(super) fn is_meant(jid: &Jid, session: &Session) -> bool {
+    match jid.resource() {
+        Some(resource) => session.jid().resource() == resource,
+        None => session.is_for_all(),
+    }
 }

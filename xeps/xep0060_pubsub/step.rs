@@ -182,9 +182,13 @@ impl Step {
             What::Happened => vec![Event::happened(&name)],
             What::Retracted { id: item, is_told } => {
                 node.items.iter_mut().for_each(|known| known.retain(|entry| entry.id != item));
-                let event = is_told.then(|| Event::retracted(&name, config, &item));
+                let event = if is_told {
+                    Event::retracted(&name, config, &item)
+                } else {
+                    Event::untold(Some((&name, config, &item)))
+                };
                 writes.push(Write::ItemRetracted { account: id, node: name.clone(), id: item });
-                event.into_iter().collect()
+                vec![event]
             }
             What::Published { id: item, payload, gone } => {
                 let item = Published { id: item, payload, gone, position, publisher };
@@ -195,14 +199,14 @@ impl Step {
                 node.items = Some(Vec::new());
                 writes.push(purge);
                 let purged = Element::builder("purge", NS_EVENT).attr("node", name.as_str()).build();
-                config.notify_retract.then(|| Event::ended(purged)).into_iter().collect()
+                vec![if config.notify_retract { Event::ended(purged) } else { Event::untold(None) }]
             }
             What::Deleted { redirect } => {
                 writes.push(purge);
                 account.set_keyed::<Node>(&name, None, writes);
                 let deleted = Element::builder("delete", NS_EVENT).attr("node", name.as_str());
                 let deleted = deleted.child_opt(redirect).build();
-                config.notify_delete.then(|| Event::ended(deleted)).into_iter().collect()
+                vec![if config.notify_delete { Event::ended(deleted) } else { Event::untold(None) }]
             }
         };
         Some((name, meta, events))

@@ -15,8 +15,8 @@ use super::errors::{
     bad, error, forbidden, malformed, not_acceptable, not_found, not_subscribed, too_much, unsupported,
 };
 use super::node::{Meta, Node, State, Subscription, room};
-use super::notify::{Event, tell_owners, tell_subscriber};
-use super::{Ask, NS, NS_EVENT, NS_OWNER, access, authorization, items, manage, options};
+use super::notify::{Event, tell_owners, tell_states};
+use super::{Ask, NS, NS_EVENT, NS_OWNER, access, authorization, last_items, manage, options};
 
 /// Subscriptions of one entity to one node.
 const OWN_MAX: usize = 20;
@@ -79,8 +79,8 @@ pub(super) async fn subscribe(ask: &Ask) -> Answer {
     }
     if state == State::Subscribed {
         match &ask.request.session {
-            Some(session) => items::send_on_sub(hub, session, &ask.cell, name).await?,
-            None => items::send_on_sub_away(hub, &jid, &ask.cell, name).await?,
+            Some(session) => last_items::send_on_sub(hub, session, &ask.cell, name).await?,
+            None => last_items::send_on_sub_away(hub, &jid, &ask.cell, name).await?,
         }
     }
     Ok(Reply::with(pubsub(NS).child(element(NS, name, &jid, Some(state))).build()).after(ticket))
@@ -91,7 +91,7 @@ fn tell_of(ask: &Ask, name: &str, meta: &Meta, (jid, state): (&Jid, Option<State
     if meta.config.notify_sub {
         let (hub, owner) = (&ask.request.hub, &ask.cell.jid);
         let message = || state_event(name, jid, state).message(hub, owner, &meta.config);
-        tell_owners(hub, &ask.cell, meta, message, ticket);
+        tell_owners(hub, &ask.cell, meta, message, (ask.request.from(), ticket));
     }
 }
 
@@ -169,13 +169,22 @@ pub(super) fn all(ask: &Ask) -> Answer {
 }
 
 /// §8.8.2: an owner changes some, all of them or none. Those whom it concerns learn it (§8.8.4).
-pub(super) fn modify(ask: &Ask) -> Answer {
+pub(super) async fn modify(ask: &Ask) -> Answer {
     let name = ask.node()?;
+    let (ticket, meta, allowed) = modify_now(ask, name)?;
+    let by = ask.request.from();
+    last_items::send_on_approval(&ask.request.hub, &ask.cell, (name, &meta), &allowed, by).await?;
+    Ok(Reply::empty().after(ticket))
+}
+
+/// Returns the node, and whose subscriptions are allowed now.
+fn modify_now(ask: &Ask, name: &str) -> Result<(Ticket, Arc<Meta>, Vec<Jid>), StanzaError> {
     let wanted = wanted(&ask.action);
     let hub = &ask.request.hub;
     let _order = ask.cell.publishing();
     let mut account = ask.cell.lock();
-    let mut meta = Meta::clone(&manage::owned(ask, &account, name)?.meta);
+    let old = manage::owned(ask, &account, name)?.meta.clone();
+    let mut meta = Meta::clone(&old);
     let wanted = wanted?;
     must_have_agreed(ask, (&account, name), &meta, &wanted)?;
     let mut changed = Vec::new();
@@ -199,16 +208,14 @@ pub(super) fn modify(ask: &Ask) -> Answer {
         return Err(error(Condition::PolicyViolation, "too-many-subscriptions"));
     }
     if changed.is_empty() {
-        return Ok(Reply::empty().after(account.last_ticket()));
+        return Ok((account.last_ticket(), old, Vec::new()));
     }
     let mut writes = Vec::new();
     let meta = manage::replace(&mut account, name, meta, &mut writes)?;
     let ticket = hub.commit(&mut account, writes);
     drop(account);
-    for (jid, state) in changed {
-        tell_subscriber(hub, &ask.cell, &meta, &jid, (state_event(name, &jid, state), ticket));
-    }
-    Ok(Reply::empty().after(ticket))
+    tell_states(hub, (&ask.cell, name), &meta, &changed, (ask.request.from(), ticket));
+    Ok((ticket, meta, last_items::allowed(&old, &changed)))
 }
 
 /// Whose subscription an owner changes, and to what, if to anything.
