@@ -87,7 +87,7 @@ pub(super) async fn make(
         if account.is_gone() { Err(not_found().into()) } else { decide(account, seen) }
     };
     for _ in 0..ROUNDS_MAX {
-        match attempt(hub, cell, publisher, &seen, &decide_alive) {
+        match attempt(hub, cell, publisher, &seen, decide_alive) {
             Ok(ticket) => return Ok(ticket),
             Err(Undecided::Refused(error)) => return Err(error),
             Err(Undecided::Unknown(node)) => {
