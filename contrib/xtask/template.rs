@@ -20,6 +20,7 @@ const MODULE: &str = r#"//! # XEP-@NUMBER@: @TITLE@
 
 use unisono_core::extension::{Child, Extension, Registry, Spec};
 use unisono_core::hub::Settings;
+use unisono_core::jid::Jid;
 use unisono_xml::Element;
 
 pub const NS: &str = "@NS@";
@@ -38,23 +39,25 @@ impl Extension for @TYPE@ {
 
 /// What only a server may say is taken out of what users send. A handler is a function of what it is given: it names the
 /// section that it follows, and does not send, store or wait.
-fn refuse_forged(child: &Element, _: &Settings) -> Child {
+fn refuse_forged(child: &Element, _from: &Jid, _: &Settings) -> Child {
     if child.is("forged", NS) { Child::Remove } else { Child::Keep }
 }
 
 #[cfg(test)]
 mod tests {
+    #![allow(clippy::unwrap_used)]
     use super::*;
     use crate::testing::{element, settings};
 
     #[test]
     fn what_users_may_not_say() {
+        let from = "eve@other.example/x".parse().unwrap();
         for (child, verdict) in [
             ("<forged xmlns='@NS@'/>", Child::Remove),
             ("<allowed xmlns='@NS@'/>", Child::Keep),
             ("<forged xmlns='urn:example:other'/>", Child::Keep),
         ] {
-            assert_eq!(refuse_forged(&element(child), &settings()), verdict, "{child}");
+            assert_eq!(refuse_forged(&element(child), &from, &settings()), verdict, "{child}");
         }
     }
 }
